@@ -1,0 +1,304 @@
+"""Configuration of one machine: what a user chooses, what follows from it, and its presets."""
+
+import difflib
+import hashlib
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from math import gcd
+from pathlib import Path
+
+__all__ = ["Config", "presets", "load"]
+
+PRESETS = Path(__file__).parent / "presets"
+
+#: Tokens in a KV block, and elements that share a scale.
+BLOCK = 32
+
+
+def one_of(*values):
+    return lambda value: value in values, "one of " + ", ".join(map(str, values))
+
+
+def between(low, high):
+    return lambda value: low <= value <= high, f"{low} to {high}"
+
+
+def power_of_two(low, high):
+    def legal(value):
+        return low <= value <= high and value & (value - 1) == 0
+    return legal, f"a power of two, {low} to {high}"
+
+
+#: key -> (test, description of the legal values)
+LEGAL = {
+    "channels":        power_of_two(1, 32),
+    "data_bits":       power_of_two(32, 1024),
+    "address_bits":    between(32, 48),
+    "burst":           power_of_two(2, 64),
+    "outstanding":     power_of_two(2, 64),
+    "slices":          power_of_two(1, 64),
+    "columns":         between(1, 64),
+    "depth":           one_of(1, 2, 4, 8, 16),
+    "lanes":           one_of(2, 4, 8, 16, 32),
+    "w_fifo":          power_of_two(512, 2**20),
+    "d_fifo":          power_of_two(512, 2**20),
+    "replay":          between(1024, 2**20),
+    "workspace":       power_of_two(2**12, 2**24),
+    "act_blocks":      power_of_two(16, 4096),
+    "max_head":        one_of(32, 64, 128, 256),
+    "kv_staging":      power_of_two(8, 1024),
+    "program":         power_of_two(128, 4096),
+    "queue":           power_of_two(2, 32),
+    "technology":      one_of("generic", "ecp5"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Geometry of a machine.
+
+    Parameters
+    ----------
+    name : str
+        Name of the configuration, used for files and modules.
+    channels, data_bits, address_bits, burst, outstanding : int
+        AXI4 masters, bits of one's data bus, bits of an address, longest read burst in transfers,
+        and bursts in flight.
+    slices, columns, depth : int
+        Matrix array: weight rows taken in a cycle, activation vectors held, and multiplier pairs
+        between two pipeline registers.
+    lanes : int
+        FP32 lanes of the vector unit, and width of the workspace.
+    w_fifo, d_fifo, replay, workspace : int
+        Bytes of the weight and data FIFOs, of the replay buffer (scales not counted) and of the
+        workspace.
+    act_blocks : int
+        32-element activation blocks that each column holds.
+    max_head : int
+        Largest size of an attention head, padded.
+    kv_staging : int
+        Quantised KV blocks that wait to be written.
+    program, queue : int
+        Instructions of program memory, and commands that wait for each unit.
+    formats : tuple of str
+        Weight formats.
+    technology : str
+        ``generic``, or ``ecp5`` for its multiplier primitives.
+    """
+
+    name: str
+    channels: int = 1
+    data_bits: int = 128
+    address_bits: int = 40
+    burst: int = 16
+    outstanding: int = 16
+    slices: int = 2
+    columns: int = 8
+    depth: int = 4
+    lanes: int = 8
+    w_fifo: int = 8192
+    d_fifo: int = 4096
+    replay: int = 16384
+    workspace: int = 65536
+    act_blocks: int = 256
+    max_head: int = 64
+    kv_staging: int = 32
+    program: int = 512
+    queue: int = 8
+    formats: tuple = ("int8", "int4")
+    technology: str = "generic"
+
+    def __post_init__(self):
+        object.__setattr__(self, "formats", tuple(self.formats))
+        for key, (legal, wanted) in LEGAL.items():
+            value = getattr(self, key)
+            kind = type(type(self).__dataclass_fields__[key].default)
+            if type(value) is not kind:
+                raise TypeError(f"{key} must be {wanted}, not {value!r}")
+            if not legal(value):
+                raise ValueError(f"{key} must be {wanted}, not {value!r}")
+        unknown = [name for name in self.formats if name not in ("int8", "int4")]
+        if unknown or not self.formats:
+            raise ValueError(f"formats must be a choice of int8, int4, not {list(self.formats)!r}")
+        self._check(self.beat_bytes % self.word_bytes == 0,
+                    f"channels {self.channels} x data_bits {self.data_bits} deliver "
+                    f"{self.word_bytes} bytes a cycle, more than the beat of slices "
+                    f"{self.slices} x 16 = {self.beat_bytes} bytes takes; use at least "
+                    f"{self.word_bytes // 16} slices")
+        self._check(self.burst * self.word_bytes >= self.line_bytes,
+                    f"burst {self.burst} must cover a line of {self.line_bytes} bytes; "
+                    f"use at least {self.line_bytes // self.word_bytes}")
+        self._check(self.burst * self.data_bits // 8 <= 4096,
+                    f"burst {self.burst} x data_bits {self.data_bits} crosses 4 KiB; "
+                    f"use at most {4096 * 8 // self.data_bits}")
+        for key in ("w_fifo", "d_fifo"):
+            least = 2 * self.burst * self.word_bytes
+            self._check(getattr(self, key) >= max(least, 4 * self.beat_bytes),
+                        f"{key} must hold two bursts and four beats, at least "
+                        f"{max(least, 4 * self.beat_bytes)} bytes, not {getattr(self, key)}")
+        self._check(16 % self.depth == 0, f"depth must divide 16, not {self.depth}")
+
+    @staticmethod
+    def _check(condition, message):
+        if not condition:
+            raise ValueError(message)
+
+    # Memory
+
+    @property
+    def word_bytes(self):
+        """Bytes delivered by all channels in a cycle."""
+        return self.channels * self.data_bits // 8
+
+    @property
+    def word_bits(self):
+        """Bits delivered by all channels in a cycle."""
+        return 8 * self.word_bytes
+
+    @property
+    def beat_bytes(self):
+        """Bytes of a beat, without scales beside it."""
+        return 16 * self.slices
+
+    @property
+    def beat_words(self):
+        """Words that make a beat."""
+        return self.beat_bytes // self.word_bytes
+
+    @property
+    def line_bytes(self):
+        """Unit of a memory address in an instruction."""
+        return max(64, self.beat_bytes)
+
+    @property
+    def line_words(self):
+        """Words of a line (at least one)."""
+        return self.line_bytes // self.word_bytes
+
+    # Workspace
+
+    @property
+    def row_bits(self):
+        """Bits of a workspace row."""
+        return 32 * self.lanes
+
+    @property
+    def rows(self):
+        """Rows of the workspace."""
+        return self.workspace // (4 * self.lanes)
+
+    @property
+    def block_rows(self):
+        """Workspace rows that make a block of 32 elements."""
+        return BLOCK // self.lanes
+
+    @property
+    def blocks(self):
+        """Blocks of the workspace."""
+        return self.workspace // (4 * BLOCK)
+
+    # Keys and values
+
+    @property
+    def key_height(self):
+        """Rows a slice in a tile of keys."""
+        return min(16, -(-BLOCK // self.slices))
+
+    @property
+    def key_tiles(self):
+        """Tiles in which the 32 keys of a KV block lie."""
+        return -(-BLOCK // (self.key_height * self.slices))
+
+    @property
+    def value_scale_beats(self):
+        """Beats that hold the 32 value scales of a KV block."""
+        return -(-BLOCK // self.beat_bytes)
+
+    def key_beats(self, head_blocks):
+        """Beats of the keys of a KV block, scales included."""
+        groups = -(-head_blocks // self.scale_group(self.key_height, 1))
+        return self.key_tiles * (groups + 2 * head_blocks * self.key_height)
+
+    def value_groups(self, head_blocks):
+        """Groups of ``16 * slices`` channels in which values are stored."""
+        return -(-BLOCK * head_blocks // (16 * self.slices))
+
+    def value_height(self, head_blocks):
+        """Rows a slice of a tile of values."""
+        return max(1, min(16, BLOCK * head_blocks // self.slices))
+
+    def kv_beats(self, head_blocks):
+        """Beats of a whole KV block."""
+        return (self.key_beats(head_blocks) + self.value_scale_beats
+                + BLOCK * self.value_groups(head_blocks))
+
+    def kv_lines(self, head_blocks):
+        """Lines from one KV block to the next."""
+        return -(-self.kv_beats(head_blocks) * self.beat_bytes // self.line_bytes)
+
+    @property
+    def max_head_blocks(self):
+        """Blocks of the largest head."""
+        return self.max_head // BLOCK
+
+    # Matrix array
+
+    @staticmethod
+    def scale_group(height, scale_bytes):
+        """Blocks whose scales fill whole pieces together."""
+        return 16 // gcd(16, height * scale_bytes)
+
+    @property
+    def acc_rows(self):
+        """Accumulator rows of a slice: a tile, then the attention output."""
+        return 16 + max(16, self.max_head // self.slices)
+
+    @property
+    def softmax_lanes(self):
+        """Exponentials a cycle."""
+        return min(self.slices, BLOCK)
+
+    # Identity
+
+    @property
+    def hash(self):
+        """32 bits that name everything a compiled program depends on."""
+        choice = {k: v for k, v in asdict(self).items() if k not in ("name", "technology")}
+        digest = hashlib.sha256(repr(sorted(choice.items())).encode()).digest()
+        return int.from_bytes(digest[:4], "little")
+
+    def __str__(self):
+        return self.name
+
+
+def presets():
+    """Names of the presets, in order of size."""
+    order = {"nano": 0, "sim": 1, "ulx3s": 2, "wide": 9}
+    return sorted((path.stem for path in PRESETS.glob("*.toml")),
+                  key=lambda name: (order.get(name, 5), name))
+
+
+def load(choice):
+    """The :class:`Config` of a preset's name or of a TOML file's path.
+
+    Raises :class:`ValueError` or :class:`TypeError` with a sentence for the user.
+    """
+    path = Path(choice)
+    if path.suffix != ".toml":
+        if choice not in presets():
+            raise ValueError(f"there is no preset {choice!r}; choose one of "
+                             f"{', '.join(presets())}, or name a .toml file")
+        path = PRESETS / f"{choice}.toml"
+    try:
+        table = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"the configuration file {choice} does not exist") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"the configuration file {choice} is not TOML: {error}") from None
+    known = [field.name for field in fields(Config)]
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; keys are {', '.join(known)}"
+            raise ValueError(f"unknown key {key!r} in {choice}{hint}")
+    return Config(**{"name": path.stem, **table})

@@ -1,0 +1,202 @@
+"""The instruction set: one definition for decoder, assembler, disassembler and documentation.
+
+An instruction is a word of 128 bits. Bits 0-5 are the opcode, the fields follow in the order of
+their definition, and every bit that no field uses must be zero. This module is plain Python.
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["WORD_BITS", "OPCODE_BITS", "REGISTERS", "COUNTERS", "Field", "Instruction",
+           "INSTRUCTIONS", "BY_NAME", "BY_OPCODE", "UNITS", "CONDITIONS", "SOURCES", "STREAMS",
+           "FORMATS", "VECTOR_OPS", "encode", "decode"]
+
+WORD_BITS = 128
+OPCODE_BITS = 6
+REGISTERS = 16
+COUNTERS = 16
+
+CONDITIONS = ("eq", "ne", "lt", "ge")
+SOURCES = ("token", "load", "cycle")
+STREAMS = ("w", "d")
+FORMATS = ("int8", "int4")
+DRAINS = ("store", "add")
+TARGETS = ("column", "staging")
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of an instruction: ``bits`` wide, optionally one of the names in ``choices``."""
+
+    name: str
+    bits: int
+    doc: str
+    choices: tuple = ()
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """An instruction: its ``unit`` says who executes it."""
+
+    name: str
+    opcode: int
+    unit: str
+    doc: str
+    fields: tuple
+
+    def __post_init__(self):
+        used = OPCODE_BITS + sum(field.bits for field in self.fields)
+        assert used <= WORD_BITS, f"{self.name} needs {used} bits"
+
+    @property
+    def offsets(self):
+        """First bit of each field."""
+        offsets, offset = {}, OPCODE_BITS
+        for field in self.fields:
+            offsets[field.name] = offset
+            offset += field.bits
+        return offsets
+
+
+def reg(name, doc):
+    return Field(name, 4, doc)
+
+
+TAKES = (Field("take0", 4, "counter taken from first"),
+         Field("take1", 4, "counter taken from second"))
+RAISES = (Field("raise0", 4, "counter of what was produced"),
+          Field("raise1", 4, "counter of what was released"))
+SYNC = TAKES + RAISES
+ADDRESS = (Field("base", 32, "address, in lines"), reg("offset", "register added to the base"))
+
+DST = Field("dst", 16, "first workspace block written")
+SRC_A = Field("a", 16, "first workspace block of a")
+SRC_B = Field("b", 16, "first workspace block of b")
+BLOCKS = Field("blocks", 12, "blocks of 32 elements")
+IMM = Field("imm", 32, "FP32 constant")
+
+
+def vector(name, opcode, doc, *extra):
+    return Instruction(name, opcode, "vector", doc, SYNC + (DST, SRC_A, BLOCKS) + extra)
+
+
+INSTRUCTIONS = (
+    Instruction("stop", 0, "control", "Wait until all units rest, then end the run.", ()),
+    Instruction("set", 1, "control", "rd = imm.", (
+        reg("rd", "register written"), Field("imm", 32, "value"))),
+    Instruction("add", 2, "control", "rd = ra + rb + imm.", (
+        reg("rd", "register written"), reg("ra", "first term"), reg("rb", "second term"),
+        Field("imm", 32, "third term"))),
+    Instruction("mul", 3, "control", "rd = ra * imm, low 32 bits.", (
+        reg("rd", "register written"), reg("ra", "factor"), Field("imm", 32, "factor"))),
+    Instruction("branch", 4, "control", "Go to target if ra compares with rb (unsigned).", (
+        Field("condition", 2, "comparison", CONDITIONS), reg("ra", "left"), reg("rb", "right"),
+        Field("target", 16, "instruction number"))),
+    Instruction("wait", 5, "control", "Wait for a result and put it into rd.", (
+        reg("rd", "register written"), Field("source", 2, "what to wait for", SOURCES))),
+    Instruction("emit", 6, "control", "Send ra to the host; waits while its queue is full.", (
+        reg("ra", "value"),)),
+    Instruction("raise", 7, "control", "Add to a counter.", (
+        Field("counter", 4, "counter"), Field("count", 10, "units added"))),
+    Instruction("sync", 8, "control", "Wait until matmul, vector and mover rest.", ()),
+    Instruction("flush", 9, "control", "Discard what streams hold and have in flight.", (
+        Field("w", 1, "flush W"), Field("d", 1, "flush D"))),
+    Instruction("stream", 16, "fetch", "Read beats from consecutive addresses.", (
+        Field("stream", 1, "stream", STREAMS),) + ADDRESS + (Field("beats", 32, "length"),)),
+    Instruction("walk", 17, "fetch", "Read the KV blocks of tokens 0..count-1 of a head into D.", (
+        Field("take0", 4, "counter taken before the block of the last token"),) + ADDRESS + (
+        reg("count", "register: tokens"), Field("stride", 16, "lines between KV blocks"),
+        Field("beats", 16, "beats of a KV block"))),
+    Instruction("matmul", 24, "matmul", "Matrix product of columns and the W stream.", SYNC + (
+        DST, Field("act", 12, "first activation block"),
+        Field("halves", 12, "K in halves of 16"), Field("tiles", 12, "tiles, at least 1"),
+        Field("height", 5, "rows a slice of all tiles but the last"),
+        Field("tail", 5, "rows a slice of the last tile"),
+        Field("columns", 7, "active columns"), Field("groups", 8, "groups of columns"),
+        Field("stride", 12, "workspace blocks from one vector to the next"),
+        Field("format", 4, "weight format", FORMATS), Field("drain", 1, "result", DRAINS))),
+    Instruction("attend", 25, "matmul", "Attention of columns (query heads) to the D stream.",
+                SYNC + (
+        DST, Field("act", 12, "first activation block of the queries"),
+        Field("probability", 12, "activation block for probabilities"),
+        Field("head_blocks", 4, "blocks of a head"), Field("columns", 7, "query heads"),
+        reg("count", "register: tokens"))),
+    vector("norm", 32, "RMS norm with gain b.", SRC_B, IMM),
+    vector("rope", 33, "Rotate pairs by the table b.", SRC_B,
+           Field("period", 4, "blocks after which the table repeats")),
+    vector("gate", 34, "silu(a) * b over alternating blocks of the source."),
+    vector("divide", 35, "Divide by attention sums.", Field("period", 4, "blocks of a head")),
+    vector("sum", 36, "a + b.", SRC_B),
+    vector("multiply", 37, "a * b.", SRC_B),
+    Instruction("quantise", 38, "vector", "INT8 blocks with a power-of-two scale.", SYNC + (
+        Field("dst", 12, "first activation block, or first staging block"), SRC_A, BLOCKS,
+        Field("target", 1, "where to", TARGETS),
+        Field("group", 4, "blocks that share a scale"),
+        Field("per_vector", 10, "blocks of a vector (column target)"),
+        Field("columns", 7, "columns over which vectors are dealt"))),
+    Instruction("pick", 39, "vector", "Running argmax of a * imm, with noise if asked.", SYNC + (
+        SRC_A, BLOCKS, IMM, Field("index", 16, "block index of a's first block in the vector"),
+        reg("count", "register: noise counter"), Field("first", 1, "forget the running maximum"),
+        Field("last", 1, "deliver the index as token"), Field("noise", 1, "add Gumbel noise"))),
+    Instruction("gather", 48, "mover", "Read FP32 blocks from memory.", SYNC + (
+        DST, BLOCKS) + ADDRESS),
+    Instruction("scatter", 49, "mover", "Write FP32 blocks to memory.", SYNC + (
+        SRC_A, BLOCKS) + ADDRESS),
+    Instruction("append", 50, "mover", "Write the staged keys, then values, of one token.",
+                SYNC + ADDRESS + (
+        reg("count", "register: position of the token"), Field("heads", 5, "KV heads"),
+        Field("head_blocks", 4, "blocks of a head"),
+        Field("head_stride", 24, "lines from one head to the next"))),
+    Instruction("load", 51, "mover", "Read a 32-bit word; delivers it as load.", ADDRESS + (
+        reg("count", "register: index of the word, counted from the address"),)),
+)
+
+BY_NAME = {instruction.name: instruction for instruction in INSTRUCTIONS}
+BY_OPCODE = {instruction.opcode: instruction for instruction in INSTRUCTIONS}
+UNITS = ("control", "fetch", "matmul", "vector", "mover")
+VECTOR_OPS = tuple(i.name for i in INSTRUCTIONS if i.unit == "vector")
+
+
+def encode(name, **values):
+    """The 128-bit word of an instruction.
+
+    Fields with choices also take a choice's name. Raises :class:`ValueError` for an unknown
+    instruction, an unknown or missing field, or a value that does not fit.
+    """
+    if name not in BY_NAME:
+        raise ValueError(f"there is no instruction {name!r}")
+    instruction = BY_NAME[name]
+    word, known = instruction.opcode, {field.name for field in instruction.fields}
+    for key in values:
+        if key not in known:
+            raise ValueError(f"{name} has no field {key!r}; it has {', '.join(sorted(known))}")
+    for field in instruction.fields:
+        value = values.get(field.name, 0)
+        if isinstance(value, str):
+            if value not in field.choices:
+                raise ValueError(f"{name} {field.name} must be one of "
+                                 f"{', '.join(field.choices)}, not {value!r}")
+            value = field.choices.index(value)
+        if not 0 <= value < 2**field.bits:
+            raise ValueError(f"{name} {field.name} must be 0 to {2**field.bits - 1}, not {value}")
+        word |= int(value) << instruction.offsets[field.name]
+    return word
+
+
+def decode(word):
+    """``(name, fields)`` of a word, or :class:`ValueError` if it is illegal."""
+    opcode = word & (2**OPCODE_BITS - 1)
+    if opcode not in BY_OPCODE:
+        raise ValueError(f"illegal opcode {opcode}")
+    instruction = BY_OPCODE[opcode]
+    values, rest = {}, word >> OPCODE_BITS
+    for field in instruction.fields:
+        value = rest & (2**field.bits - 1)
+        rest >>= field.bits
+        if field.choices:
+            if value >= len(field.choices):
+                raise ValueError(f"illegal {field.name} {value} of {instruction.name}")
+            value = field.choices[value]
+        values[field.name] = value
+    if rest:
+        raise ValueError(f"reserved bits of {instruction.name} are not zero")
+    return instruction.name, values

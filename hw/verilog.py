@@ -1,0 +1,96 @@
+"""Verilog emission in which each distinct block is emitted once, and instantiated.
+
+Amaranth emits a module for every *instance* of a component. :func:`shared` marks a component as a
+leaf: :func:`convert` emits its definition once for each distinct set of parameters, and places
+instances everywhere else, so that the size of the output follows the number of distinct blocks.
+"""
+
+import re
+
+from amaranth.back import rtlil, verilog
+from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal
+
+__all__ = ["shared", "convert", "convert_rtlil"]
+
+
+def snake(name):
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+class Emitter:
+    """Collects the distinct shared components of a design; passed to them as ``platform``."""
+
+    def __init__(self, top):
+        self.names = {}
+        self.texts = {}
+        self.taken = {top}
+
+    def define(self, component):
+        """Module name of a component, whose definition is emitted if it is the first of its kind."""
+        key = (type(component), component.parameters)
+        if key not in self.names:
+            base = name = snake(type(component).__name__)
+            number = 1
+            while name in self.taken:
+                number += 1
+                name = f"{base}_{number}"
+            self.taken.add(name)
+            self.names[key] = name
+            self.texts[name] = rtlil.convert(component, name=name, platform=self, emit_src=False)
+        return self.names[key]
+
+
+class Shared(Elaboratable):
+    """Stands for a component, with the same members; see :func:`shared`."""
+
+    def __init__(self, component, reset):
+        if not isinstance(getattr(component, "parameters", None), tuple):
+            raise TypeError(f"a shared component needs the tuple attribute 'parameters', "
+                            f"which {type(component).__name__} lacks")
+        component._MustUse__used = True
+        self.component = component
+        self.reset = reset
+        self.signature = component.signature
+        # The stand-in has signals of its own: the prototype's belong to its definition.
+        self.__dict__.update(component.signature.members.create())
+
+    def __getattr__(self, name):
+        # Constants such as ``latency`` are the component's.
+        if name.startswith("_") or name == "component":
+            raise AttributeError(name)
+        return getattr(self.component, name)
+
+    def elaborate(self, platform):
+        if not isinstance(platform, Emitter):
+            raise TypeError("shared components are emitted with hw.verilog.convert")
+        ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+        if self.reset is not None:
+            ports["i_rst"] = self.reset
+        for path, member, value in self.signature.flatten(self):
+            prefix = "o" if member.flow.name == "Out" else "i"
+            ports[f"{prefix}_{'__'.join(map(str, path))}"] = value
+        return Instance(platform.define(self.component), **ports)
+
+
+def shared(component, *, reset=None):
+    """A component whose definition is emitted once for all instances with equal parameters.
+
+    Use the result exactly as the component: as a submodule and through its members. The component
+    must have an attribute ``parameters``, a hashable tuple of all that its definition depends on.
+    ``reset`` replaces the reset of the surrounding clock domain.
+    """
+    return Shared(component, reset)
+
+
+def convert_rtlil(component, name="top"):
+    """RTLIL of a component and of all shared components below it."""
+    emitter = Emitter(name)
+    top = rtlil.convert(component, name=name, platform=emitter, emit_src=False)
+    # Only the outermost module is the top.
+    leaves = [re.sub(r"attribute \\top 1\n", "", text) for text in emitter.texts.values()]
+    return "\n".join(leaves + [top])
+
+
+def convert(component, name="top"):
+    """Verilog of a component and of all shared components below it, as one string."""
+    return verilog._convert_rtlil_text(convert_rtlil(component, name), strip_internal_attrs=True)
