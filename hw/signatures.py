@@ -11,7 +11,7 @@ from . import isa
 
 __all__ = ["Command", "command_fields", "Take", "Raise", "Source", "Drain", "ScaleKind",
            "act_write", "array_command", "beat", "drain_job", "scores", "row_write", "row_read",
-           "read_request", "read_data", "write_data"]
+           "fixed_read", "fixed_write", "read_request", "read_data", "write_data"]
 
 
 #: What the sequencer sends to a unit: the instruction, and its registers' values.
@@ -137,6 +137,18 @@ def row_read(config):
         "request": Out(stream.Signature(ceil_log2(config.rows))),
         "data": In(config.row_bits),
     })
+
+
+def fixed_read(config):
+    """A unit's side of a workspace read port that is always granted: ``data`` a cycle later."""
+    return Signature({"en": Out(1), "address": Out(ceil_log2(config.rows)),
+                      "data": In(config.row_bits)})
+
+
+def fixed_write(config):
+    """A unit's side of a workspace write port that is always accepted."""
+    return Signature({"en": Out(1), "address": Out(ceil_log2(config.rows)),
+                      "data": Out(config.row_bits)})
 
 
 def read_request(config):
