@@ -10,7 +10,8 @@ A bench of a block with streams reads::
     config = DotConfig(**current(CONFIGS))
 
     @cocotb.test()
-    @cocotb.parametrize(i_pause=[never, lambda: sometimes(1)], o_pause=[never, lambda: sometimes(2)])
+    @cocotb.parametrize(i_pause=[never, lambda: sometimes(1)],
+                        o_pause=[never, lambda: sometimes(2)])
     async def matches_reference(dut, i_pause, o_pause):
         async with Bench(dut) as bench:
             driver = bench.drive("i", config.beat, pause=i_pause())

@@ -119,7 +119,8 @@ def judge(what, results, log, reason):
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
     where = f"full log: {log}"
     if not results.is_file():
-        raise BenchFailure(f"{what}: the simulation ended without results. {reason}\n{tail}\n{where}")
+        raise BenchFailure(f"{what}: the simulation ended without results. {reason}\n"
+                           f"{tail}\n{where}")
     cases = list(ElementTree.parse(results).getroot().iter("testcase"))
     failed = [case for case in cases
               if case.find("failure") is not None or case.find("error") is not None]
@@ -146,7 +147,7 @@ def build(runner, block, source, simulator, waves):
         arguments += ["--trace-fst"]
     elif waves:
         # The runner's own dumping module is SystemVerilog.
-        sources["dump.v"] = (f"module dump;\ninitial begin\n  $dumpfile(\"{block}.fst\");\n"
+        sources["dump.v"] = (f'module dump;\ninitial begin\n  $dumpfile("{block}.fst");\n'
                              f"  $dumpvars(0, {block});\nend\nendmodule\n")
         arguments += ["-s", "dump"]
     key = json.dumps([sources, simulator, arguments, sys.prefix, version("cocotb"),
