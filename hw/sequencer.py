@@ -1,0 +1,274 @@
+"""The program: fetch, decode, registers and dispatch."""
+
+from functools import reduce
+from operator import or_
+
+from amaranth import *
+from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out, Signature
+from amaranth.utils import ceil_log2
+
+from . import isa
+from .signatures import Command, command_fields
+
+
+__all__ = ["Sequencer", "program_write"]
+
+
+def program_write(config):
+    """A host's side of program memory: a quarter of an instruction at a time."""
+    return Signature({"en": Out(1), "address": Out(ceil_log2(config.program)),
+                      "quarter": Out(2), "data": Out(32)})
+
+
+class State(enum.Enum, shape=4):
+    CLEAR = 0       # registers are zeroed, one a cycle
+    FETCH = 1       # the instruction leaves program memory
+    DECODE = 2      # legality; registers are read
+    EXECUTE = 3
+    MULTIPLY = 4    # one bit of the factor a cycle
+    ENDED = 5
+
+
+class Sequencer(wiring.Component):
+    """Runs the program: control instructions itself, all others by dispatching them.
+
+    There is no numerical reference: :mod:`sw.runtime.emulator` executes the same instructions.
+
+    Latency
+    -------
+    Three cycles an instruction, 35 for ``mul``; more while a queue is full or a result is awaited.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+
+    Members
+    -------
+    program : ``In(program_write(config))``
+        Writes to program memory; only while the core is in reset.
+    matmul, vector, mover, fetch : ``Out(stream.Signature(Command))``
+        Commands with their registers resolved.
+    resting : ``In(1)``
+        Matmul, vector and mover have nothing queued and nothing to do.
+    token, loaded : ``In(stream.Signature(32))``
+        Results for ``wait``.
+    emitted : ``Out(stream.Signature(32))``
+    add_id, add_count, add_en : ``Out``
+        To the counters.
+    flush_w, flush_d : ``Out(1)``
+    cycle : ``In(32)``
+        For ``wait cycle``.
+    done : ``Out(1)``
+        The program has ended.
+    illegal : ``Out(1)``
+        The instruction at ``pc`` is illegal; nothing more is dispatched.
+    pc : ``Out``
+        Instruction being executed.
+    retired : ``Out(1)``
+        An instruction ended in this cycle.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        self.parameters = (config,)
+        super().__init__({
+            "program": In(program_write(config)),
+            **{unit: Out(stream.Signature(Command)) for unit in isa.UNITS if unit != "control"},
+            "resting": In(1), "cycle": In(32),
+            "token": In(stream.Signature(32)), "loaded": In(stream.Signature(32)),
+            "emitted": Out(stream.Signature(32)),
+            "add_id": Out(4), "add_count": Out(10), "add_en": Out(1),
+            "flush_w": Out(1), "flush_d": Out(1),
+            "done": Out(1), "illegal": Out(1), "retired": Out(1),
+            "pc": Out(ceil_log2(config.program)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+
+        # Program memory: four quarters, so that the host needs no read-modify-write.
+        m.submodules.memory = memory = Memory(
+            shape=data.ArrayLayout(32, 4), depth=config.program, init=[])
+        writer, reader = memory.write_port(granularity=1), memory.read_port()
+        m.d.comb += [
+            writer.addr.eq(self.program.address),
+            writer.en.eq(self.program.en << self.program.quarter),
+            writer.data.as_value().eq(self.program.data.replicate(4)),
+            reader.addr.eq(self.pc), reader.en.eq(1),
+        ]
+
+        m.submodules.registers = registers = Memory(shape=32, depth=isa.REGISTERS, init=[])
+        put = registers.write_port()
+        get_a, get_b = registers.read_port(domain="comb"), registers.read_port(domain="comb")
+
+        state = Signal(State)
+        word, a, b = Signal(isa.WORD_BITS), Signal(32), Signal(32)
+        opcode, fetched = word[:isa.OPCODE_BITS], reader.data.as_value()
+        clear, next_pc, factor = Signal(range(isa.REGISTERS)), Signal.like(self.pc), Signal(32)
+        m.d.comb += [
+            get_a.addr.eq(self._register(m, fetched, ("ra", "offset"))),
+            get_b.addr.eq(self._register(m, fetched, ("rb", "count"))),
+            next_pc.eq(self.pc + 1),
+        ]
+        legal = Signal()
+        m.d.comb += legal.eq(self._legal(fetched))
+        rd = Signal(4)
+        m.d.comb += rd.eq(self._register(m, word, ("rd",)))
+
+        def result(value):
+            return [put.en.eq(rd != 0), put.addr.eq(rd), put.data.eq(value)]
+
+        def retire(target=next_pc):
+            return [self.pc.eq(target), state.eq(State.FETCH)]
+
+        m.d.comb += self.retired.eq(0)
+        with m.Switch(state):
+            with m.Case(State.CLEAR):
+                m.d.comb += [put.en.eq(1), put.addr.eq(clear)]
+                m.d.sync += clear.eq(clear + 1)
+                with m.If(clear == isa.REGISTERS - 1):
+                    m.d.sync += state.eq(State.FETCH)
+            with m.Case(State.FETCH):
+                m.d.sync += state.eq(State.DECODE)
+            with m.Case(State.DECODE):
+                m.d.sync += [word.eq(fetched), a.eq(get_a.data), b.eq(get_b.data)]
+                m.d.sync += [self.illegal.eq(~legal),
+                             state.eq(Mux(legal, State.EXECUTE, State.ENDED))]
+            with m.Case(State.EXECUTE):
+                finished = Signal()
+                m.d.comb += self.retired.eq(finished)
+                with m.If(finished):
+                    m.d.sync += retire()
+                self._execute(m, word, a, b, result, finished, state, factor)
+            with m.Case(State.MULTIPLY):
+                # b holds the product, a the shifted factor.
+                m.d.sync += [factor.eq(factor >> 1), a.eq(a << 1)]
+                with m.If(factor[0]):
+                    m.d.sync += b.eq(b + a)
+                with m.If(factor == 0):
+                    m.d.comb += [*result(b), self.retired.eq(1)]
+                    m.d.sync += retire()
+            with m.Default():
+                pass
+
+        # Dispatch: the unit of the opcode gets the word and its registers' values.
+        command = Signal(Command)
+        m.d.comb += [command.word.eq(word), command.count.eq(b)]
+        base = self._select(m, word, "base", 32)
+        address = Signal(32)
+        m.d.sync += address.eq(a + base)
+        m.d.comb += command.address.eq(address)
+        settled = Signal()
+        m.d.sync += settled.eq(state == State.EXECUTE)
+        for unit in ("matmul", "vector", "mover", "fetch"):
+            port = getattr(self, unit)
+            mine = [i.opcode for i in isa.INSTRUCTIONS if i.unit == unit]
+            chosen = Signal(name=f"is_{unit}")
+            with m.Switch(opcode):
+                with m.Case(*mine):
+                    m.d.comb += chosen.eq(state == State.EXECUTE)
+            # The address is a cycle late.
+            m.d.comb += [port.payload.eq(command), port.valid.eq(chosen & settled)]
+            with m.If(port.valid & port.ready):
+                m.d.comb += self.retired.eq(1)
+                m.d.sync += [*retire(), settled.eq(0)]
+        return m
+
+    def _execute(self, m, word, a, b, result, finished, state, factor):
+        """Control instructions; each sets ``finished`` in its last cycle."""
+        def case(name):
+            return m.Case(isa.BY_NAME[name].opcode), command_fields(name, word)
+
+        with m.Switch(word[:isa.OPCODE_BITS]):
+            context, _ = case("stop")
+            with context:
+                with m.If(self.resting):
+                    m.d.comb += self.retired.eq(1)
+                    m.d.sync += [self.done.eq(1), state.eq(State.ENDED)]
+            context, f = case("set")
+            with context:
+                m.d.comb += [*result(f.imm), finished.eq(1)]
+            context, f = case("add")
+            with context:
+                m.d.comb += [*result(a + b + f.imm), finished.eq(1)]
+            context, f = case("mul")
+            with context:
+                m.d.sync += [factor.eq(f.imm), b.eq(0), state.eq(State.MULTIPLY)]
+            context, f = case("branch")
+            with context:
+                condition = Signal()
+                with m.Switch(f.condition):
+                    for n, outcome in enumerate((a == b, a != b, a < b, a >= b)):
+                        with m.Case(n):
+                            m.d.comb += condition.eq(outcome)
+                m.d.comb += self.retired.eq(1)
+                m.d.sync += [state.eq(State.FETCH),
+                             self.pc.eq(Mux(condition, f.target, self.pc + 1))]
+            context, f = case("wait")
+            with context:
+                with m.Switch(f.source):
+                    for n, source in enumerate((self.token, self.loaded)):
+                        with m.Case(n):
+                            m.d.comb += source.ready.eq(1)
+                            with m.If(source.valid):
+                                m.d.comb += [*result(source.payload), finished.eq(1)]
+                    with m.Default():
+                        m.d.comb += [*result(self.cycle), finished.eq(1)]
+            context, _ = case("emit")
+            with context:
+                m.d.comb += [self.emitted.valid.eq(1), self.emitted.payload.eq(a),
+                             finished.eq(self.emitted.ready)]
+            context, f = case("raise")
+            with context:
+                m.d.comb += [self.add_id.eq(f.counter), self.add_count.eq(f.count),
+                             self.add_en.eq(1), finished.eq(1)]
+            context, _ = case("sync")
+            with context:
+                m.d.comb += finished.eq(self.resting)
+            context, f = case("flush")
+            with context:
+                m.d.comb += [self.flush_w.eq(f.w), self.flush_d.eq(f.d), finished.eq(1)]
+
+    @staticmethod
+    def _select(m, word, field, bits):
+        """The field of this name, wherever the instruction at hand has it."""
+        value = Signal(bits, name=f"field_{field}")
+        with m.Switch(word[:isa.OPCODE_BITS]):
+            for instruction in isa.INSTRUCTIONS:
+                if field in instruction.offsets:
+                    with m.Case(instruction.opcode):
+                        offset = instruction.offsets[field]
+                        m.d.comb += value.eq(word[offset:offset + bits])
+        return value
+
+    @staticmethod
+    def _register(m, word, names):
+        """Number of the register that the instruction names in one of the fields ``names``."""
+        number = Signal(4, name=f"register_{names[0]}")
+        with m.Switch(word[:isa.OPCODE_BITS]):
+            for instruction in isa.INSTRUCTIONS:
+                for name in names:
+                    if name in instruction.offsets:
+                        with m.Case(instruction.opcode):
+                            offset = instruction.offsets[name]
+                            m.d.comb += number.eq(word[offset:offset + 4])
+        return number
+
+    def _legal(self, word):
+        """Opcode known, choices in range, unused bits zero, branch target inside the program."""
+        legal = []
+        for instruction in isa.INSTRUCTIONS:
+            used = isa.OPCODE_BITS + sum(field.bits for field in instruction.fields)
+            terms = (word[:isa.OPCODE_BITS] == instruction.opcode) & ~word[used:].any()
+            for field in instruction.fields:
+                offset = instruction.offsets[field.name]
+                value = word[offset:offset + field.bits]
+                if field.choices and len(field.choices) < 2**field.bits:
+                    terms &= value < len(field.choices)
+                if field.name == "target":
+                    terms &= value < self.config.program
+            legal.append(terms)
+        return reduce(or_, legal)
