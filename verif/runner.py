@@ -101,7 +101,8 @@ def run_bench(block, component, simulator="verilator", *, config=None, test_modu
         try:
             runner.test(
                 hdl_toplevel=block, test_module=test_module or f"verif.test_{block}",
-                build_dir=build_dir, test_dir=run_dir, results_xml=str(results), log_file=log,
+                hdl_toplevel_lang="verilog", build_dir=build_dir, test_dir=run_dir,
+                results_xml=str(results), log_file=log,
                 seed=seed, testcase=testcase, waves=waves,
                 test_args=["--trace-file", str(wave_file)] if waves and simulator == "verilator"
                           else [],
@@ -116,6 +117,7 @@ def run_bench(block, component, simulator="verilator", *, config=None, test_modu
 
 def judge(what, results, log, reason):
     """Number of tests in the results file; raises if one failed or none was run."""
+    __tracebackhide__ = True  # pytest then shows the bench's failure instead of this function.
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
     where = f"full log: {log}"
     if not results.is_file():

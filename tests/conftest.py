@@ -1,0 +1,6 @@
+"""Prepares the environment of the tools that tests start."""
+
+from sw.toolenv import activate
+
+
+activate()
