@@ -1,0 +1,1 @@
+"""Memory system: AXI ports, streams, and the mover between memory and workspace."""
