@@ -1,0 +1,129 @@
+"""Builds the Verilated machine of a configuration as a shared library."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from hw.top import Tokamac
+from hw.verilog import convert
+from sw.errors import UserError
+from sw.toolenv import tool_environment
+
+
+__all__ = ["build", "build_root"]
+
+
+HERE = Path(__file__).parent
+
+FLAGS = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "-Wno-fatal",
+         "-Wno-lint", "-Wno-style", "--output-split", "20000"]
+CFLAGS = "-fPIC -O2"
+
+
+def build_root():
+    """Folder of everything that is generated: ``build`` beside the packages."""
+    return HERE.parent / "build"
+
+
+def verilog_of(config):
+    """Verilog of a configuration, kept between calls under the hash of the generator's source."""
+    digest = hashlib.sha256(repr(config).encode())
+    for path in sorted((HERE.parent / "hw").rglob("*.py")):
+        digest.update(path.read_bytes())
+    path = build_root() / "verilog" / f"{config.name}-{digest.hexdigest()[:16]}.v"
+    if not path.exists():
+        write_whole(path, convert(Tokamac(config), name="tokamac"))
+    return path.read_text()
+
+
+def write_whole(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        file.write(text)
+    os.replace(file.name, path)
+
+
+def ports_header(verilog):
+    """C++ table of the top module's ports."""
+    top = verilog[verilog.rindex("\nmodule tokamac("):]
+    names = re.findall(r"^  (?:in|out)put (?:\[\d+:\d+\] )?(\w+);", top, re.MULTILINE)
+    rows = "\n".join(f'        {{"{name}", &top.{name}, sizeof(top.{name})}},' for name in names)
+    return f"""#include <cstddef>
+#include <vector>
+#include "Vtokamac.h"
+struct PortEntry {{ const char *name; void *p; size_t size; }};
+inline std::vector<PortEntry> ports(Vtokamac &top) {{
+    return {{
+{rows}
+    }};
+}}
+"""
+
+
+def build(config, *, trace=False, verilog=None):
+    """Path of the shared library that simulates ``config``; it is built if it does not exist.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+    trace : bool
+        Whether waves can be recorded; such a library is slower.
+    verilog : str or None
+        Verilog to simulate in place of the generated one.
+    """
+    text = verilog if verilog is not None else verilog_of(config)
+    harness = HERE / "harness.cpp"
+    flags = FLAGS + (["--trace-fst"] if trace else [])
+    digest = hashlib.sha256("\0".join([text, harness.read_text(), *flags, CFLAGS]).encode())
+    folder = build_root() / "sim" / f"{config.name}-{digest.hexdigest()[:16]}"
+    library = folder / "libtokamac.so"
+    if library.exists():
+        return library
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not library.exists():
+            compile_library(folder, text, harness, flags, trace)
+    return library
+
+
+def compile_library(folder, text, harness, flags, trace):
+    environment = tool_environment()
+    if shutil.which("verilator", path=environment["PATH"]) is None:
+        raise UserError("the simulator needs Verilator, which is not installed; run `make setup`")
+    (folder / "tokamac.v").write_text(text)
+    (folder / "ports.h").write_text(ports_header(text))
+    run(folder, environment, ["verilator", "--cc", "tokamac.v", "--top-module", "tokamac",
+                              "--prefix", "Vtokamac", "-Mdir", "obj", "-CFLAGS", CFLAGS, *flags])
+    run(folder, environment, ["make", "-C", "obj", "-f", "Vtokamac.mk", "-j", str(os.cpu_count()),
+                              "OPT_FAST=-O2", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2",
+                              "libVtokamac", "libverilated"])
+    root = subprocess.run(["verilator", "--getenv", "VERILATOR_ROOT"], env=environment,
+                          capture_output=True, text=True, check=True).stdout.strip()
+    include = Path(root) / "include"
+    run(folder, environment, [
+        "g++", "-O2", "-fPIC", "-shared", "-std=c++17", f"-DVM_TRACE={int(trace)}",
+        "-I", "obj", "-I", ".", "-I", include, "-I", include / "vltstd", harness,
+        "obj/libVtokamac.a", "obj/libverilated.a", "-o", "library.tmp", "-lpthread",
+        *(["-llz4", "-lz"] if trace else []),
+    ])
+    os.replace(folder / "library.tmp", folder / "libtokamac.so")
+    shutil.rmtree(folder / "obj")
+
+
+def run(folder, environment, command):
+    log = folder / "build.log"
+    with open(log, "a") as file:
+        file.write(f"$ {' '.join(map(str, command))}\n")
+        file.flush()
+        code = subprocess.run(list(map(str, command)), cwd=folder, env=environment, stdout=file,
+                              stderr=subprocess.STDOUT).returncode
+    if code:
+        last = "\n".join(log.read_text().splitlines()[-20:])
+        raise UserError(f"{command[0]} failed while the simulator was built; the log is {log} "
+                        f"and ends with:\n{last}")
