@@ -1,0 +1,96 @@
+"""Byte layout of keys and values, against bytes counted by hand, and against each other."""
+
+import numpy as np
+import pytest
+
+from hw.config import Config
+from verif.reference.kv import kv_read, kv_write
+from verif.reference.transposer import transpose
+
+
+def machine(slices):
+    wide = slices > 4
+    return Config(name="test", data_bits=512 if wide else 32, slices=slices, max_head=256,
+                  burst=64 if wide else 16, d_fifo=16384)
+
+
+def written(config, position, head_blocks, size=8192):
+    """An image that holds one token with distinct bytes, else 0xEE."""
+    image = np.full(size, 0xEE, np.uint8)
+    k = np.arange(32 * head_blocks)
+    kv_write(image, config, 1, position, k.astype(np.int8), np.arange(head_blocks) + 0xA0,
+             (k + 0x80).astype(np.uint8).view(np.int8), 0xB7)
+    return image
+
+
+def found(image):
+    return {int(offset): int(image[offset]) for offset in np.flatnonzero(image != 0xEE)}
+
+
+def test_golden_bytes_of_one_slice():
+    # One slice: beats of 16 bytes, lines of 64. Keys of 32 tokens are two tiles of 16 rows, each a
+    # beat of scales and 16 x 2 beats. Token 18 is row 2 of tile 1. The head starts at byte 64.
+    golden = {}
+    tile = 64 + 33 * 16
+    golden[tile + 2] = 0xA0
+    for byte in range(32):
+        golden[tile + 16 + 2 * 32 + byte] = byte
+    # Two beats of value codes, then 32 beats of channels 0-15, then 32 of channels 16-31.
+    codes = 64 + 66 * 16
+    golden[codes + 18] = 0xB7
+    for byte in range(16):
+        golden[codes + 32 + 18 * 16 + byte] = 0x80 + byte
+        golden[codes + 32 + 32 * 16 + 18 * 16 + byte] = 0x90 + byte
+    assert found(written(machine(1), 18, 1)) == golden
+
+
+def test_golden_bytes_of_two_slices():
+    # Two slices: beats of 32 bytes, lines of 64. Keys of 32 tokens are one tile of 16 rows a slice;
+    # 2 head blocks are two groups of 1 + 32 beats. A KV block is 66 + 1 + 64 beats, or 66 lines.
+    # Token 37 is token 5 of block 1: row 2 of slice 1.
+    start = 64 + 66 * 64
+    golden = {start + 16 + 2: 0xA0, start + 33 * 32 + 16 + 2: 0xA1}
+    for half in (0, 1):
+        for byte in range(16):
+            at = (1 + 2 * 2 + half) * 32 + 16 + byte
+            golden[start + at] = 16 * half + byte
+            golden[start + 33 * 32 + at] = 32 + 16 * half + byte
+    golden[start + 66 * 32 + 5] = 0xB7
+    values = start + 67 * 32
+    for group in (0, 1):
+        for i in range(16):
+            for s in (0, 1):
+                channel = 32 * group + 2 * i + s
+                golden[values + group * 32 * 32 + 5 * 32 + 16 * s + i] = 0x80 + channel
+    assert found(written(machine(2), 37, 2, 16384)) == golden
+
+
+@pytest.mark.parametrize("slices", [1, 2, 4, 8, 16, 32, 64])
+@pytest.mark.parametrize("head_blocks", [1, 2, 3, 8])
+def test_what_is_written_is_read(slices, head_blocks):
+    config, rng = machine(slices), np.random.default_rng(slices)
+    count, base = 70, 3
+    image = np.zeros((base + 3 * config.kv_lines(head_blocks)) * config.line_bytes, np.uint8)
+    k = rng.integers(-127, 128, (count, 32 * head_blocks), np.int8)
+    v = rng.integers(-127, 128, (count, 32 * head_blocks), np.int8)
+    k_codes = rng.integers(0, 256, (count, head_blocks), np.uint8)
+    v_codes = rng.integers(0, 256, count, np.uint8)
+    for position in rng.permutation(count):
+        kv_write(image, config, base, position, k[position], k_codes[position], v[position],
+                 v_codes[position])
+    for got, wanted in zip(kv_read(image, config, base, count, head_blocks),
+                           (k, k_codes, v, v_codes)):
+        assert np.array_equal(got, wanted)
+    assert not image[:base * config.line_bytes].any()
+
+
+def test_transposed_bytes():
+    # Byte i of slice s of token t is 64 * s + ... made distinct in its pair (token, channel).
+    rows = np.arange(32)[:, None] * 8 + np.arange(32)[None, :] % 8
+    beats = transpose(rows, 2, 3)
+    assert beats.shape == (6, 2, 16)
+    for i in range(3):
+        for half in (0, 1):
+            for s in (0, 1):
+                for p in range(16):
+                    assert beats[2 * i + half, s, p] == rows[16 * half + p, 16 * s + i]

@@ -1,0 +1,132 @@
+"""The attention reference against itself in two passes, against float64, and against ONNX."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
+
+from verif.reference.attention import attention, scores, weighted_values
+from verif.reference.floats import add, bits, fixed_to_float, float_to_fixed
+from verif.reference.functions import exp2_16
+from verif.reference.softmax import BLOCK, State, softmax
+
+
+def quantise(x, group):
+    """INT8 with one E8M0 code for each ``group`` elements of the last axis."""
+    x = np.asarray(x, np.float32).reshape(*x.shape[:-1], -1, group)
+    largest = np.abs(x).max(axis=-1)
+    codes = (bits(largest) >> 23).astype(np.int64)
+    q = np.clip(np.rint(np.ldexp(x, 133 - codes[..., None])), -127, 127)
+    q = np.where(codes[..., None] == 0, 0, q)
+    return q.astype(np.int8).reshape(*x.shape[:-2], -1), codes.astype(np.uint8)
+
+
+def dequantise(q, codes):
+    q = q.astype(np.float64).reshape(*codes.shape, -1)
+    return np.ldexp(q, codes[..., None].astype(np.int64) - 133).reshape(*codes.shape[:-1], -1)
+
+
+def example(seed, tokens, heads=2, size=64, spread=1.0, drift=0.0):
+    """Random quantised q, k, v; ``drift`` lets the scores grow from token to token."""
+    rng = np.random.default_rng(seed)
+    q = rng.normal(size=(heads, size)) * np.log2(np.e) / np.sqrt(size) * spread
+    k = rng.normal(size=(tokens, size)) + drift * np.arange(tokens)[:, None] / tokens * q[0]
+    v = rng.normal(size=(tokens, size)) * np.exp2(rng.integers(-3, 4, (tokens, 1)))
+    v_q, v_codes = quantise(v, size)
+    return *quantise(q, 32), *quantise(k, 32), v_q, v_codes[:, 0]
+
+
+def exact(q, q_codes, k, k_codes, v, v_codes):
+    """Attention of the same quantised operands in float64."""
+    logits = dequantise(q, q_codes) @ dequantise(k, k_codes).T
+    p = np.exp2(logits - logits.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True) @ dequantise(v, v_codes[:, None])
+
+
+def two_pass(q, q_codes, k, k_codes, v, v_codes):
+    """Attention with the maximum of all tokens known before any probability is computed."""
+    t = float_to_fixed(scores(q, q_codes, k, k_codes))
+    maximum = (t.max(axis=1) + 0xFFFF) >> 16
+    output = total = None
+    for start in range(0, len(k), BLOCK):
+        logits, ev = t[:, start:start + BLOCK], v_codes[start:start + BLOCK].astype(np.int64) - 127
+        u = (((logits.max(axis=1) + 0xFFFF) >> 16) << 16)[:, None] - logits
+        below = ((logits.max(axis=1) + 0xFFFF) >> 16) - maximum
+        k_shift = -(-u >> 16)
+        x = exp2_16((k_shift << 16) - u).astype(np.int64)
+        s = fixed_to_float((x * 256 >> np.minimum(k_shift, 31)).sum(axis=1), 1, below - 24)
+        e = ev - k_shift
+        scaled = np.ldexp(x.astype(np.float64), e - e.max(axis=1)[:, None] - 10)
+        p = np.minimum(np.rint(scaled), 127).astype(np.int8)
+        term = weighted_values(p, e.max(axis=1) + below + 127, v[start:start + BLOCK])
+        output = term if output is None else add(output, term)
+        total = s if total is None else add(total, s)
+    return output, total
+
+
+@pytest.mark.parametrize("tokens, spread, drift", [
+    (1, 1, 0), (31, 2, 0), (32, 1, 0), (33, 4, 0), (100, 2, 20), (200, 8, 60), (512, 3, -40)])
+@pytest.mark.parametrize("seed", range(4))
+def test_one_pass_equals_two(tokens, spread, drift, seed):
+    operands = example(seed, tokens, spread=spread, drift=drift)
+    for online, twice in zip(attention(*operands), two_pass(*operands)):
+        assert np.array_equal(bits(online), bits(twice))
+
+
+@pytest.mark.parametrize("tokens, spread", [(1, 1), (20, 1), (64, 3), (200, 1), (512, 4)])
+def test_close_to_attention_in_float64(tokens, spread):
+    operands = example(7, tokens, heads=4, spread=spread)
+    output, total = attention(*operands)
+    wanted = exact(*operands)
+    error = np.linalg.norm(output / total[:, None] - wanted) / np.linalg.norm(wanted)
+    # A probability is off by up to 2^-7 of the largest of its block; independent values, as here,
+    # are the worst case, because the result averages away while the errors do not.
+    assert error < 2e-2
+
+
+def test_close_to_the_softmax_of_onnx():
+    node = helper.make_node("Softmax", ["x"], ["y"], axis=1)
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [3, 32]) for name in "xy"]
+    model = helper.make_model(helper.make_graph([node], "softmax", ports[:1], ports[1:]))
+    logits = np.random.default_rng(1).normal(size=(3, 32)).astype(np.float32) * 3
+    (wanted,) = ReferenceEvaluator(model).run(None, {"x": logits})
+    t = float_to_fixed(logits * np.float32(np.log2(np.e)))
+    q, code, _, state = softmax(t, np.full(32, 127))
+    p = np.ldexp(q.astype(np.float64), code[:, None] - 133) / state.total[:, None]
+    # Half a step of the coarsest probability, relative to the largest.
+    assert np.abs(p - wanted).max() < 0.6 * 2.0**-6 * wanted.max()
+    assert onnx.__version__
+
+
+def test_sums_of_probabilities_are_those_of_exponentials():
+    t = np.random.default_rng(2).integers(-20 << 16, 20 << 16, (50, 32))
+    *_, state = softmax(t, np.full(32, 127))
+    wanted = np.exp2(t / 65536 - state.maximum[:, None]).sum(axis=1)
+    assert np.allclose(state.total, wanted, rtol=2e-5)
+
+
+def test_a_value_code_of_nan_makes_the_result_nan():
+    operands = list(example(3, 40))
+    operands[5][35] = 255
+    output, total = attention(*operands)
+    assert np.isnan(output).all() and np.isfinite(total).all()
+
+
+def test_a_block_far_below_the_maximum_adds_nothing():
+    state = State(np.array([1000]), np.array([1.5], np.float32))
+    q, code, shift, after = softmax(np.zeros((1, 32), np.int64), np.full(32, 200), state)
+    assert not q.any() and code[0] == 0 and shift[0] == 0
+    assert after.maximum[0] == 1000 and after.total[0] == np.float32(1.5)
+
+
+def test_a_block_far_above_the_maximum_replaces_what_was():
+    state = State(np.array([-1000]), np.array([1.5], np.float32))
+    _, code, shift, after = softmax(np.zeros((1, 32), np.int64), np.full(32, 127), state)
+    assert shift[0] == 255 and code[0] == 127 and after.total[0] == np.float32(32)
+
+
+@pytest.mark.parametrize("count", [0, 33])
+def test_wrong_number_of_tokens(count):
+    with pytest.raises(ValueError, match=f"a block has 1 to 32 tokens, not {count}"):
+        softmax(np.zeros((1, count), np.int64), np.zeros(count))

@@ -1,0 +1,78 @@
+"""Bytes of the keys and values of one head, as section 4 of interfaces.md lays them out."""
+
+import numpy as np
+
+
+__all__ = ["kv_write", "kv_read"]
+
+
+#: Tokens in a KV block, and elements that share a key's code.
+BLOCK = 32
+
+
+class Places:
+    """Byte offsets of one token's elements and codes, from the first byte of the image.
+
+    Arrays of offsets: ``keys`` [D], ``key_codes`` [D/32], ``values`` [D], and ``value_code``.
+    """
+
+    def __init__(self, config, base, position, head_blocks):
+        block, token = divmod(position, BLOCK)
+        start = (base + block * config.kv_lines(head_blocks)) * config.line_bytes
+        beat = config.beat_bytes
+
+        # Keys: the token is a row of a matrix, in tiles of `height` rows a slice.
+        height = config.key_height
+        tile, row = divmod(token, height * config.slices)
+        i, s = divmod(row, config.slices)
+        together = config.scale_group(height, 1)
+        group_beats = 1 + 2 * height * together
+        b = np.arange(head_blocks)
+        group, inside = b // together, b % together
+        tile_beats = config.key_beats(head_blocks) // config.key_tiles
+        scale_beat = tile * tile_beats + group * group_beats
+        self.key_codes = start + scale_beat * beat + 16 * s + inside * height + i
+        first_beat = scale_beat + 1 + 2 * (inside * height + i)
+        n = np.arange(BLOCK * head_blocks)
+        half = n % BLOCK // 16
+        self.keys = start + (first_beat[n // BLOCK] + half) * beat + 16 * s + n % 16
+
+        # Codes of the values, one byte a token, then the values, a beat for each token.
+        start += config.key_beats(head_blocks) * beat
+        self.value_code = start + token
+        start += config.value_scale_beats * beat
+        group, channel = np.divmod(n, 16 * config.slices)
+        i, s = np.divmod(channel, config.slices)
+        self.values = start + (group * BLOCK + token) * beat + 16 * s + i
+
+
+def kv_write(image, config, base, position, k, k_codes, v, v_code):
+    """Write the token at ``position`` of one head into ``image``, a uint8 array, in place.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+    base : int
+        First line of the head.
+    k, k_codes : int8 [D], uint8 [D/32]
+    v, v_code : int8 [D], int
+        D is padded to whole blocks of 32.
+    """
+    places = Places(config, base, position, len(k) // BLOCK)
+    image[places.keys] = np.asarray(k, np.int8).view(np.uint8)
+    image[places.key_codes] = k_codes
+    image[places.values] = np.asarray(v, np.int8).view(np.uint8)
+    image[places.value_code] = v_code
+
+
+def kv_read(image, config, base, count, head_blocks):
+    """Keys and values of tokens 0..count-1 of one head: ``(k, k_codes, v, v_codes)``.
+
+    The arrays are as :func:`verif.reference.attention.attention` takes them.
+    """
+    places = [Places(config, base, position, head_blocks) for position in range(count)]
+    k = np.array([image[place.keys] for place in places], np.uint8).view(np.int8)
+    k_codes = np.array([image[place.key_codes] for place in places], np.uint8)
+    v = np.array([image[place.values] for place in places], np.uint8).view(np.int8)
+    v_codes = np.array([image[place.value_code] for place in places], np.uint8)
+    return k, k_codes, v, v_codes
