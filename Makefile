@@ -1,0 +1,67 @@
+# Everything that a user types. Each target sets itself up; `make` alone lists them.
+
+PYTHON ?= python3
+VENV   := .venv
+READY  := $(VENV)/ready
+TOOL   := $(VENV)/bin/tokamac
+
+# Variables given on the command line reach the recipes through the environment, so that a prompt
+# may hold any character.
+export MODEL PROMPT TOKENS CONFIG FORMAT BLOCK SIM WAVES SEED TESTCASE
+
+# $(call option,--flag,NAME) is --flag "$NAME" if NAME is given.
+option = $(if $($(2)),$(1) "$$$(2)")
+# $(call flag,--flag,NAME) is --flag if NAME is given, and not 0.
+flag = $(if $(filter-out 0,$($(2))),$(1))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup doctor run test lint verilog sim timing bench clean
+
+
+help: ## list the targets
+	@echo "make TARGET [VARIABLE=value ...]"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: $(READY) ## install what is missing, into .venv
+
+$(READY): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: apt-get install python3"; exit 1; }
+	@$(PYTHON) sw/doctor.py --fix
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,area]'
+	@touch $@
+
+doctor: ## check the programs and libraries of this machine
+	@$(PYTHON) sw/doctor.py
+
+run: $(READY) ## write a story on the simulated machine: MODEL= PROMPT= TOKENS= CONFIG= FORMAT=
+	@$(TOOL) run $(if $(MODEL),"$$MODEL") $(call option,--prompt,PROMPT) \
+	    $(call option,--tokens,TOKENS) $(call option,--config,CONFIG) $(call option,--format,FORMAT)
+
+test: $(READY) ## run all tests: ARGS= goes to pytest
+	@$(VENV)/bin/python -m pytest -n 2 $(ARGS)
+
+lint: $(READY) ## check the Python sources
+	@$(VENV)/bin/ruff check
+
+verilog: $(READY) ## write the core as Verilog: CONFIG=
+	@$(TOOL) verilog $(if $(CONFIG),"$$CONFIG")
+
+sim: $(READY) ## run a block's bench, or list the blocks: BLOCK= CONFIG= SIM=icarus WAVES=1 SEED= TESTCASE=
+	@$(TOOL) sim $(if $(BLOCK),"$$BLOCK") $(call option,--simulator,SIM) $(call option,--config,CONFIG) \
+	    $(call flag,--waves,WAVES) $(call option,--seed,SEED) $(call option,--testcase,TESTCASE)
+
+timing: $(READY) $(VENV)/ready-fpga ## clock rate and size of a block on an ECP5: BLOCK= CONFIG=
+	@$(TOOL) timing $(if $(BLOCK),"$$BLOCK") $(call option,--config,CONFIG)
+
+$(VENV)/ready-fpga: $(READY)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[fpga]'
+	@touch $@
+
+bench: $(READY) ## measure speed: CONFIG=
+	@$(TOOL) bench $(call option,--config,CONFIG)
+
+clean: ## remove what was built; .venv stays
+	rm -rf build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
