@@ -1,0 +1,131 @@
+"""Reads runs of memory far ahead of their use."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import exact_log2
+
+from ..signatures import read_data, read_request
+from .bursts import Bursts
+from .fifo import Fifo
+
+
+__all__ = ["descriptor", "Reader"]
+
+
+def descriptor(config):
+    """Consecutive items (beats, unless said otherwise) of memory."""
+    return data.StructLayout({
+        "address": config.address_bits,                 # byte address, a multiple of the word
+        "beats":   32,
+    })
+
+
+class Reader(wiring.Component):
+    """Turns descriptors into bursts, and the words that come into a stream of beats.
+
+    Room in the FIFO is reserved before a burst is requested, so every word that comes is taken.
+
+    The reference is :func:`verif.reference.memory.bursts`.
+
+    Latency
+    -------
+    Two cycles from a descriptor to its first request, and three from the last word of a beat to
+    the beat.
+
+    Throughput
+    ----------
+    One word in and one beat out each cycle, without a gap between descriptors.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+    fifo_bytes : int
+        Size of the FIFO, a power of two: at least two bursts, and enough to cover the latency of
+        memory.
+    item_words : int
+        Words of an item, a power of two; by default those of a beat.
+
+    Members
+    -------
+    descriptors : ``In(stream.Signature(descriptor(config)))``
+    requests : ``Out(stream.Signature(read_request(config)))``
+    data : ``In(stream.Signature(read_data(config)))``
+        Always ready.
+    beats : ``Out(stream.Signature(8 * word_bytes * item_words))``
+        First word lowest.
+    flush : ``In(1)``
+        Forget the descriptor and all beats, held or in flight. ``beats`` may be withdrawn; a
+        request that waits stays, and its words are discarded when they come.
+    busy : ``Out(1)``
+        A descriptor is not wholly requested.
+    taken : ``Out(1)``
+        For counters: a word came.
+    """
+
+    def __init__(self, config, fifo_bytes, item_words=None):
+        self.config = config
+        self.item_words = config.beat_words if item_words is None else item_words
+        self.capacity = fifo_bytes // config.word_bytes
+        if self.capacity < config.burst:
+            raise ValueError(f"fifo_bytes must hold a burst of {config.burst} words of "
+                             f"{config.word_bytes} bytes, not {fifo_bytes} bytes")
+        super().__init__({
+            "descriptors": In(stream.Signature(descriptor(config))),
+            "requests": Out(stream.Signature(read_request(config))),
+            "data": In(stream.Signature(read_data(config))),
+            "beats": Out(stream.Signature(config.word_bits * self.item_words)),
+            "flush": In(1),
+            "busy": Out(1),
+            "taken": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config, items = self.config, self.item_words
+        m.submodules.bursts = bursts = Bursts(config, self.capacity)
+        m.submodules.fifo = fifo = Fifo(config.word_bits * items, self.capacity // items)
+        connect(m, bursts.requests, flipped(self.requests))
+        connect(m, fifo.o, flipped(self.beats))
+
+        # Requests: room is counted in words that are neither held nor on their way.
+        room = Signal(range(self.capacity + 1), init=self.capacity)
+        m.d.comb += [
+            bursts.runs.valid.eq(self.descriptors.valid),
+            self.descriptors.ready.eq(bursts.runs.ready),
+            bursts.runs.p.address.eq(self.descriptors.p.address),
+            bursts.runs.p.words.eq(self.descriptors.p.beats << exact_log2(items)),
+            bursts.room.eq(room), bursts.flush.eq(self.flush),
+            self.busy.eq(bursts.busy),
+        ]
+        m.d.sync += room.eq(room - bursts.reserved + Mux(fifo.fetched, items, 0))
+
+        # Words: those that were requested before a flush are discarded.
+        most = (config.outstanding + 4) * config.burst
+        flying, stale = Signal(range(most + 1)), Signal(range(most + 1))
+        keep = Signal()
+        m.d.comb += [
+            self.data.ready.eq(1),
+            self.taken.eq(self.data.valid),
+            keep.eq(self.data.valid & (stale == 0)),
+        ]
+        m.d.sync += flying.eq(flying + bursts.reserved - self.data.valid)
+        with m.If(self.data.valid & (stale != 0)):
+            m.d.sync += stale.eq(stale - 1)
+
+        # Beats.
+        position = Signal(exact_log2(items))
+        earlier = Signal(config.word_bits * (items - 1))
+        with m.If(keep):
+            m.d.sync += [position.eq(position + 1),
+                         earlier.eq(Cat(earlier, self.data.p.data)[config.word_bits:])]
+        m.d.comb += [
+            fifo.i.valid.eq(keep & position.all()),
+            fifo.i.payload.eq(Cat(earlier, self.data.p.data)),
+            fifo.flush.eq(self.flush),
+        ]
+
+        with m.If(self.flush):
+            m.d.sync += [room.eq(self.capacity), position.eq(0),
+                         stale.eq(flying - self.data.valid)]
+        return m
