@@ -21,7 +21,8 @@ SAMPLES = [Decimal(n) / 32 for n in range(-32, 33)]
 
 #: (table, segment) -> end of the segment, as an integer ``s``, at which the integer polynomial is
 #: to give just this value: log2 must not change sign beside 1, and 2^-126 must not be flushed.
-ANCHORS = {("EXP2", 0): (-2**17, 2**30), ("LOG2", 0): (-2**17, 0), ("LOG2", 127): (2**17, 2**30)}
+ANCHORS = {("EXP2", 0): (-2**17, 2**30), ("RECIPROCAL", 0): (-2**17, 2**31),
+           ("LOG2", 0): (-2**17, 0), ("LOG2", 127): (2**17, 2**30)}
 
 
 def exp2(x):
