@@ -24,10 +24,10 @@ def command(
 ):
     """Write a configuration's core as Verilog-2005."""
     from hw.config import load
+    chosen = load(config)
+
     from hw.core import Core
     from hw.verilog import convert
-
-    chosen = load(config)
     start = time.perf_counter()
     text = convert(Core(chosen), "tokamac")
     path = (out or Path("build") / chosen.name) / "tokamac.v"
