@@ -1,0 +1,80 @@
+"""Product of quantised weights and quantised activations: section 3 of interfaces.md."""
+
+import numpy as np
+
+from verif.reference.floats import add, fixed_to_float, half_parts, shift_down
+
+
+__all__ = ["SCALE_KINDS", "scale_parts", "matmul"]
+
+
+#: Elements that share a scale.
+BLOCK = 32
+
+#: An INT8 element with an E8M0 code has an lsb of 2^(code - LSB).
+LSB = 127 + 6
+
+#: Block sums that are held at a time.
+TERMS = 2**20
+
+#: Meanings of a weight's scale: FP16; an E8M0 code; no scale, but an lsb of 2^-6.
+SCALE_KINDS = ("fp16", "e8m0", "one")
+
+
+def scale_parts(scales, kind):
+    """``(factor, exponent, nan)`` of weight scales: each is ``factor * 2^exponent``."""
+    scales = np.asarray(scales)
+    if kind == "fp16":
+        return half_parts(scales.view(np.uint16) if scales.dtype == np.float16 else scales)
+    one = np.ones(scales.shape, np.int64)
+    if kind == "e8m0":
+        return one, scales.astype(np.int64) - LSB, scales == 255
+    if kind == "one":
+        return one, -6 * one, np.zeros(scales.shape, bool)
+    raise ValueError(f"kind must be one of {', '.join(SCALE_KINDS)}, not {kind!r}")
+
+
+def matmul(weights, scales, act, codes, kind="fp16", old=None, shift=0):
+    """``y[..., n] = sum over blocks of weights * act``, as float32 [..., N].
+
+    Reference for :class:`hw.matmul.engine.MatmulEngine`. The sum of a block of 32 is an exact
+    integer; it is scaled with one rounding; blocks are added in FP32 in ascending order.
+
+    Parameters
+    ----------
+    weights : int [N, K]
+        -128 to 127. A row may end in half a block.
+    scales : [N, ceil(K / 32)]
+        FP16 as float16 or bits, or E8M0 codes, as ``kind`` says.
+    act, codes : int8 [..., K], uint8 [..., ceil(K / 32)]
+        Activations with E8M0 codes.
+    old, shift : float32 [..., N] and int [...], optional
+        What the first block is added to, after it is divided by ``2^shift``.
+    """
+    weights, act, codes = np.asarray(weights), np.asarray(act), np.asarray(codes)
+    size, blocks = weights.shape[1], -(-weights.shape[1] // BLOCK)
+    if act.shape[-1] != size or codes.shape[-1] != blocks or scales.shape[-1] != blocks:
+        raise ValueError(f"rows of {size} elements need activations of {size} and {blocks} scales, "
+                         f"not {act.shape[-1]}, {codes.shape[-1]} and {scales.shape[-1]}")
+    vectors = act.shape[:-1]
+    pad = blocks * BLOCK - size
+    act = np.pad(act.reshape(-1, size), ((0, 0), (0, pad))).astype(np.float32)
+    act = act.reshape(-1, blocks, BLOCK).transpose(1, 2, 0)
+    codes = codes.reshape(-1, blocks).T[:, None].astype(np.int64)
+    if old is not None:
+        old = shift_down(old, np.asarray(shift)[..., None]).reshape(-1, len(weights)).T
+    y = np.empty((len(weights), act.shape[2]), np.float32)
+    step = max(1, TERMS // max(1, blocks * act.shape[2]))
+    for first in range(0, len(weights), step):
+        rows = slice(first, first + step)
+        # Axes of everything here: block, row, vector.
+        w = np.pad(weights[rows], ((0, 0), (0, pad))).astype(np.float32)
+        # Sums of 32 products of 8 bits are exact in float32.
+        sums = w.reshape(-1, blocks, BLOCK).transpose(1, 0, 2) @ act
+        factor, exponent, nan = (part.T[..., None] for part in scale_parts(scales[rows], kind))
+        terms = fixed_to_float(sums, factor, exponent + codes - LSB, nan | (codes == 255))
+        total = terms[0] if old is None else add(old[rows], terms[0])
+        for term in terms[1:]:
+            total = add(total, term)
+        y[rows] = total
+    return np.ascontiguousarray(y.T).reshape(*vectors, len(weights))
