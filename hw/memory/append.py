@@ -1,0 +1,172 @@
+"""Moves a token's quantised keys and values from the staging memory into KV blocks."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for, ceil_log2, exact_log2
+
+from ..config import BLOCK
+from ..signatures import write_data
+from .place import Place
+from .staging import staging_block
+
+
+__all__ = ["Append"]
+
+
+class Append(wiring.Component):
+    """Writes each staged block to where the layout of KV blocks wants it.
+
+    Each write is a word with strobes. A key block is two pieces of 16 bytes and a code. A value
+    block is dealt out to the slices; the code of a head's values comes from its first block.
+
+    The reference is :func:`verif.reference.memory.append`.
+
+    Throughput
+    ----------
+    Two cycles a staging block, and one for each word written.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+
+    Members
+    -------
+    go : ``In(1)``
+        High, with the operands constant, until ``done``.
+    address, head_stride : ``In``
+        Line of the first head's first KV block, and lines from one head to the next.
+    count, heads, head_blocks : ``In``
+        Position of the token, and geometry.
+    done : ``Out(1)``
+        The last head was marked.
+    staging : ``In(staging_block)``
+        The block at ``index``, a cycle later.
+    index : ``Out``
+    writes : ``Out(stream.Signature(write_data(config)))``
+    marks : ``Out(stream.Signature(0))``
+        The last word of a head was handed over.
+    ok, take : ``In(1)``, ``Out(1)``
+        Permission for one staging block.
+    released : ``Out(1)``
+        A staging block was read.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "go": In(1), "done": Out(1),
+            "address": In(32), "head_stride": In(24), "count": In(32),
+            "heads": In(5), "head_blocks": In(4),
+            "staging": In(staging_block), "index": Out(ceil_log2(config.kv_staging)),
+            "writes": Out(stream.Signature(write_data(config))),
+            "marks": Out(stream.Signature(0)),
+            "ok": In(1), "take": Out(1), "released": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.place = place = Place(config)
+
+        def table(name, function):
+            """A number that follows from ``head_blocks``."""
+            values = [function(n) for n in range(1, config.max_head_blocks + 1)]
+            result = Signal(bits_for(max(values)), name=name)
+            with m.Switch(self.head_blocks):
+                for n, value in enumerate(values, 1):
+                    with m.Case(n):
+                        m.d.comb += result.eq(value)
+            return result
+
+        lines, key_beats = table("lines", config.kv_lines), table("key_beats", config.key_beats)
+        token = self.count[:5]
+        # With one slice the second half of the tokens is a tile of its own.
+        first_beat = Mux(token[4], key_beats >> 1, 0) if config.key_tiles == 2 else Const(0)
+
+        # Control.
+        base, at_head = Signal(32), Signal(32)              # lines
+        factor, shifted = Signal.like(lines), Signal(32)
+        need, values = Signal(10), Signal()
+        head, block = Signal.like(self.heads), Signal.like(self.head_blocks)
+        data_beat, code_beat = Signal.like(place.data_beat), Signal.like(place.code_beat)
+        member, step = Signal.like(place.member), Signal.like(place.step)
+        enter, writing, wanted, moved = Signal(), Signal(), Signal(), Signal()
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += [
+                    need.eq(self.heads * self.head_blocks * 2), base.eq(self.address),
+                    factor.eq(lines), shifted.eq(self.count[5:]),
+                    values.eq(0), self.index.eq(0), head.eq(0),
+                ]
+                with m.If(self.go):
+                    m.next = "START"
+            with m.State("START"):
+                # All staging blocks; and the token's KV block, by shift and add.
+                m.d.comb += self.take.eq(self.ok & (need != 0))
+                with m.If(self.take):
+                    m.d.sync += need.eq(need - 1)
+                with m.If(factor[0]):
+                    m.d.sync += base.eq(base + shifted)
+                m.d.sync += [factor.eq(factor >> 1), shifted.eq(shifted << 1), at_head.eq(base)]
+                with m.If((need == 0) & (factor == 0)):
+                    m.next = "ENTER"
+            with m.State("ENTER"):
+                m.d.comb += enter.eq(1)
+                m.d.sync += block.eq(0)
+                m.next = "READ"
+            with m.State("READ"):
+                m.d.sync += step.eq(0)
+                m.next = "WRITE"
+            with m.State("WRITE"):
+                m.d.comb += [writing.eq(1), moved.eq(self.writes.ready | ~wanted)]
+                with m.If(moved):
+                    m.d.sync += step.eq(step + 1)
+                with m.If(moved & place.last):
+                    m.d.comb += self.released.eq(1)
+                    m.d.sync += [self.index.eq(self.index + 1), block.eq(block + 1)]
+                    m.next = "READ"
+                    with m.If(block + 1 == self.head_blocks):
+                        m.next = "LEAVE"
+            with m.State("LEAVE"):
+                m.d.comb += self.marks.valid.eq(values)
+                with m.If(~values | self.marks.ready):
+                    m.d.sync += [head.eq(head + 1), at_head.eq(at_head + self.head_stride)]
+                    m.next = "ENTER"
+                    with m.If(head + 1 == self.heads):
+                        m.d.sync += [head.eq(0), values.eq(1), at_head.eq(base)]
+                        with m.If(values):
+                            m.d.comb += self.done.eq(1)
+                            m.next = "IDLE"
+
+        # Beats: where the head's first block lies, and then from block to block.
+        rows = 2 * config.key_height
+        with m.If(enter):
+            m.d.sync += [member.eq(0), code_beat.eq(Mux(values, key_beats, first_beat)),
+                         data_beat.eq(Mux(values, key_beats + config.value_scale_beats + token,
+                                          first_beat + 1))]
+        with m.If(self.released & ~values):
+            m.d.sync += [member.eq(member + 1), data_beat.eq(data_beat + rows)]
+            with m.If(member == place.group - 1):
+                m.d.sync += [member.eq(0), code_beat.eq(data_beat + rows),
+                             data_beat.eq(data_beat + rows + 1)]
+        with m.If(self.released & values):
+            m.d.sync += member.eq(member + 1)
+            with m.If(member == max(config.slices // 2, 1) - 1):
+                m.d.sync += [member.eq(0),
+                             data_beat.eq(data_beat + (2 * BLOCK if config.slices == 1 else BLOCK))]
+
+        # Words. Some have no byte of this block; only the first block has the head's code.
+        word = exact_log2(config.word_bytes)
+        address = Signal(config.address_bits)
+        m.d.comb += [
+            place.block.eq(self.staging), place.values.eq(values), place.token.eq(token),
+            place.data_beat.eq(data_beat), place.code_beat.eq(code_beat),
+            place.member.eq(member), place.step.eq(step),
+            wanted.eq(place.strobe.any() & ~(values & place.last & (block != 0))),
+            address.eq((at_head << exact_log2(config.line_bytes)) + place.offset),
+            self.writes.p.address.eq(Cat(Const(0, word), address[word:])),
+            self.writes.p.data.eq(place.data), self.writes.p.strobe.eq(place.strobe),
+            self.writes.valid.eq(writing & wanted),
+        ]
+        return m

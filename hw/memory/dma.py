@@ -1,0 +1,126 @@
+"""Everything in the core that sees memory addresses, joined."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from ..signatures import (
+    Command,
+    Raise,
+    Take,
+    read_data,
+    read_request,
+    row_read,
+    row_write,
+    write_data,
+)
+from .arbiter import ReadArbiter
+from .mover import Mover
+from .reader import Reader
+from .staging import staging_write
+from .walker import Walker
+
+
+__all__ = ["dma_events", "Dma"]
+
+
+#: What the performance counters count.
+dma_events = data.StructLayout({
+    "w": 1, "d": 1, "gather": 1,        # a word was read
+    "written": 1,                       # a word was acknowledged
+})
+
+
+class Dma(wiring.Component):
+    """Walker, the two readers, mover and arbiter, between the units and the memory port.
+
+    Throughput
+    ----------
+    One word read and one written each cycle, as long as both FIFOs have room.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+
+    Members
+    -------
+    fetch, mover : ``In(stream.Signature(Command))``
+        Commands. Between the sequencer and ``fetch`` must be no queue, see :class:`.Walker`.
+    flush_w, flush_d : ``In(1)``
+        Forget a stream: its commands, what it holds and what is in flight.
+    w, d : ``Out(stream.Signature(8 * config.beat_bytes))``
+        The streams.
+    write, read, staging, loaded : as of :class:`.Mover`
+    walk_take : ``Out(Take)``
+        Of ``walk``.
+    take0, raise0, raise1 : ``Out(Take)``, ``Out(Raise)``
+        Of the mover.
+    reads, data, writes, written : as of :class:`.MemoryPort`, from the other side
+    mover_busy, fetch_busy : ``Out(1)``
+    events : ``Out(dma_events)``
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "fetch": In(stream.Signature(Command)), "mover": In(stream.Signature(Command)),
+            "flush_w": In(1), "flush_d": In(1),
+            "w": Out(stream.Signature(8 * config.beat_bytes)),
+            "d": Out(stream.Signature(8 * config.beat_bytes)),
+            "write": Out(stream.Signature(row_write(config))),
+            "read": Out(row_read(config)),
+            "staging": In(staging_write(config)),
+            "loaded": Out(stream.Signature(32)),
+            "walk_take": Out(Take),
+            "take0": Out(Take), "raise0": Out(Raise), "raise1": Out(Raise),
+            "reads": Out(stream.Signature(read_request(config))),
+            "data": In(stream.Signature(read_data(config))),
+            "writes": Out(stream.Signature(write_data(config))),
+            "written": In(1),
+            "mover_busy": Out(1), "fetch_busy": Out(1),
+            "events": Out(dma_events),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.walker = walker = Walker(config)
+        m.submodules.w_reader = w_reader = Reader(config, config.w_fifo)
+        m.submodules.d_reader = d_reader = Reader(config, config.d_fifo)
+        m.submodules.mover = mover = Mover(config)
+        m.submodules.arbiter = arbiter = ReadArbiter(config)
+
+        # Streams.
+        connect(m, flipped(self.fetch), walker.commands)
+        connect(m, walker.w, w_reader.descriptors)
+        connect(m, walker.d, d_reader.descriptors)
+        connect(m, w_reader.beats, flipped(self.w))
+        connect(m, d_reader.beats, flipped(self.d))
+        connect(m, walker.take0, flipped(self.walk_take))
+        m.d.comb += [
+            walker.flush_w.eq(self.flush_w), w_reader.flush.eq(self.flush_w),
+            walker.flush_d.eq(self.flush_d), d_reader.flush.eq(self.flush_d),
+            self.fetch_busy.eq(walker.busy | w_reader.busy | d_reader.busy),
+        ]
+
+        # Mover.
+        connect(m, flipped(self.mover), mover.commands)
+        connect(m, mover.write, flipped(self.write))
+        connect(m, mover.read, flipped(self.read))
+        connect(m, mover.loaded, flipped(self.loaded))
+        connect(m, mover.writes, flipped(self.writes))
+        for name in ("take0", "raise0", "raise1"):
+            connect(m, getattr(mover, name), flipped(getattr(self, name)))
+        m.d.comb += [mover.staging.eq(self.staging), mover.written.eq(self.written),
+                     self.mover_busy.eq(mover.busy)]
+
+        # Memory.
+        for name, reads, words in (("gather", mover.reads, mover.data),
+                                   ("d", d_reader.requests, d_reader.data),
+                                   ("w", w_reader.requests, w_reader.data)):
+            connect(m, reads, getattr(arbiter, name))
+            connect(m, getattr(arbiter, f"{name}_data"), words)
+        connect(m, arbiter.reads, flipped(self.reads))
+        connect(m, flipped(self.data), arbiter.data)
+        m.d.comb += self.events.eq(Cat(w_reader.taken, d_reader.taken, mover.taken, self.written))
+        return m

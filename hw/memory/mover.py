@@ -1,0 +1,176 @@
+"""Moves blocks between memory and the workspace, and keys and values into the KV cache."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import exact_log2
+
+from .. import isa
+from ..signatures import (
+    Command,
+    Raise,
+    Take,
+    command_fields,
+    read_data,
+    read_request,
+    row_read,
+    row_write,
+    write_data,
+)
+from .acknowledge import Acknowledge
+from .append import Append
+from .gather import Gather
+from .load import Load
+from .queue import Queue
+from .reader import Reader
+from .scatter import Scatter
+from .staging import Staging, staging_write
+
+
+__all__ = ["Mover"]
+
+
+class Mover(wiring.Component):
+    """Executes ``gather``, ``scatter``, ``append`` and ``load``, one after the other.
+
+    What they take and raise is in the table of counters of ``docs/interfaces.md``. A command ends
+    when its last word was handed over; its ``raise0`` may follow while the next one runs.
+
+    The references are in :mod:`verif.reference.memory`.
+
+    Throughput
+    ----------
+    ``gather`` requests all its bursts ahead, as far as its FIFO of four bursts reaches, and writes
+    one row a cycle. See :class:`.Scatter` and :class:`.Append` for the others.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+
+    Members
+    -------
+    commands : ``In(stream.Signature(Command))``
+        A command is taken when it ends.
+    reads, data : ``Out(stream.Signature(read_request(config)))``, ``In(..(read_data(config)))``
+        To and from the arbiter; room is reserved before a request.
+    writes, written : ``Out(stream.Signature(write_data(config)))``, ``In(1)``
+        To the cache or port, and its acknowledgements.
+    write : ``Out(stream.Signature(row_write(config)))``
+    read : ``Out(row_read(config))``
+        The workspace.
+    staging : ``In(staging_write(config))``
+        From the quantiser.
+    loaded : ``Out(stream.Signature(32))``
+    take0, raise0, raise1 : ``Out(Take)``, ``Out(Raise)``
+    busy : ``Out(1)``
+        A command is being executed, or its words are on their way to memory.
+    taken : ``Out(1)``
+        For counters: a word came.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "commands": In(stream.Signature(Command)),
+            "reads": Out(stream.Signature(read_request(config))),
+            "data": In(stream.Signature(read_data(config))),
+            "writes": Out(stream.Signature(write_data(config))),
+            "written": In(1),
+            "write": Out(stream.Signature(row_write(config))),
+            "read": Out(row_read(config)),
+            "staging": In(staging_write(config)),
+            "loaded": Out(stream.Signature(32)),
+            "take0": Out(Take), "raise0": Out(Raise), "raise1": Out(Raise),
+            "busy": Out(1), "taken": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.reader = reader = Reader(config, 4 * config.burst * config.word_bytes,
+                                              Gather.item_words(config))
+        m.submodules.gather = gather = Gather(config)
+        m.submodules.scatter = scatter = Scatter(config)
+        m.submodules.append = append = Append(config)
+        m.submodules.load = load = Load(config)
+        m.submodules.staging = staging = Staging(config)
+        m.submodules.acknowledge = acknowledge = Acknowledge(config)
+        m.submodules.words = words = Queue(write_data(config), 2)
+
+        # The command chooses one of the four; its operands go to all.
+        command = self.commands.p
+        line = exact_log2(config.line_bytes)
+        units = {"gather": gather, "scatter": scatter, "append": append, "load": load}
+        fields = {name: command_fields(name, command.word) for name in units}
+        chosen = {name: Signal(name=f"is_{name}") for name in units}
+        for name, unit in units.items():
+            m.d.comb += [
+                chosen[name].eq(self.commands.valid
+                                & (command.word[:isa.OPCODE_BITS] == isa.BY_NAME[name].opcode)),
+                unit.go.eq(chosen[name]),
+            ]
+            with m.If(unit.done):
+                m.d.comb += self.commands.ready.eq(1)
+        m.d.comb += [
+            gather.address.eq(command.address << line),
+            gather.dst.eq(fields["gather"].dst), gather.blocks.eq(fields["gather"].blocks),
+            scatter.address.eq(command.address << line),
+            scatter.a.eq(fields["scatter"].a), scatter.blocks.eq(fields["scatter"].blocks),
+            append.address.eq(command.address), append.count.eq(command.count),
+            append.heads.eq(fields["append"].heads),
+            append.head_blocks.eq(fields["append"].head_blocks),
+            append.head_stride.eq(fields["append"].head_stride),
+            load.address.eq((command.address << line) + (command.count << 2)),
+            self.busy.eq(self.commands.valid | acknowledge.busy),
+        ]
+
+        # Reads.
+        connect(m, gather.descriptors, reader.descriptors)
+        connect(m, reader.beats, gather.items)
+        m.d.comb += [
+            self.reads.valid.eq(reader.requests.valid | load.requests.valid),
+            self.reads.payload.eq(Mux(chosen["load"], load.requests.payload,
+                                      reader.requests.payload)),
+            reader.requests.ready.eq(self.reads.ready), load.requests.ready.eq(self.reads.ready),
+            reader.data.payload.eq(self.data.payload), load.data.payload.eq(self.data.payload),
+            reader.data.valid.eq(self.data.valid & ~chosen["load"]),
+            load.data.valid.eq(self.data.valid & chosen["load"]),
+            self.data.ready.eq(1),
+            self.taken.eq(self.data.valid),
+        ]
+        connect(m, load.loaded, flipped(self.loaded))
+
+        # Workspace and staging memory.
+        connect(m, gather.write, flipped(self.write))
+        connect(m, scatter.read, flipped(self.read))
+        m.d.comb += [staging.write.eq(self.staging), staging.address.eq(append.index),
+                     append.staging.eq(staging.data)]
+
+        # Writes.
+        connect(m, words.o, flipped(self.writes))
+        m.d.comb += [
+            words.i.valid.eq(scatter.writes.valid | append.writes.valid),
+            words.i.payload.eq(Mux(chosen["append"], append.writes.payload,
+                                   scatter.writes.payload)),
+            scatter.writes.ready.eq(words.i.ready), append.writes.ready.eq(words.i.ready),
+            acknowledge.issued.eq(words.i.valid & words.i.ready),
+            acknowledge.written.eq(self.written),
+            acknowledge.marks.valid.eq(scatter.marks.valid | append.marks.valid),
+            acknowledge.marks.payload.eq(fields["scatter"].raise0),
+            scatter.marks.ready.eq(acknowledge.marks.ready),
+            append.marks.ready.eq(acknowledge.marks.ready),
+        ]
+
+        # Counters: the fields lie alike in the three commands that have them.
+        sync = fields["gather"]
+        m.d.comb += [
+            self.take0.id.eq(sync.take0),
+            *(unit.ok.eq(self.take0.ok) for unit in (gather, scatter, append)),
+            self.take0.take.eq(gather.take | scatter.take | append.take),
+            acknowledge.hold.eq(gather.produced),
+            self.raise0.id.eq(Mux(gather.produced, sync.raise0, acknowledge.raise0.id)),
+            self.raise0.en.eq(gather.produced | acknowledge.raise0.en),
+            self.raise1.id.eq(sync.raise1),
+            self.raise1.en.eq(scatter.released | append.released),
+        ]
+        return m

@@ -1,0 +1,128 @@
+"""Where the bytes of a staged block belong in a KV block."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for, exact_log2
+
+from .staging import staging_block
+
+
+__all__ = ["Place"]
+
+
+class Place(wiring.Component):
+    """The words that a staged block of keys or values becomes, one for each ``step``.
+
+    Keys are two pieces of 16 bytes in the token's slice, two consecutive beats, and a code among
+    the scales. Values are a part of one beat (with one slice, two beats), dealt out to all slices,
+    and a code among the value scales. Combinational.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+
+    Members
+    -------
+    block : ``In(staging_block)``
+    values : ``In(1)``
+        The block is one of values.
+    token : ``In(5)``
+        Number of the token in its KV block.
+    data_beat : ``In``
+        Keys: first beat of the tile's rows for this block. Values: beat of the token.
+    code_beat : ``In``
+        Beat of the scales.
+    member : ``In``
+        Number of the block among those that share a beat of scales (keys) or of data (values).
+    step : ``In``
+    last : ``Out(1)``
+        This is the code, the last step.
+    offset : ``Out``
+        Byte in the KV block.
+    data, strobe : ``Out``
+        The word that contains ``offset``.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        self.piece_words = max(1, 16 // config.word_bytes)
+        self.value_words = config.beat_words * (2 if config.slices == 1 else 1)
+        self.group = config.scale_group(config.key_height, 1)
+        beats = bits_for(config.kv_beats(config.max_head_blocks))
+        super().__init__({
+            "block": In(staging_block), "values": In(1), "token": In(5),
+            "data_beat": In(beats), "code_beat": In(beats),
+            "member": In(range(max(self.group, config.slices // 2, 2))),
+            "step": In(range(max(2 * self.piece_words, self.value_words) + 1)),
+            "last": Out(1),
+            "offset": Out(beats + exact_log2(config.beat_bytes)),
+            "data": Out(config.word_bits), "strobe": Out(config.word_bytes),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        word, beat = exact_log2(config.word_bytes), exact_log2(config.beat_bytes)
+        height = exact_log2(config.key_height)
+
+        # The token is row i of slice s of its tile of keys.
+        s = self.token[:exact_log2(config.slices)]
+        i = self.token[exact_log2(config.slices):][:height]
+        code_offset, code = Signal.like(self.offset), self.block.code
+        m.d.comb += [
+            self.last.eq(self.step == Mux(self.values, self.value_words, 2 * self.piece_words)),
+            code_offset.eq((self.code_beat << beat)
+                           + Mux(self.values, self.token, (s << 4) + (self.member << height) + i)),
+        ]
+
+        # Keys: half h is in beat 2 i + h; words smaller than a piece take several steps.
+        part = self.step[:exact_log2(self.piece_words)]
+        h = self.step[exact_log2(self.piece_words)]
+        piece, lane = Signal(128), Signal(4)
+        key_offset = Signal.like(self.offset)
+        m.d.comb += [
+            piece.eq(self.block.data.as_value().word_select(h, 128)),
+            key_offset.eq(((self.data_beat + (i << 1) + h) << beat) + (s << 4) + (part << word)),
+        ]
+        if word >= 4:
+            m.d.comb += lane.eq(key_offset[4:word])
+            key_data = piece.replicate(config.word_bytes // 16)
+            key_strobe = Const(0xFFFF, 16) << (lane << 4)
+        else:
+            key_data = piece.word_select(part, config.word_bits)
+            key_strobe = Const(-1, config.word_bytes)
+
+        # Values: channel i S + s of a beat is byte i of slice s.
+        value_data, value_strobe = self._value_image()
+        value_step = self.step[:exact_log2(self.value_words)]
+        value_beat, value_word = Signal.like(self.data_beat), value_step[:beat - word]
+        m.d.comb += value_beat.eq(self.data_beat)
+        if config.slices == 1:
+            m.d.comb += value_beat.eq(self.data_beat + (value_step[-1] << 5))
+
+        with m.If(self.last):
+            m.d.comb += [
+                self.offset.eq(code_offset), self.data.eq(code.replicate(config.word_bytes)),
+                self.strobe.eq(Const(1) << code_offset[:word]),
+            ]
+        with m.Elif(self.values):
+            m.d.comb += [
+                self.offset.eq((value_beat << beat) + (value_word << word)),
+                self.data.eq(value_data.word_select(value_step, config.word_bits)),
+                self.strobe.eq(value_strobe.word_select(value_step, config.word_bytes)),
+            ]
+        with m.Else():
+            m.d.comb += [self.offset.eq(key_offset), self.data.eq(key_data),
+                         self.strobe.eq(key_strobe)]
+        return m
+
+    def _value_image(self):
+        """Bytes of the beat, and which of them this block provides."""
+        slices = self.config.slices
+        if slices == 1:
+            return self.block.data.as_value(), Const(-1, 32)
+        channels = [i * slices + s for s in range(slices) for i in range(16)]
+        return (Cat(self.block.data[channel % 32] for channel in channels),
+                Cat(self.member[:exact_log2(slices // 2)] == channel // 32
+                    for channel in channels))
