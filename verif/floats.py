@@ -5,7 +5,8 @@ import numpy as np
 from verif.reference.floats import bits
 
 
-__all__ = ["CORNERS", "random_floats", "operand_pairs"]
+__all__ = ["CORNERS", "random_floats", "operand_pairs",
+           "wrong_results"]
 
 
 def corners():
@@ -43,3 +44,12 @@ def operand_pairs(rng, count):
             + (rng.integers(-2, 3, count) << 23) + (rng.integers(0, 2, count) << 31))
     y = np.where(rng.random(count) < 0.4, near.astype(np.uint32), y)
     return np.concatenate([a, x]), np.concatenate([b, y])
+
+
+def wrong_results(operands, results, wanted):
+    """A sentence about the rows in which 32-bit ``results`` differ; empty if there is none."""
+    rows = [" ".join(f"{int(bits):08x}" for bits in row)
+            for row in zip(*operands, results, wanted) if int(row[-1]) != int(row[-2])]
+    if not rows:
+        return ""
+    return f"{len(rows)} of {len(wanted)} wrong (operands, result, wanted): {'; '.join(rows[:8])}"
