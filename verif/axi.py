@@ -1,0 +1,183 @@
+"""AXI4 memory for cocotb benches: channels of random latency that check what the master does."""
+
+from collections import deque
+from math import log2
+
+import cocotb
+from cocotb.triggers import RisingEdge
+
+from verif.reference.memory import global_address
+from verif.streams import never
+
+
+__all__ = ["AxiMemory"]
+
+OKAY, SLVERR, INCR, PAGE = 0, 2, 1, 4096
+
+#: What must not change while ``valid`` waits for ``ready``.
+HELD = {
+    "ar": ("araddr", "arlen", "arsize", "arburst", "arid"),
+    "aw": ("awaddr", "awlen", "awsize", "awburst", "awid"),
+    "w":  ("wdata", "wstrb", "wlast"),
+}
+
+
+class AxiMemory:
+    """All channels of an interleaved memory whose contents are ``image``.
+
+    Fails the test when the master breaks a rule: a stalled payload that changes, a burst that is
+    too long, is not INCR, not of full width, not aligned, crosses 4 KiB, or a wrong WLAST.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+    image : numpy.ndarray of uint8
+        Contents, changed by writes.
+    latency : callable
+        Channel number -> iterator of the cycles from a request to its answer.
+    pause : callable
+        Name such as ``"ar0"`` -> iterator of bool: cycles without ready (AR, AW, W) or without a
+        new answer (R, B).
+    errors : container
+        Global addresses (multiples of the word) at which accesses fail.
+
+    Members
+    -------
+    bursts : list
+        ``(channel, address, words)`` of every read, in order of acceptance.
+    reading, writing : int
+        Accesses in flight over all channels.
+    """
+
+    def __init__(self, dut, config, image, *, latency, pause=None, errors=(), prefix="axi__{}__"):
+        self.config, self.image, self.errors = config, image, errors
+        self.bursts  = []
+        self.reading = self.writing = 0
+        pause = (lambda name: never()) if pause is None else pause
+        self.channels = [Channel(self, dut, n, prefix.format(n), latency(n), pause)
+                         for n in range(config.channels)]
+        self.dut  = dut
+        self.task = cocotb.start_soon(self._run())
+
+    async def _run(self):
+        while True:
+            await RisingEdge(self.dut.clk)
+            for channel in self.channels:
+                channel.cycle()
+
+
+class Channel:
+    """One AXI slave."""
+
+    def __init__(self, memory, dut, number, prefix, latency, pause):
+        self.memory, self.number, self.latency = memory, number, latency
+        names = [*HELD["ar"], *HELD["aw"], *HELD["w"], "bid", "bresp", "rid", "rdata", "rresp",
+                 "rlast", *(f"{c}{w}" for c in ("ar", "aw", "w", "r", "b")
+                            for w in ("valid", "ready"))]
+        self.wires = {name: getattr(dut, prefix + name) for name in names}
+        self.pause = {c: pause(f"{c}{number}") for c in ("ar", "aw", "w", "r", "b")}
+        self.ready = dict.fromkeys(("ar", "aw", "w"), False)
+        self.stalled = dict.fromkeys(self.ready)
+        self.reads, self.addresses, self.words, self.answers = deque(), deque(), deque(), deque()
+        self.time, self.r_busy, self.b_busy = 0, False, False
+        for name in ("arready", "awready", "wready", "rvalid", "bvalid", "rid", "bid"):
+            self.wires[name].value = 0
+
+    def value(self, name):
+        value = self.wires[name].value
+        assert value.is_resolvable, f"{name} of channel {self.number} is {value}"
+        return int(value)
+
+    def cycle(self):
+        """What happened at this edge, and what is offered until the next."""
+        self.time += 1
+        requests = {c: self.handshake(c) for c in ("ar", "aw", "w")}
+        if requests["ar"]:
+            self.read(requests["ar"])
+        if requests["aw"]:
+            address, words = self.check("aw", requests["aw"])
+            assert words == 1, "writes are single words"
+            self.addresses.append(address)
+            self.memory.writing += 1
+        if requests["w"]:
+            assert requests["w"]["wlast"], "WLAST is low in a burst of one"
+            self.words.append(requests["w"])
+        if self.addresses and self.words:
+            self.write(self.addresses.popleft(), self.words.popleft())
+        self.offer_read()
+        self.offer_answer()
+        for c in self.ready:
+            self.ready[c] = not next(self.pause[c])
+            self.wires[f"{c}ready"].value = self.ready[c]
+
+    def handshake(self, c):
+        """The request transferred on channel ``c`` at this edge, if any."""
+        valid = self.value(f"{c}valid")
+        payload = {name: self.value(name) for name in HELD[c]} if valid else None
+        if self.stalled[c] is not None:
+            assert payload == self.stalled[c], f"{c} changed while it was stalled"
+        self.stalled[c] = payload if valid and not self.ready[c] else None
+        return payload if valid and self.ready[c] else None
+
+    def check(self, c, request):
+        address, words = request[f"{c}addr"], request[f"{c}len"] + 1
+        size = self.memory.config.data_bits // 8
+        assert request[f"{c}burst"] == INCR and request[f"{c}size"] == log2(size)
+        assert request[f"{c}id"] == 0
+        assert address % size == 0, f"{address:#x} is not a multiple of the data width"
+        assert words <= self.memory.config.burst, f"a burst of {words} words"
+        assert address // PAGE == (address + words * size - 1) // PAGE, "a burst crosses 4 KiB"
+        return address, words
+
+    def span(self, address):
+        """Slice of the image for the word at a channel address."""
+        start = global_address(address, self.number, self.memory.config)
+        return slice(start, start + self.memory.config.data_bits // 8)
+
+    def response(self, address):
+        width = self.memory.config.word_bytes
+        return SLVERR if self.span(address).start // width * width in self.memory.errors else OKAY
+
+    def read(self, request):
+        address, words = self.check("ar", request)
+        self.memory.bursts.append((self.number, address, words))
+        self.memory.reading += 1
+        size, due = self.memory.config.data_bits // 8, self.time + next(self.latency)
+        for n in range(words):
+            self.reads.append((due, address + n * size, n == words - 1))
+
+    def offer_read(self):
+        if self.r_busy and self.value("rready"):
+            self.r_busy = False
+            self.memory.reading -= self.value("rlast")
+            self.wires["rvalid"].value = 0
+        if not self.r_busy and self.reads and self.reads[0][0] <= self.time \
+                and not next(self.pause["r"]):
+            _, address, last = self.reads.popleft()
+            self.r_busy = True
+            data = self.memory.image[self.span(address)].tobytes()
+            self.wires["rvalid"].value = 1
+            self.wires["rdata"].value = int.from_bytes(data, "little")
+            self.wires["rresp"].value = self.response(address)
+            self.wires["rlast"].value = last
+
+    def write(self, address, request):
+        response = self.response(address)
+        if response == OKAY:
+            span = self.span(address)
+            data = request["wdata"].to_bytes(span.stop - span.start, "little")
+            for n, byte in enumerate(data):
+                if request["wstrb"] >> n & 1:
+                    self.memory.image[span.start + n] = byte
+        self.answers.append((self.time + next(self.latency), response))
+
+    def offer_answer(self):
+        if self.b_busy and self.value("bready"):
+            self.b_busy = False
+            self.memory.writing -= 1
+            self.wires["bvalid"].value = 0
+        if not self.b_busy and self.answers and self.answers[0][0] <= self.time \
+                and not next(self.pause["b"]):
+            self.b_busy = True
+            self.wires["bvalid"].value = 1
+            self.wires["bresp"].value = self.answers.popleft()[1]

@@ -1,0 +1,92 @@
+"""What the memory system reads and writes, as lists of requests and changes of an image."""
+
+import numpy as np
+
+from verif.reference.kv import kv_write
+
+
+__all__ = ["global_address", "channel_address", "bursts", "walk", "gather", "scatter", "append",
+           "load"]
+
+BLOCK = 32
+BLOCK_BYTES = 4 * BLOCK
+
+
+def channel_address(address, config):
+    """``(channel, address in the channel)`` of a byte of the machine's memory."""
+    size = config.data_bits // 8
+    word, byte = divmod(address, config.word_bytes)
+    return byte // size, word * size + byte % size
+
+
+def global_address(address, channel, config):
+    """The byte of the machine's memory at ``address`` of a channel."""
+    size = config.data_bits // 8
+    word, byte = divmod(address, size)
+    return word * config.word_bytes + channel * size + byte
+
+
+def bursts(address, words, config):
+    """``(address, words)`` of the bursts that read a run of words: cut at aligned bursts.
+
+    Reference for :class:`hw.memory.bursts.Bursts` and :class:`hw.memory.reader.Reader`.
+    """
+    result, span = [], config.burst * config.word_bytes
+    while words:
+        taken = min(words, (span - address % span) // config.word_bytes)
+        result.append((address, taken))
+        address, words = address + taken * config.word_bytes, words - taken
+    return result
+
+
+def walk(address, count, stride, beats, config):
+    """``(byte address, beats)`` of the KV blocks that hold tokens ``0..count-1``.
+
+    Reference for :class:`hw.memory.walker.Walker`.
+    """
+    return [((address + n * stride) * config.line_bytes, beats)
+            for n in range(-(-count // BLOCK))]
+
+
+def gather(image, workspace, address, dst, blocks, config):
+    """Copy FP32 blocks from memory into the workspace, an array of uint32, in place.
+
+    Reference for :class:`hw.memory.gather.Gather`.
+    """
+    start = address * config.line_bytes
+    data = image[start:start + blocks * BLOCK_BYTES].view("<u4")
+    workspace[dst * BLOCK:(dst + blocks) * BLOCK] = data
+
+
+def scatter(image, workspace, address, a, blocks, config):
+    """Copy FP32 blocks from the workspace into memory, in place.
+
+    Reference for :class:`hw.memory.scatter.Scatter`.
+    """
+    start = address * config.line_bytes
+    data = workspace[a * BLOCK:(a + blocks) * BLOCK].astype("<u4").view(np.uint8)
+    image[start:start + blocks * BLOCK_BYTES] = data
+
+
+def append(image, staging, codes, address, position, heads, head_blocks, head_stride, config):
+    """Write the staged keys and values of the token at ``position`` into memory, in place.
+
+    ``staging`` is int8 [2 * heads * head_blocks, 32], first all keys, then all values; ``codes``
+    has one code for each block. Reference for :class:`hw.memory.append.Append`.
+    """
+    shape = (2, heads, head_blocks)
+    elements = staging.reshape(*shape, BLOCK)
+    codes = np.asarray(codes).reshape(shape)
+    for head in range(heads):
+        kv_write(image, config, address + head * head_stride, position,
+                 elements[0, head].reshape(-1), codes[0, head],
+                 elements[1, head].reshape(-1), codes[1, head, 0])
+
+
+def load(image, address, index, config):
+    """The 32-bit value ``index`` of those that start at line ``address``.
+
+    Reference for :class:`hw.memory.load.Load`.
+    """
+    start = address * config.line_bytes + 4 * index
+    return int(image[start:start + 4].view("<u4")[0])
