@@ -1,0 +1,1 @@
+"""From a model to a memory image and a program."""

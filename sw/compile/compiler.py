@@ -1,0 +1,157 @@
+"""Compiles a model for a machine: quantise, plan, lay out, write the program."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sw.errors import UserError
+from verif.reference.tape import pack
+
+from .assembler import Assembler, listing
+from .layers import QuantisedModel, quantise_model
+from .memory import MemoryMap
+from .plan import Plan, chunk_matrices, make_plan
+from .program import COUNTERS, REGISTERS, Sampling, Task, write_program
+
+
+__all__ = ["Compiled", "compile_model"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """A model ready to run.
+
+    Parameters
+    ----------
+    model : :class:`sw.compile.layers.QuantisedModel`
+    config : :class:`hw.config.Config`
+    task : :class:`sw.compile.program.Task`
+    plan : :class:`sw.compile.plan.Plan`
+    memory : :class:`sw.compile.memory.MemoryMap`
+    prompt : list of int
+    words : list of int
+        The program.
+    assembler : :class:`sw.compile.assembler.Assembler`
+    """
+
+    model: QuantisedModel
+    config: object
+    task: Task
+    plan: Plan
+    memory: MemoryMap
+    prompt: list
+    words: list
+    assembler: Assembler
+
+    def listing(self):
+        """The program as text."""
+        return listing(self.words, labels=self.assembler.labels,
+                       comments=self.assembler.comments(), counters=COUNTERS, registers=REGISTERS,
+                       symbols=self.memory.symbols())
+
+    def layout(self):
+        """The memory map as text."""
+        line = self.config.line_bytes
+        rows = [f"{'region':12s} {'line':>10s} {'address':>14s} {'bytes':>14s}"]
+        rows += [f"{r.name:12s} {r.line:10d} {r.line * line:#14x} {r.size:14d}"
+                 for r in self.memory.regions.values()]
+        return "\n".join(rows) + "\n"
+
+    def logits_address(self, position):
+        """``(byte address, elements)`` of each chunk of the logits of a position (check mode)."""
+        parts, line = [], self.memory.regions["logits"].line
+        chunk_lines = [self.memory.row_lines(chunk.blocks) for chunk in self.plan.chunks]
+        line += position * sum(chunk_lines)
+        for chunk, lines in zip(self.plan.chunks, chunk_lines):
+            parts.append((line * self.config.line_bytes, 32 * chunk.blocks))
+            line += lines
+        return parts
+
+
+def compile_model(model, config, prompt, tokens, *, format="int4", sampling=None, check=False):
+    """Compile a model for a machine and a task.
+
+    Parameters
+    ----------
+    model : :class:`sw.models.Model` or :class:`sw.compile.layers.QuantisedModel`
+        The latter must have been quantised for ``config.slices``.
+    config : :class:`hw.config.Config`
+    prompt : list of int
+        Tokens to begin with, at least one.
+    tokens : int
+        Tokens to generate, at least one.
+    format : str
+        ``int8`` or ``int4``, for a model that is not quantised.
+    sampling : :class:`sw.compile.program.Sampling`
+        By default the likeliest token is taken.
+    check : bool
+        Write the logits of every position to memory.
+    """
+    if not isinstance(model, QuantisedModel):
+        model = quantise_model(model, format, config.slices)
+    check_task(model, config, prompt, tokens)
+    plan = make_plan(model, config)
+    task = Task(prompt=len(prompt), positions=len(prompt) + tokens - 1,
+                sampling=sampling or Sampling(), check=check)
+    memory = lay_out(model, config, plan, prompt, task)
+    limit = min(1 << config.address_bits, config.line_bytes << 32)
+    if memory.bytes > limit:
+        raise UserError(f"{model.name} needs {memory.bytes} bytes of memory, configuration "
+                        f"{config} addresses {limit}; use more address_bits")
+    assembler = write_program(model, config, plan, memory, task)
+    words = assembler.words()
+    if len(words) > config.program:
+        raise UserError(f"{model.name} needs a program of {len(words)} instructions, program "
+                        f"memory of configuration {config} holds {config.program}; a larger "
+                        "workspace or program memory helps")
+    return Compiled(model=model, config=config, task=task, plan=plan, memory=memory,
+                    prompt=list(prompt), words=words, assembler=assembler)
+
+
+def check_task(model, config, prompt, tokens):
+    """Raise :class:`UserError` unless the model can do what is asked."""
+    if model.format not in config.formats:
+        raise UserError(f"configuration {config} has no weight format {model.format}; it has "
+                        f"{', '.join(config.formats)}")
+    if not prompt:
+        raise UserError("the prompt has no tokens; even an empty text begins with one")
+    for token in prompt:
+        if not 0 <= token < model.vocabulary:
+            raise UserError(f"the prompt has token {token}, but {model.name} knows tokens 0 to "
+                            f"{model.vocabulary - 1}")
+    if len(prompt) > model.context:
+        raise UserError(f"the prompt has {len(prompt)} tokens, but {model.name} sees at most "
+                        f"{model.context} at once")
+    if tokens < 1:
+        raise UserError(f"the number of tokens to generate must be positive, not {tokens}")
+    if len(prompt) + tokens - 1 > model.context:
+        raise UserError(f"a prompt of {len(prompt)} tokens leaves room for "
+                        f"{model.context - len(prompt) + 1} more in the context of {model.name} "
+                        f"({model.context}), not {tokens}")
+
+
+def lay_out(model, config, plan, prompt, task):
+    """The :class:`sw.compile.memory.MemoryMap` of a model and a task."""
+    memory = MemoryMap(config)
+    memory.place_data("prompt", np.asarray(prompt, "<u4").tobytes())
+    memory.place_rows("final_gain", model.gain[None])
+    # The gains of layer 0 follow those of the last layer, for the next token.
+    gains = [gain for layer in (*model.layers, model.layers[0])
+             for gain in (layer.attention_gain, layer.ffn_gain)]
+    memory.place_rows("gains", np.stack(gains))
+    memory.place_rows("rope_k", model.rope_k[:task.positions])
+    memory.place_rows("rope_q", model.rope_q[:task.positions])
+    memory.place_rows("embedding", model.embedding)
+    for name, matrices in (
+            ("layers", [matrix for layer in model.layers for matrix in layer.matrices]),
+            ("classifier", chunk_matrices(model, plan))):
+        memory.place_data(name, b"".join(pack(*matrix, model.format, config.slices)
+                                         for matrix in matrices))
+    memory.begin_writable()
+    heads = len(model.layers) * model.n_kv_heads
+    blocks = -(-task.positions // 32)
+    memory.place("kv", heads * blocks * config.kv_lines(model.head_blocks) * config.line_bytes)
+    if task.check:
+        lines = sum(memory.row_lines(chunk.blocks) for chunk in plan.chunks)
+        memory.place("logits", task.positions * lines * config.line_bytes)
+    return memory

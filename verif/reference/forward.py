@@ -1,0 +1,159 @@
+"""The whole model, one position at a time, in exactly the machine's order of operations.
+
+``model`` is a :class:`sw.compile.layers.QuantisedModel`. All functions work on a batch: ``tokens``
+has one element for each of several texts, all at the same position. What a text gets does not
+depend on the others.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from verif.reference.attention import LSB
+from verif.reference.divide import divide
+from verif.reference.floats import add, fixed_to_float, float_to_fixed, shift_down
+from verif.reference.gate import gate
+from verif.reference.matmul import matmul
+from verif.reference.norm import norm
+from verif.reference.quantise import quantise
+from verif.reference.rope import rope
+from verif.reference.softmax import BLOCK, softmax
+
+
+__all__ = ["State", "forward", "hidden", "attend", "loss", "log_likelihood"]
+
+
+@dataclass
+class State:
+    """Keys and values of every layer: int8 elements and E8M0 codes.
+
+    ``k`` is ``[layer, text, KV head, position, element]``, ``k_codes`` has a code for each block of
+    an element's row, ``v_codes`` one for each row.
+    """
+
+    k: np.ndarray
+    k_codes: np.ndarray
+    v: np.ndarray
+    v_codes: np.ndarray
+
+    @classmethod
+    def empty(cls, model, texts=1, positions=None):
+        """Room for ``positions`` (by default all) of each text."""
+        shape = (len(model.layers), texts, model.n_kv_heads,
+                 model.context if positions is None else positions)
+        return cls(np.zeros((*shape, BLOCK * model.head_blocks), np.int8),
+                   np.zeros((*shape, model.head_blocks), np.uint8),
+                   np.zeros((*shape, BLOCK * model.head_blocks), np.int8),
+                   np.zeros(shape, np.uint8))
+
+
+def forward(model, tokens, position, state):
+    """Logits of the next token, float32 ``[text, vocabulary]``; ``state`` gets the position."""
+    return classify(model, hidden(model, tokens, position, state))
+
+
+def product(matrix, x):
+    """``x`` quantised in blocks of 32, times a matrix."""
+    return matmul(*matrix, *quantise(x))
+
+
+def classify(model, x):
+    """Logits of the residual stream ``x``."""
+    return product(model.classifier, norm(x, model.gain, model.guard))[..., :model.vocabulary]
+
+
+def hidden(model, tokens, position, state):
+    """The residual stream after the last layer, float32 ``[text, dim]``."""
+    x = model.embedding[np.atleast_1d(tokens)]
+    for layer, k, k_codes, v, v_codes in zip(model.layers, state.k, state.k_codes, state.v,
+                                             state.v_codes):
+        x = add(x, attention_of(model, layer, x, position, (k, k_codes, v, v_codes)))
+        h = product(layer.gate_up, norm(x, layer.ffn_gain, model.guard))
+        h = h.reshape(len(x), model.hidden_blocks, 2, BLOCK)
+        h = gate(h[:, :, 0], h[:, :, 1]).reshape(len(x), -1)
+        x = add(x, product(layer.down, h))
+    return x
+
+
+def attention_of(model, layer, x, position, kv):
+    """What the attention of one layer adds to ``x``; ``kv`` gets the position."""
+    k, k_codes, v, v_codes = kv
+    texts, size = len(x), BLOCK * model.kv_blocks
+    rows = product(layer.kvq, norm(x, layer.attention_gain, model.guard))
+    heads = (texts, model.n_kv_heads, -1)
+    new_k, new_k_codes = quantise(rope(rows[:, :size], model.rope_k[position]))
+    new_v, new_v_codes = quantise(rows[:, size:2 * size], group=model.head_blocks)
+    k[:, :, position] = new_k.reshape(heads)
+    k_codes[:, :, position] = new_k_codes.reshape(heads)
+    v[:, :, position] = new_v.reshape(heads)
+    v_codes[:, :, position] = new_v_codes.reshape(heads)[..., 0]
+
+    q = rows[:, 2 * size:2 * size + BLOCK * model.q_blocks]
+    q, q_codes = quantise(rope(q, model.rope_q[position]))
+    heads = (texts, model.n_kv_heads, model.queries, -1)
+    count = slice(position + 1)
+    output, total = attend(q.reshape(heads), q_codes.reshape(heads),
+                           k[:, :, count], k_codes[:, :, count],
+                           v[:, :, count], v_codes[:, :, count])
+    o = divide(output.reshape(texts, -1), total.reshape(texts, -1), model.head_blocks)
+    return product(layer.output, o)
+
+
+def attend(q, q_codes, k, k_codes, v, v_codes):
+    """:func:`verif.reference.attention.attention` of many KV heads at once: ``(O, l)``.
+
+    ``q`` is ``[..., G, D]`` and ``k``, ``v`` are ``[..., T, D]``; leading axes are texts and heads.
+    """
+    tokens, size = k.shape[-2:]
+    y = None
+    for b in range(size // BLOCK):
+        part = slice(BLOCK * b, BLOCK * (b + 1))
+        sums = q[..., part].astype(np.float32) @ np.swapaxes(k[..., part], -1, -2).astype(
+            np.float32)
+        q_code = q_codes[..., b].astype(np.int64)[..., :, None]
+        k_code = k_codes[..., b].astype(np.int64)[..., None, :]
+        term = fixed_to_float(sums.astype(np.int64), 1, q_code - LSB + k_code - LSB,
+                              (q_code == 255) | (k_code == 255))
+        y = term if y is None else add(y, term)
+    t = float_to_fixed(y)
+    if (v_codes == 255).any():
+        raise ValueError("a value is not a number: the model's activations overflowed")
+    # One row of value codes serves all query heads.
+    codes = np.broadcast_to(v_codes[..., None, :], t.shape)
+    state = output = None
+    for start in range(0, tokens, BLOCK):
+        block = slice(start, start + BLOCK)
+        p, code, shift, state = softmax(t[..., block], codes[..., block], state)
+        values = v[..., block, :].astype(np.float32)
+        sums = p[..., :values.shape[-2]].astype(np.float32) @ values
+        term = fixed_to_float(sums.astype(np.int64), 1, code[..., None] - LSB - 6)
+        output = term if output is None else add(shift_down(output, shift[..., None]), term)
+    return output, state.total
+
+
+def log_likelihood(logits, tokens):
+    """Natural logarithm of the probability of each of ``tokens``, in float64."""
+    z = np.asarray(logits, np.float64)
+    z = z - z.max(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(z, np.asarray(tokens)[..., None], axis=-1)[..., 0]
+    return chosen - np.log(np.exp(z).sum(axis=-1))
+
+
+def loss(model, tokens, context, batch=64):
+    """Mean negative log-likelihood of a text, cut into windows of ``context + 1`` tokens.
+
+    The windows overlap by one token, so that every token but the first is predicted once; the
+    rest that does not fill a window is dropped. Windows are independent, ``batch`` at a time.
+    """
+    windows = (len(tokens) - 1) // context
+    if not windows:
+        raise ValueError(f"a text of {len(tokens)} tokens has no window of {context + 1}")
+    table = np.array([tokens[n * context:(n + 1) * context + 1] for n in range(windows)])
+    total = 0.0
+    for start in range(0, windows, batch):
+        part = table[start:start + batch]
+        state = State.empty(model, len(part), context)
+        for position in range(context):
+            logits = forward(model, part[:, position], position, state)
+            total -= log_likelihood(logits, part[:, position + 1]).sum()
+    return total / (windows * context)
