@@ -10,7 +10,10 @@ import re
 from amaranth.back import rtlil, verilog
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal
 
-__all__ = ["shared", "convert", "convert_rtlil"]
+from .ram import ram_instance, ram_key, ram_module
+
+
+__all__ = ["shared", "convert"]
 
 
 def snake(name):
@@ -23,21 +26,34 @@ class Emitter:
     def __init__(self, top):
         self.names = {}
         self.texts = {}
+        self.memories = []
         self.taken = {top}
 
     def define(self, component):
-        """Module name of a component, whose definition is emitted if it is the first of its kind."""
+        """Module name of a component; the first of its kind is emitted."""
         key = (type(component), component.parameters)
         if key not in self.names:
-            base = name = snake(type(component).__name__)
-            number = 1
-            while name in self.taken:
-                number += 1
-                name = f"{base}_{number}"
-            self.taken.add(name)
+            name = self._name(snake(type(component).__name__))
             self.names[key] = name
             self.texts[name] = rtlil.convert(component, name=name, platform=self, emit_src=False)
         return self.names[key]
+
+
+    def get_memory(self, memory):
+        """Amaranth's hook for memories: an instance of a module that is written once."""
+        key = ram_key(memory)
+        if key not in self.names:
+            self.names[key] = name = self._name(f"ram_{key[0]}x{key[1]}")
+            self.memories.append(ram_module(name, key))
+        return ram_instance(memory, self.names[key])
+
+    def _name(self, base):
+        name, number = base, 1
+        while name in self.taken:
+            number += 1
+            name = f"{base}_{number}"
+        self.taken.add(name)
+        return name
 
 
 class Shared(Elaboratable):
@@ -82,15 +98,17 @@ def shared(component, *, reset=None):
     return Shared(component, reset)
 
 
-def convert_rtlil(component, name="top"):
-    """RTLIL of a component and of all shared components below it."""
+def emit(component, name):
+    """RTLIL of a component and all shared components below it, and Verilog of its memories."""
     emitter = Emitter(name)
     top = rtlil.convert(component, name=name, platform=emitter, emit_src=False)
     # Only the outermost module is the top.
     leaves = [re.sub(r"attribute \\top 1\n", "", text) for text in emitter.texts.values()]
-    return "\n".join(leaves + [top])
+    return "\n".join(leaves + [top]), emitter.memories
 
 
 def convert(component, name="top"):
     """Verilog of a component and of all shared components below it, as one string."""
-    return verilog._convert_rtlil_text(convert_rtlil(component, name), strip_internal_attrs=True)
+    rtlil_text, modules = emit(component, name)
+    text = verilog._convert_rtlil_text(rtlil_text, strip_internal_attrs=True)
+    return "\n".join([*modules, text])
