@@ -1,0 +1,117 @@
+"""Parts of the memory system as benches run them: with counters, and down to AXI."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from hw.memory.axi import axi4
+from hw.memory.cache import Cache
+from hw.memory.dma import Dma, dma_events
+from hw.memory.mover import Mover
+from hw.memory.port import MemoryPort
+from hw.memory.staging import staging_write
+from hw.semaphores import Semaphores
+from hw.signatures import Command, Raise, row_read, row_write
+
+
+__all__ = ["MoverSystem", "DmaSystem"]
+
+
+def port_members(config):
+    return {"axi": Out(axi4(config)).array(config.channels),
+            "limit": In(32), "halt": In(1), "quiet": Out(1), "fault": Out(1)}
+
+
+def mover_members(config):
+    return {
+        "mover": In(stream.Signature(Command)),
+        "write": Out(stream.Signature(row_write(config))), "read": Out(row_read(config)),
+        "staging": In(staging_write(config)), "loaded": Out(stream.Signature(32)),
+        # To give permissions, and to see what is raised.
+        "add_id": In(4), "add_count": In(10), "add_en": In(1), "overflow": Out(1),
+        "raise0": Out(Raise), "raise1": Out(Raise), "busy": Out(1),
+    }
+
+
+class System(wiring.Component):
+    """Memory port and counters, and what both systems share."""
+
+    def join(self, m, unit, takes):
+        """Connect ``unit`` (mover or DMA), the port and the counters to the outside."""
+        m.submodules.unit = unit
+        m.submodules.port = port = MemoryPort(self.config)
+        m.submodules.semaphores = semaphores = Semaphores(len(takes), 2)
+        for take, side in zip(takes, semaphores.take):
+            connect(m, take, side)
+        for name, side in (("raise0", semaphores.raise_[0]), ("raise1", semaphores.raise_[1])):
+            m.d.comb += [side.id.eq(getattr(unit, name).id), side.en.eq(getattr(unit, name).en),
+                         getattr(self, name).id.eq(getattr(unit, name).id),
+                         getattr(self, name).en.eq(getattr(unit, name).en)]
+        for name in ("write", "read", "loaded"):
+            connect(m, getattr(unit, name), flipped(getattr(self, name)))
+        for outer, inner in zip(self.axi, port.axi):
+            connect(m, inner, flipped(outer))
+        m.d.comb += [
+            unit.staging.eq(self.staging),
+            port.read_limit.eq(self.limit), port.write_limit.eq(self.limit),
+            port.halt.eq(self.halt), self.quiet.eq(port.quiet), self.fault.eq(port.fault.valid),
+            semaphores.add_id.eq(self.add_id), semaphores.add_count.eq(self.add_count),
+            semaphores.add_en.eq(self.add_en), self.overflow.eq(semaphores.overflow),
+        ]
+        return port
+
+
+class MoverSystem(System):
+    """Mover on a memory port."""
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({**port_members(config), **mover_members(config)})
+
+    def elaborate(self, platform):
+        m = Module()
+        mover = Mover(self.config)
+        port = self.join(m, mover, [mover.take0])
+        connect(m, flipped(self.mover), mover.commands)
+        connect(m, mover.reads, port.reads)
+        connect(m, port.data, mover.data)
+        connect(m, mover.writes, port.writes)
+        m.d.comb += [mover.written.eq(port.written), self.busy.eq(mover.busy)]
+        return m
+
+
+class DmaSystem(System):
+    """Everything that sees addresses: DMA, cache and memory port."""
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            **port_members(config), **mover_members(config),
+            "fetch": In(stream.Signature(Command)), "flush_w": In(1), "flush_d": In(1),
+            "w": Out(stream.Signature(8 * config.beat_bytes)),
+            "d": Out(stream.Signature(8 * config.beat_bytes)),
+            "fetch_busy": Out(1), "events": Out(dma_events), "waiting": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        dma = Dma(self.config)
+        port = self.join(m, dma, [dma.take0, dma.walk_take])
+        m.submodules.cache = cache = Cache(self.config)
+        for name in ("mover", "fetch"):
+            connect(m, flipped(getattr(self, name)), getattr(dma, name))
+        for name in ("w", "d"):
+            connect(m, getattr(dma, name), flipped(getattr(self, name)))
+        connect(m, dma.reads, cache.reads)
+        connect(m, cache.data, dma.data)
+        connect(m, dma.writes, cache.writes)
+        connect(m, cache.port_reads, port.reads)
+        connect(m, port.data, cache.port_data)
+        connect(m, cache.port_writes, port.writes)
+        m.d.comb += [
+            cache.port_written.eq(port.written), dma.written.eq(cache.written),
+            dma.flush_w.eq(self.flush_w), dma.flush_d.eq(self.flush_d),
+            self.busy.eq(dma.mover_busy), self.fetch_busy.eq(dma.fetch_busy),
+            self.events.eq(dma.events), self.waiting.eq(port.waiting),
+        ]
+        return m

@@ -1,0 +1,285 @@
+"""Bench of the mover on a memory port: gather, scatter, append and load against the reference."""
+
+import random
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge
+
+from hw import isa
+from hw.config import Config
+from hw.memory.staging import staging_write
+from hw.signatures import Command, row_write
+from verif.axi import AxiMemory
+from verif.bench import Bench, current
+from verif.memory_system import MoverSystem
+from verif.packing import pack
+from verif.reference import memory as reference
+from verif.streams import StreamMonitor, never, sometimes
+
+
+CONFIGS = {
+    "nano":        dict(name="test", data_bits=32, slices=1, lanes=2, workspace=4096,
+                        max_head=128, outstanding=4),
+    "two_slices":  dict(name="test", data_bits=32, channels=2, slices=2, lanes=8, workspace=4096,
+                        max_head=128, w_fifo=2048, outstanding=8),
+    "four_slices": dict(name="test", data_bits=128, channels=1, slices=4, lanes=4, workspace=8192,
+                        max_head=128),
+    "many_slices": dict(name="test", data_bits=512, channels=1, slices=64, lanes=32,
+                        workspace=16384, max_head=128, d_fifo=8192),
+    "wide_word":   dict(name="test", data_bits=512, channels=4, slices=16, lanes=16, burst=4,
+                        workspace=16384, d_fifo=8192, max_head=64),
+}
+
+#: Verilator for some is enough: the commands are the same.
+SIMULATORS = {"nano": ("icarus", "verilator"), "two_slices": ("icarus",),
+              "four_slices": ("icarus",), "many_slices": ("verilator",),
+              "wide_word": ("verilator",)}
+
+SIZE = 1 << 18
+BLOCK = 32
+
+
+def component(config):
+    return MoverSystem(Config(**config))
+
+
+config = Config(**current(CONFIGS))
+LINES = SIZE // config.line_bytes
+
+
+class Machine:
+    """Memory, workspace and counters around the mover."""
+
+    def __init__(self, bench, restless):
+        dut, rng = bench.dut, bench.rng
+        seeds = random.Random(int(rng.integers(1 << 30)))
+
+        def pause(rate=0.4):
+            return sometimes(seeds.random(), rate) if restless else never()
+
+        def latency(channel):
+            source = random.Random(seeds.random())
+            while True:
+                yield source.randint(1, 30) if restless else 20
+
+        self.bench, self.dut = bench, dut
+        self.image = rng.integers(0, 256, SIZE).astype(np.uint8)
+        self.workspace = rng.integers(0, 1 << 32, config.blocks * BLOCK).astype(np.uint32)
+        self.memory = AxiMemory(dut, config, self.image, latency=latency,
+                                pause=lambda name: pause())
+        dut.limit.value = SIZE >> 12
+        self.raised = {}
+        self.commands = bench.drive("mover", Command)
+        StreamMonitor(dut, "write", self.store, row_write(config), pause=pause())
+        cocotb.start_soon(self.fetch_rows(pause()))
+        cocotb.start_soon(self.count())
+
+    def rows(self):
+        return self.workspace.reshape(-1, config.lanes)
+
+    def store(self, row):
+        data = row["data"].to_bytes(4 * config.lanes, "little")
+        self.rows()[row["address"]] = np.frombuffer(data, "<u4")
+
+    async def fetch_rows(self, pause):
+        """Answer the workspace read port; ``data`` is garbage in all other cycles."""
+        dut, ready = self.dut, False
+        while True:
+            dut.read__request__ready.value = ready
+            await RisingEdge(dut.clk)
+            dut.read__data.value = random.getrandbits(config.row_bits)
+            if ready and dut.read__request__valid.value:
+                row = self.rows()[int(dut.read__request__payload.value)]
+                dut.read__data.value = int.from_bytes(row.astype("<u4").tobytes(), "little")
+            ready = not next(pause)
+
+    async def count(self):
+        while True:
+            await RisingEdge(self.dut.clk)
+            assert not self.dut.overflow.value, "a counter was taken below zero"
+            for name in ("raise0", "raise1"):
+                if int(getattr(self.dut, f"{name}__en").value):
+                    key = name, int(getattr(self.dut, f"{name}__id").value)
+                    self.raised[key] = self.raised.get(key, 0) + 1
+
+    async def allow(self, counter, number=1):
+        self.dut.add_id.value, self.dut.add_count.value, self.dut.add_en.value = counter, number, 1
+        await RisingEdge(self.dut.clk)
+        self.dut.add_en.value = 0
+
+    async def send(self, name, address, count=0, **fields):
+        await self.commands.send({"word": isa.encode(name, base=0, offset=0, **fields),
+                                  "address": address, "count": count})
+
+    async def rest(self):
+        """Wait until the mover is idle."""
+        await self.bench.cycles(2)
+        while self.dut.busy.value:
+            await RisingEdge(self.dut.clk)
+        await self.bench.cycles(2)
+        assert self.dut.quiet.value and not self.dut.fault.value
+
+    async def stage(self, blocks, codes):
+        """Write quantised blocks into the staging memory, halves in both orders."""
+        for n, (block, code) in enumerate(zip(blocks, codes)):
+            for half in (0, 1) if n % 3 else (1, 0):
+                self.dut.staging.value = pack(staging_write(config), {
+                    "en": 1, "address": n, "half": half, "code": int(code),
+                    "data": block[16 * half:][:16]})
+                await RisingEdge(self.dut.clk)
+        self.dut.staging.value = 0
+
+
+def random_line(rng, blocks):
+    return int(rng.integers(0, (SIZE - 4 * BLOCK * blocks) // config.line_bytes))
+
+
+@cocotb.test()
+@cocotb.parametrize(restless=[False, True])
+async def gather_copies_blocks(dut, restless):
+    """Blocks come to the workspace, none before it is allowed, and each is counted once."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench, restless)
+        expected, total = machine.workspace.copy(), 0
+        for blocks in (1, 2, 3, 5, 8):
+            line = random_line(bench.rng, blocks + 4)
+            dst = int(bench.rng.integers(0, config.blocks - blocks + 1))
+            reference.gather(machine.image, expected, line, dst, blocks, config)
+            await machine.allow(1, blocks)
+            await machine.send("gather", line, dst=dst, blocks=blocks, take0=1, raise0=2)
+            total += blocks
+        await machine.rest()
+        assert np.array_equal(machine.workspace, expected)
+        assert machine.raised == {("raise0", 2): total}
+
+
+@cocotb.test()
+async def gather_waits_for_each_block(dut):
+    """Exactly the allowed blocks are written."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench, False)
+        before, expected = machine.workspace.copy(), machine.workspace.copy()
+        reference.gather(machine.image, expected, 0, 1, 3, config)
+        cocotb.start_soon(machine.send("gather", 0, dst=1, blocks=3, take0=5, raise0=6))
+        for allowed in range(4):
+            await bench.cycles(150)
+            edge = BLOCK * (1 + allowed)
+            assert np.array_equal(machine.workspace[:edge], expected[:edge])
+            assert np.array_equal(machine.workspace[edge:], before[edge:])
+            assert machine.raised.get(("raise0", 6), 0) == allowed
+            await machine.allow(5)
+
+
+@cocotb.test()
+@cocotb.parametrize(restless=[False, True])
+async def scatter_copies_blocks(dut, restless):
+    """Blocks come to memory and nothing beside them changes; the end is told once it is there."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench, restless)
+        expected, total = machine.image.copy(), 0
+        sizes = (1, 2, 3, 4, 5)
+        for blocks in sizes:
+            line = random_line(bench.rng, blocks)
+            a = int(bench.rng.integers(0, config.blocks - blocks + 1))
+            reference.scatter(expected, machine.workspace, line, a, blocks, config)
+            await machine.allow(1, blocks)
+            await machine.send("scatter", line, a=a, blocks=blocks, take0=1, raise0=2, raise1=3)
+            total += blocks
+        await machine.rest()
+        assert np.array_equal(machine.image, expected)
+        assert machine.raised == {("raise0", 2): len(sizes), ("raise1", 3): total}
+
+
+@cocotb.test()
+@cocotb.parametrize(restless=[False, True])
+async def append_follows_the_layout(dut, restless):
+    """Every token of random geometry lands where the reference puts it; no other byte changes."""
+    async with Bench(dut, patience=20000) as bench:
+        machine = Machine(bench, restless)
+        expected, heads_done, blocks_done = machine.image.copy(), 0, 0
+        geometries = [(heads, head_blocks) for head_blocks in (1, 2, 3, 4) for heads in (1, 2)
+                      if head_blocks <= config.max_head_blocks
+                      and 2 * heads * head_blocks <= config.kv_staging]
+        for n, (heads, head_blocks) in enumerate(geometries * 2):
+            number = 2 * heads * head_blocks
+            staged = bench.rng.integers(-128, 128, (number, BLOCK))
+            codes = bench.rng.integers(0, 256, number)
+            stride = config.kv_lines(head_blocks) * 3
+            position = [31, 0, 16, 64, int(bench.rng.integers(0, 96))][n % 5]
+            line = int(bench.rng.integers(0, LINES - heads * stride))
+            await machine.stage(staged, codes)
+            reference.append(expected, staged.astype(np.int8), codes, line, position, heads,
+                             head_blocks, stride, config)
+            await machine.allow(4, number)
+            await machine.send("append", line, position, heads=heads, head_blocks=head_blocks,
+                               head_stride=stride, take0=4, raise0=7, raise1=8)
+            # The staging memory may be written again as soon as the command has ended.
+            heads_done, blocks_done = heads_done + heads, blocks_done + number
+        await machine.rest()
+        assert np.array_equal(machine.image, expected)
+        assert machine.raised == {("raise0", 7): heads_done, ("raise1", 8): blocks_done}
+
+
+@cocotb.test()
+async def append_tells_each_head_when_it_is_in_memory(dut):
+    """At the n-th raise, the bytes of n heads are there."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench, True)
+        heads = 3
+        staged = bench.rng.integers(-128, 128, (2 * heads, BLOCK))
+        codes = bench.rng.integers(0, 256, 2 * heads)
+        await machine.stage(staged, codes)
+        stride = config.kv_lines(1)
+        images = [machine.image.copy()]
+        for head in range(heads):
+            images.append(images[-1].copy())
+            reference.append(images[-1], staged[[head, heads + head]].astype(np.int8),
+                             codes[[head, heads + head]], head * stride, 5, 1, 1, 0, config)
+        await machine.allow(1, 2 * heads)
+        cocotb.start_soon(machine.send("append", 0, 5, heads=heads, head_blocks=1,
+                                       head_stride=stride, take0=1, raise0=2, raise1=3))
+        seen, limit = 0, stride * config.line_bytes
+        while seen < heads:
+            await RisingEdge(dut.clk)
+            now = machine.raised.get(("raise0", 2), 0)
+            if now > seen:
+                seen = now
+                assert np.array_equal(machine.image[:seen * limit], images[seen][:seen * limit])
+        await machine.rest()
+
+
+@cocotb.test()
+@cocotb.parametrize(restless=[False, True])
+async def load_delivers_the_value(dut, restless):
+    """Any 32-bit value, between other commands."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench, restless)
+        board = bench.expect("loaded", pause=sometimes(5) if restless else None)
+        expected = machine.workspace.copy()
+        for n in range(20):
+            line, index = random_line(bench.rng, 8), int(bench.rng.integers(0, 40))
+            board.expect(reference.load(machine.image, line, index, config))
+            await machine.send("load", line, index)
+            if n % 4 == 0:
+                reference.gather(machine.image, expected, line, n % 8, 2, config)
+                await machine.send("gather", line, dst=n % 8, blocks=2)
+        await machine.rest()
+        assert np.array_equal(machine.workspace, expected)
+
+
+@cocotb.test()
+async def gather_runs_ahead_of_memory(dut):
+    """A long gather takes little more than a cycle for each word or row, and the latency once."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench, False)
+        blocks = min(24, config.blocks)
+        await machine.send("gather", 0, dst=0, blocks=1)
+        start = cocotb.utils.get_sim_time("step")
+        await RisingEdge(dut.clk)
+        period = cocotb.utils.get_sim_time("step") - start
+        start = cocotb.utils.get_sim_time("step")
+        await machine.send("gather", 0, dst=0, blocks=blocks)
+        cycles = (cocotb.utils.get_sim_time("step") - start) / period
+        ideal = max(blocks * 128 // config.word_bytes, blocks * config.block_rows)
+        assert cycles <= 1.05 * ideal + 60, f"{cycles} cycles for {ideal}"
