@@ -107,8 +107,9 @@ class FloatAdd(wiring.Component):
         m.d.comb += left.eq(first_set(m, list(reversed(s4_sum[24:])), "bit"))
         m.d.comb += exponent.eq(s4_exponent - left)
         m.d.sync += s5_o.eq(pack(
-            m, negative=s4.negative, exponent=exponent, increment=s4_increment, zero=s4_zero,
-            mantissa=shift_left(m, s4_sum, left, "fine")[4:27], nan=s4.nan, infinite=s4.infinite))
+            m, negative=s4.negative, exponent=exponent, increment=s4_increment,
+            mantissa=shift_left(m, s4_sum, left, "fine")[4:27],
+            zero=s4_zero | (exponent < 1), infinite=s4.infinite, nan=s4.nan))
         m.d.comb += self.o.eq(s5_o)
         return m
 

@@ -1,6 +1,6 @@
 """Parts of FP32 values, as hardware reads and writes them."""
 
-from amaranth.hdl import Cat, Const, Mux, Signal
+from amaranth.hdl import Cat, Const, Mux, Signal, signed
 from amaranth.lib import data
 
 
@@ -42,23 +42,22 @@ def pack(m, *, negative, exponent, mantissa, increment, zero, nan, infinite=0):
     Parameters
     ----------
     exponent : value
-        Biased exponent, signed, of any size: below 1 gives +0, and so does ``zero``; too large a
-        one gives infinity, and so does ``infinite``, which goes before ``zero``.
+        Biased exponent, signed, of any size; too large a one gives infinity.
     mantissa : value
         23 bits below the leading one.
     increment : value
         One, if the magnitude is to be rounded up.
+    zero, infinite, nan : value
+        The result is this, whatever the number; the later goes before the earlier. ``zero`` is to
+        include exponents below 1 before rounding: it is the exact magnitude that is flushed.
     """
-    rounded  = Signal(23 + len(exponent))
-    tiny     = Signal()
+    rounded  = Signal(signed(23 + len(exponent)))
     overflow = Signal()
     m.d.comb += [
-        rounded.eq(Cat(mantissa, exponent) + increment),
-        # The exponent before rounding decides: the exact magnitude is below the normal range.
-        tiny.eq(zero | (exponent < 1)),
-        overflow.eq(infinite | (~tiny & (rounded[23:] >= 255))),
+        rounded.eq(Cat(mantissa, exponent).as_signed() + increment),
+        overflow.eq(infinite | (~zero & ((rounded >> 23) >= 255))),
     ]
-    finite = Mux(tiny, 0, Cat(rounded[:31], negative))
+    finite = Mux(zero, 0, Cat(rounded[:31], negative))
     return Mux(nan, NAN, Mux(overflow, Cat(Const(INFINITY, 31), negative), finite))
 
 

@@ -82,9 +82,11 @@ class FloatMultiply(wiring.Component):
         increment = Signal()
         m.d.comb += increment.eq(Mux(carried, product[23] & (product[:23].any() | product[24]),
                                      product[22] & (product[:22].any() | product[23])))
+        exponent = Signal(signed(10))
+        m.d.comb += exponent.eq(Mux(carried, s3.exponent + 1, s3.exponent))
         m.d.sync += s4_o.eq(pack(
-            m, negative=s3.negative, exponent=Mux(carried, s3.exponent + 1, s3.exponent),
-            mantissa=Mux(carried, product[24:47], product[23:46]), increment=increment,
-            zero=s3.zero, nan=s3.nan, infinite=s3.infinite))
+            m, negative=s3.negative, exponent=exponent, increment=increment,
+            mantissa=Mux(carried, product[24:47], product[23:46]),
+            zero=s3.zero | (exponent < 1), infinite=s3.infinite, nan=s3.nan))
         m.d.comb += self.o.eq(s4_o)
         return m
