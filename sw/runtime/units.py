@@ -1,0 +1,275 @@
+"""What the execution units do, as Python generators over the reference functions.
+
+A unit's generator yields what it needs before it goes on: the number of a counter to take from (0
+is always granted), or a function that says whether it may. Between two yields a unit reads and
+writes no more than one block, so that an order of steps is an order of events in the machine.
+"""
+
+import numpy as np
+
+from verif.reference.attention import attention
+from verif.reference.divide import divide
+from verif.reference.floats import add, from_bits, multiply
+from verif.reference.gate import gate
+from verif.reference.kv import Places, kv_write
+from verif.reference.matmul import matmul
+from verif.reference.norm import norm
+from verif.reference.pick import noise, pick
+from verif.reference.quantise import quantise
+from verif.reference.rope import rope
+from verif.reference.tape import tape_beats
+
+
+__all__ = ["Hazard", "UNITS"]
+
+BLOCK = 32
+
+
+class Hazard(Exception):
+    """Something was overwritten while it was in use."""
+
+
+def fp32(bits):
+    return from_bits(np.uint32(bits))
+
+
+def run_matmul(m, f):
+    """Product of activations with the next weights of the W stream."""
+    blocks, size = -(-f.halves // 2), 16 * f.halves
+    rows = ((f.tiles - 1) * f.height + f.tail) * m.config.slices
+    if rows % BLOCK:
+        raise Hazard(f"a matrix of {rows} rows does not make whole blocks")
+    beats = tape_beats((rows, size), f.format, m.config.slices)
+    yield lambda: m.w_beats() >= beats
+    matrix = m.take_matrix(beats, (rows, size), f.format)
+    for group in range(f.groups):
+        part = slice(f.act + group * blocks, f.act + (group + 1) * blocks)
+        for _ in range(blocks):
+            yield f.take0
+        act, codes = m.act[:f.columns, part].copy(), m.codes[:f.columns, part].copy()
+        y = matmul(*matrix, act.reshape(f.columns, -1)[:, :size], codes)
+        y = y.reshape(f.columns, -1, BLOCK)
+        last_group = group == f.groups - 1
+        for block in range(rows // BLOCK):
+            for column in range(f.columns):
+                at = f.dst + (group * f.columns + column) * f.stride + block
+                yield f.take1
+                old = m.workspace[at]
+                m.workspace[at] = add(old, y[column, block]) if f.drain == "add" else (
+                    y[column, block])
+            if last_group:
+                m.raise_counter(f.raise0)
+        # Every tile reads the activations again, the last one just before the last results.
+        if not (np.array_equal(act, m.act[:f.columns, part])
+                and np.array_equal(codes, m.codes[:f.columns, part])):
+            raise Hazard(f"activation blocks {part.start}..{part.stop - 1} were overwritten "
+                         "during a matrix product")
+        for _ in range(blocks):
+            m.raise_counter(f.raise1)
+
+
+def run_attend(m, f):
+    """Attention of the columns' queries to the KV blocks that come on the D stream."""
+    size, part = BLOCK * f.head_blocks, slice(f.act, f.act + f.head_blocks)
+    for _ in range(f.columns * f.head_blocks):
+        yield f.take0
+    q, q_codes = m.act[:f.columns, part].copy(), m.codes[:f.columns, part].copy()
+    places = [Places(m.config, 0, token, f.head_blocks) for token in range(BLOCK)]
+    parts = []
+    for start in range(0, f.count, BLOCK):
+        yield lambda: len(m.d_fifo) > 0
+        raw = m.d_fifo.popleft()
+        parts += [(raw[p.keys].view(np.int8), raw[p.key_codes], raw[p.values].view(np.int8),
+                   raw[p.value_code]) for p in places[:min(BLOCK, f.count - start)]]
+        # Probabilities lie in the activation memory, this block's and the next one's.
+        spoilt = slice(f.probability, f.probability + 2)
+        m.act[:f.columns, spoilt] = m.rng.integers(-128, 128, m.act[:f.columns, spoilt].shape)
+    if not np.array_equal(q, m.act[:f.columns, part]):
+        raise Hazard("queries were overwritten during attention")
+    output, total = attention(q.reshape(f.columns, size), q_codes,
+                              *(np.array(column) for column in zip(*parts)))
+    for block, values in enumerate(output.reshape(-1, BLOCK)):
+        yield f.take1
+        m.workspace[f.dst + block] = values
+        m.raise_counter(f.raise0)
+    m.sums.extend(total)
+    m.raise_counter(f.raise1)
+
+
+def run_norm(m, f):
+    parts = []
+    for block in range(f.blocks):
+        yield f.take0
+        parts.append(m.workspace[f.a + block].copy())
+    x = np.concatenate(parts)
+    scaled = norm(x, np.ones_like(x), fp32(f.imm)).reshape(-1, BLOCK)
+    for block in range(f.blocks):
+        yield f.take1
+        if not np.array_equal(parts[block], m.workspace[f.a + block], equal_nan=True):
+            raise Hazard(f"workspace block {f.a + block} was overwritten during a norm")
+        m.workspace[f.dst + block] = multiply(scaled[block], m.workspace[f.b + block])
+        m.raise_counter(f.raise0)
+        m.raise_counter(f.raise1)
+
+
+def elementwise(m, f, function, b_of, takes_b):
+    """``dst[i] = function(a[i], b[b_of(i)])``; ``takes_b(i)`` says whether b is waited for."""
+    for block in range(f.blocks):
+        yield f.take0
+        x = m.workspace[f.a + block].copy()
+        if takes_b(block):
+            yield f.take1
+        m.workspace[f.dst + block] = function(x, m.workspace[f.b + b_of(block)])
+        m.raise_counter(f.raise0)
+        m.raise_counter(f.raise1)
+
+
+def run_rope(m, f):
+    yield from elementwise(m, f, rope, lambda i: i % f.period, lambda i: i < f.period)
+
+
+def run_sum(m, f):
+    yield from elementwise(m, f, add, lambda i: i, lambda i: True)
+
+
+def run_multiply(m, f):
+    yield from elementwise(m, f, multiply, lambda i: i, lambda i: True)
+
+
+def run_gate(m, f):
+    for block in range(f.blocks):
+        yield f.take0
+        a = m.workspace[f.a + 2 * block].copy()
+        yield f.take1
+        m.workspace[f.dst + block] = gate(a, m.workspace[f.a + 2 * block + 1])
+        m.raise_counter(f.raise0)
+        m.raise_counter(f.raise1)
+        m.raise_counter(f.raise1)
+
+
+def run_divide(m, f):
+    for block in range(f.blocks):
+        yield f.take0
+        if block % f.period == 0:
+            yield lambda: len(m.sums) > 0
+            total = m.sums.popleft()
+        m.workspace[f.dst + block] = divide(m.workspace[f.a + block], np.array([total]), 1)
+        m.raise_counter(f.raise0)
+        m.raise_counter(f.raise1)
+
+
+def run_quantise(m, f):
+    for first in range(0, f.blocks, f.group):
+        number = min(f.group, f.blocks - first)
+        x = []
+        for block in range(first, first + number):
+            yield f.take0
+            x.append(m.workspace[f.a + block].copy())
+        q, codes = quantise(np.concatenate(x), f.group)
+        for i, block in enumerate(range(first, first + number)):
+            yield 0
+            values = q[BLOCK * i:BLOCK * (i + 1)]
+            if f.target == "staging":
+                m.staging[f.dst + block], m.staging_codes[f.dst + block] = values, codes[i]
+            else:
+                vector, inside = divmod(block, f.per_vector)
+                group, column = divmod(vector, f.columns)
+                at = f.dst + group * f.per_vector + inside
+                m.act[column, at], m.codes[column, at] = values, codes[i]
+            m.raise_counter(f.raise0)
+            m.raise_counter(f.raise1)
+
+
+def run_pick(m, f):
+    if f.first:
+        m.candidates = []
+    for block in range(f.blocks):
+        yield f.take0
+        m.candidates.append((f.index + block, m.workspace[f.a + block].copy()))
+        m.raise_counter(f.raise1)
+    if f.last:
+        indices = (np.array([index for index, _ in m.candidates])[:, None] * BLOCK
+                   + np.arange(BLOCK)).reshape(-1)
+        logits = np.concatenate([values for _, values in m.candidates])
+        drawn = noise(indices, f.count, m.seed) if f.noise else None
+        m.tokens.append(int(indices[pick(logits, fp32(f.imm), drawn)]))
+
+
+def run_gather(m, f):
+    for block in range(f.blocks):
+        yield f.take0
+        raw = m.read_memory(f.address * m.config.line_bytes + 128 * block, 128)
+        m.workspace[f.dst + block] = raw.view("<f4")
+        m.count("g_words", 128)
+        m.raise_counter(f.raise0)
+
+
+def run_scatter(m, f):
+    for block in range(f.blocks):
+        yield f.take0
+        m.write_memory(f.address * m.config.line_bytes + 128 * block,
+                       m.workspace[f.a + block].view(np.uint8))
+        m.raise_counter(f.raise1)
+    yield 0
+    m.raise_counter(f.raise0)
+
+
+def run_append(m, f):
+    blocks = f.heads * f.head_blocks
+    for _ in range(2 * blocks):
+        yield f.take0
+    for head in range(f.heads):
+        yield 0
+        keys = slice(head * f.head_blocks, (head + 1) * f.head_blocks)
+        values = slice(blocks + keys.start, blocks + keys.stop)
+        line = f.address + head * f.head_stride
+        m.check_write((line + f.count // BLOCK * m.config.kv_lines(f.head_blocks))
+                      * m.config.line_bytes, m.config.kv_beats(f.head_blocks)
+                      * m.config.beat_bytes)
+        kv_write(m.memory, m.config, line, f.count, m.staging[keys].reshape(-1),
+                 m.staging_codes[keys], m.staging[values].reshape(-1),
+                 m.staging_codes[values.start])
+        for _ in range(2 * f.head_blocks):
+            m.raise_counter(f.raise1)
+        yield 0
+        m.raise_counter(f.raise0)
+
+
+def run_load(m, f):
+    yield 0
+    raw = m.read_memory(f.address * m.config.line_bytes + 4 * f.count, 4)
+    m.loaded.append(int(raw.view("<u4")[0]))
+
+
+def run_stream(m, f):
+    address, size = f.address * m.config.line_bytes, f.beats * m.config.beat_bytes
+    m.check_read(address, size)
+    if f.stream == "d":
+        yield lambda: m.d_room(f.beats)
+        m.d_fifo.append(m.read_memory(address, size).copy())
+        m.count("d_words", size)
+        return
+    yield 0
+    m.w_ready.append([address, f.beats])
+    m.count("w_words", size)
+
+
+def run_walk(m, f):
+    blocks = -(-f.count // BLOCK)
+    for block in range(blocks):
+        if block == blocks - 1:
+            yield f.take0
+        yield lambda: m.d_room(f.beats)
+        address = (f.address + block * f.stride) * m.config.line_bytes
+        m.d_fifo.append(m.read_memory(address, f.beats * m.config.beat_bytes).copy())
+        m.count("d_words", f.beats * m.config.beat_bytes)
+
+
+#: Instruction to its generator function.
+UNITS = {
+    "matmul": run_matmul, "attend": run_attend,
+    "norm": run_norm, "rope": run_rope, "gate": run_gate, "divide": run_divide, "sum": run_sum,
+    "multiply": run_multiply, "quantise": run_quantise, "pick": run_pick,
+    "gather": run_gather, "scatter": run_scatter, "append": run_append, "load": run_load,
+    "stream": run_stream, "walk": run_walk,
+}
