@@ -1,0 +1,176 @@
+"""The core: units, queues and counters, joined."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from .attention.engine import AttentionEngine
+from .matmul.engine import MatmulEngine
+from .memory.dma import Dma
+from .memory.queue import Queue
+from .semaphores import Semaphores
+from .sequencer import Sequencer, program_write
+from .signatures import Command, read_data, read_request, write_data
+from .vector.unit import VectorUnit
+from .workspace import Workspace
+
+
+__all__ = ["Core", "core_events"]
+
+
+#: What happened in a cycle, for the counters.
+core_events = data.StructLayout({
+    "busy": 1, "memory": 1, "dependency": 1,            # of the array; all low: it had no command
+    "active": 1,                                        # any other unit was at work
+    "w": 1, "d": 1, "gather": 1, "written": 1,          # words moved
+    "retired": 1,                                       # an instruction
+})
+
+
+class Core(wiring.Component):
+    """Everything that is reset between runs.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+
+    Members
+    -------
+    program : ``In(program_write(config))``
+        Writes to program memory; it keeps its contents in reset.
+    reads, data, writes, written : ``Out``, ``In``, ``Out``, ``In``
+        To the memory port.
+    emitted : ``Out(stream.Signature(32))``
+        Values for the host.
+    seed : ``In(64)``
+        Key of the random numbers.
+    cycle : ``In(32)``
+        Cycles since the start.
+    done, illegal, overflow : ``Out(1)``
+        The program ended; its instruction is illegal; a counter ran over.
+    pc : ``Out``
+        Instruction being executed.
+    events : ``Out(core_events)``
+    """
+
+    def __init__(self, config):
+        self.config = config
+        self.parameters = (config,)
+        program = program_write(config)
+        super().__init__({
+            "program": In(program),
+            "reads": Out(stream.Signature(read_request(config))),
+            "data": In(stream.Signature(read_data(config))),
+            "writes": Out(stream.Signature(write_data(config))),
+            "written": In(1),
+            "emitted": Out(stream.Signature(32)),
+            "seed": In(64), "cycle": In(32),
+            "done": Out(1), "illegal": Out(1), "overflow": Out(1),
+            "pc": Out(program.members["address"].shape),
+            "events": Out(core_events),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.sequencer = sequencer = Sequencer(config)
+        m.submodules.attention = attention = AttentionEngine(config)
+        m.submodules.matmul = matmul = MatmulEngine(config)
+        m.submodules.vector = vector = VectorUnit(config)
+        m.submodules.dma = dma = Dma(config)
+        m.submodules.workspace = workspace = Workspace(config)
+
+        # Commands. The fetch unit has queues of its own, one for each stream.
+        queues = {}
+        for unit, target in (("matmul", attention.commands), ("vector", vector.commands),
+                             ("mover", dma.mover)):
+            m.submodules[f"{unit}_queue"] = queue = Queue(Command, config.queue)
+            connect(m, getattr(sequencer, unit), queue.i)
+            connect(m, queue.o, target)
+            queues[unit] = queue
+        connect(m, sequencer.fetch, dma.fetch)
+        connect(m, attention.array, matmul.commands)
+
+        # Streams from memory.
+        connect(m, dma.w, matmul.w)
+        connect(m, dma.d, attention.d)
+        connect(m, attention.keys, matmul.keys)
+        connect(m, attention.values, matmul.values)
+
+        # Activations: the quantiser first, it never waits long for the softmax.
+        self._merge(m, matmul.act, vector.act, attention.act)
+        connect(m, matmul.scores, attention.scores)
+        connect(m, attention.sums, vector.sums)
+        m.d.comb += [attention.array_busy.eq(matmul.busy), dma.staging.eq(vector.staging)]
+
+        # Workspace.
+        connect(m, vector.a, workspace.a)
+        connect(m, vector.b, workspace.b)
+        connect(m, vector.write, workspace.write)
+        connect(m, matmul.read, workspace.drain_read)
+        connect(m, matmul.write, workspace.drain_write)
+        connect(m, dma.read, workspace.mover_read)
+        connect(m, dma.write, workspace.mover_write)
+
+        # Counters.
+        takes = (matmul.take0, matmul.take1, attention.take0, vector.take0, vector.take1,
+                 dma.take0, dma.walk_take)
+        raises = (matmul.raise0, matmul.raise1, attention.raise1, vector.raise0, vector.raise1,
+                  dma.raise0, dma.raise1)
+        m.submodules.semaphores = semaphores = Semaphores(len(takes), len(raises))
+        for n, port in enumerate(takes):
+            connect(m, port, semaphores.take[n])
+        for n, port in enumerate(raises):
+            connect(m, port, semaphores.raise_[n])
+        m.d.comb += [
+            semaphores.add_id.eq(sequencer.add_id), semaphores.add_en.eq(sequencer.add_en),
+            semaphores.add_count.eq(sequencer.add_count),
+            self.overflow.eq(semaphores.overflow),
+        ]
+
+        # Results for the program, and its end.
+        connect(m, vector.token, sequencer.token)
+        connect(m, dma.loaded, sequencer.loaded)
+        connect(m, sequencer.emitted, flipped(self.emitted))
+        connect(m, flipped(self.program), sequencer.program)
+        waiting = Cat(queue.o.valid for queue in queues.values())
+        resting = Signal()
+        m.d.comb += [
+            resting.eq(~(waiting.any() | attention.busy | matmul.busy | vector.busy
+                         | dma.mover_busy)),
+            sequencer.resting.eq(resting), sequencer.cycle.eq(self.cycle),
+            dma.flush_w.eq(sequencer.flush_w), dma.flush_d.eq(sequencer.flush_d),
+            vector.seed.eq(self.seed),
+            self.done.eq(sequencer.done), self.illegal.eq(sequencer.illegal),
+            self.pc.eq(sequencer.pc),
+        ]
+
+        # Memory.
+        connect(m, dma.reads, flipped(self.reads))
+        connect(m, flipped(self.data), dma.data)
+        connect(m, dma.writes, flipped(self.writes))
+        m.d.comb += dma.written.eq(self.written)
+
+        m.d.comb += [
+            self.events.busy.eq(matmul.events.busy),
+            self.events.memory.eq(matmul.events.memory),
+            self.events.dependency.eq(matmul.events.dependency),
+            self.events.active.eq(vector.busy | dma.mover_busy | attention.busy | matmul.busy),
+            self.events.w.eq(dma.events.w), self.events.d.eq(dma.events.d),
+            self.events.gather.eq(dma.events.gather), self.events.written.eq(dma.events.written),
+            self.events.retired.eq(sequencer.retired),
+        ]
+        return m
+
+    @staticmethod
+    def _merge(m, target, first, second):
+        """Two streams onto one; a payload that was offered stays until it is taken."""
+        held = Signal()     # the second is being offered
+        choose = Signal()
+        m.d.comb += [
+            choose.eq(held | ~first.valid),
+            target.payload.eq(Mux(choose, second.payload, first.payload)),
+            target.valid.eq(Mux(choose, second.valid, first.valid)),
+            first.ready.eq(target.ready & ~choose), second.ready.eq(target.ready & choose),
+        ]
+        m.d.sync += held.eq(choose & second.valid & ~target.ready)

@@ -1,0 +1,148 @@
+"""The machine as it is dropped into a design: AXI4 masters, AXI4-Lite registers, an interrupt."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from . import register_map as rm
+from .core import Core
+from .memory.axi import axi4
+from .memory.cache import Cache
+from .memory.port import MemoryPort
+from .registers import Registers, axi_lite
+from .verilog import shared
+
+
+__all__ = ["Tokamac"]
+
+
+def flat(signature, prefix, *, flip=False):
+    """Members of a bus as ports with the field's usual names, ``prefix_name``."""
+    return {f"{prefix}_{name}": member.flip() if flip else member
+            for name, member in signature.members.items()}
+
+
+class Tokamac(wiring.Component):
+    """The machine: one clock, one synchronous reset.
+
+    A run starts when the host writes ``control``. It ends when the program stops, when something
+    goes wrong, or when the host aborts it. The memory port is then halted, so that nothing more is
+    asked from memory, and what is in flight comes to its end; ``status`` says that the run is over
+    when the bus is quiet. The core is held in reset while no program runs.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+
+    Members
+    -------
+    m_axi0_*, m_axi1_*, ... : AXI4 masters, one a channel
+    s_axil_* : AXI4-Lite slave
+        Registers; see :mod:`hw.register_map`.
+    irq : ``Out(1)``
+        A run has ended, and none has been started since.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        members = {}
+        for n in range(config.channels):
+            members |= flat(axi4(config), f"m_axi{n}")
+        super().__init__({**members, **flat(axi_lite(), "s_axil", flip=True), "irq": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        core_reset = Signal(init=1)
+        m.submodules.core = core = shared(Core(config), reset=core_reset)
+        m.submodules.cache = cache = Cache(config)
+        m.submodules.port = port = MemoryPort(config)
+        m.submodules.registers = registers = Registers(config)
+
+        # Buses.
+        for n in range(config.channels):
+            self._wire(m, axi4(config), f"m_axi{n}", port.axi[n])
+        self._wire(m, axi_lite(), "s_axil", registers.bus)
+        for name in ("reads", "writes"):
+            connect(m, getattr(core, name), getattr(cache, name))
+            connect(m, getattr(cache, f"port_{name}"), getattr(port, name))
+        connect(m, port.data, cache.port_data)
+        connect(m, cache.data, core.data)
+        connect(m, registers.program, core.program)
+        connect(m, core.emitted, registers.emitted)
+        settings = registers.settings
+        m.d.comb += [
+            cache.port_written.eq(port.written), core.written.eq(cache.written),
+            port.read_base.eq(settings.read_base), port.read_limit.eq(settings.read_limit),
+            port.write_base.eq(settings.write_base), port.write_limit.eq(settings.write_limit),
+            core.seed.eq(Cat(settings.seed_low, settings.seed_high)),
+        ]
+
+        # A run: the core works; then the port comes to rest.
+        running, halting, done, fault = Signal(), Signal(), Signal(), Signal()
+        cause, pc = Signal(rm.Cause), Signal(32)
+        address, idle_for = Signal(64), Signal(32)
+        events = core.events
+        progress = Cat(events.busy, events.w, events.d, events.gather, events.written,
+                       events.retired)
+        ending = Signal()
+        reason = Signal(rm.Cause)
+        for condition, why in (     # the last that holds counts
+                (registers.abort, rm.Cause.ABORTED),
+                (settings.watchdog.any() & (idle_for >= settings.watchdog), rm.Cause.WATCHDOG),
+                (core.overflow, rm.Cause.COUNTER),
+                (core.illegal, rm.Cause.ILLEGAL)):
+            with m.If(condition):
+                m.d.comb += [ending.eq(1), reason.eq(why)]
+        with m.If(port.fault.valid):
+            m.d.comb += [ending.eq(1), reason.eq(port.fault.cause)]
+        m.d.comb += [port.halt.eq(~running | halting), self.irq.eq(done),
+                     registers.values.status.eq(Cat(running, done, fault)),
+                     registers.values.cause.eq(cause), registers.values.pc.eq(pc),
+                     registers.values.fault_low.eq(address[:32]),
+                     registers.values.fault_high.eq(address[32:])]
+        m.d.sync += core_reset.eq(~running | halting)
+        with m.If(registers.start & ~running):
+            m.d.sync += [running.eq(1), done.eq(0), fault.eq(0), cause.eq(0), address.eq(0),
+                         idle_for.eq(0)]
+        with m.Elif(running & ~halting):
+            m.d.sync += [pc.eq(core.pc), idle_for.eq(Mux(progress.any(), 0, idle_for + 1))]
+            with m.If(~core_reset & (ending | core.done)):
+                m.d.sync += [halting.eq(1), fault.eq(ending), cause.eq(reason)]
+                with m.If(port.fault.valid):
+                    m.d.sync += address.eq(port.fault.address)
+        with m.Elif(halting & port.quiet):
+            m.d.sync += [running.eq(0), halting.eq(0), done.eq(1)]
+
+        self._count(m, registers, core, running & ~halting & ~core_reset)
+        return m
+
+    def _wire(self, m, signature, prefix, bus):
+        """Join the flat ports of a bus with its members, each in the port's direction."""
+        for name in signature.members:
+            outer, inner = getattr(self, f"{prefix}_{name}"), getattr(bus, name)
+            inward = self.signature.members[f"{prefix}_{name}"].flow is In
+            m.d.comb += inner.eq(outer) if inward else outer.eq(inner)
+
+    @staticmethod
+    def _count(m, registers, core, counting):
+        """Event counters. Each cycle belongs to exactly one of the four kinds."""
+        events = core.events
+        wait = ~events.busy & ~events.memory
+        kind = {
+            "cycles": 1, "busy": events.busy, "memory": ~events.busy & events.memory,
+            "dependency": wait & (events.dependency | events.active),
+            "other": wait & ~(events.dependency | events.active),
+            "w_words": events.w, "d_words": events.d, "g_words": events.gather,
+            "written": events.written, "instructions": events.retired,
+        }
+        for name, _ in rm.COUNTERS:
+            count = Signal(64, name=f"count_{name}")
+            with m.If(registers.start):
+                m.d.sync += count.eq(0)
+            with m.Elif(counting & kind[name]):
+                m.d.sync += count.eq(count + 1)
+            m.d.comb += [getattr(registers.values, f"{name}_low").eq(count[:32]),
+                         getattr(registers.values, f"{name}_high").eq(count[32:])]
+            if name == "cycles":
+                m.d.comb += core.cycle.eq(count)

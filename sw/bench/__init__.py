@@ -1,0 +1,1 @@
+"""Measurements: each prints the figure beside its limit, and checks the result it measured."""
