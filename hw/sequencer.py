@@ -268,7 +268,7 @@ class Sequencer(wiring.Component):
                 value = word[offset:offset + field.bits]
                 if field.choices and len(field.choices) < 2**field.bits:
                     terms &= value < len(field.choices)
-                if field.name == "target":
+                if instruction.name == "branch" and field.name == "target":
                     terms &= value < self.config.program
             legal.append(terms)
         return reduce(or_, legal)

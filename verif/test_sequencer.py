@@ -1,0 +1,148 @@
+"""cocotb tests of :class:`hw.sequencer.Sequencer`."""
+
+from dataclasses import replace
+
+import cocotb
+from cocotb.triggers import RisingEdge
+
+from hw import isa
+from hw.config import load
+from hw.sequencer import Sequencer
+from hw.signatures import Command
+from verif.bench import Bench
+from verif.reference.sequencer import sequencer
+from verif.streams import StreamMonitor, never, sometimes
+
+
+CONFIGS = {"nano": {}}
+UNITS = ("matmul", "vector", "mover", "fetch")
+
+
+def component(config):
+    return Sequencer(replace(load("nano"), program=128))
+
+
+def random_instruction(rng, name, target):
+    """A legal instruction with random fields; branches only go forward, to ``target``."""
+    values = {}
+    for field in isa.BY_NAME[name].fields:
+        most = len(field.choices) or 2**field.bits
+        values[field.name] = int(rng.integers(0, most, dtype="uint64"))
+    if name == "branch":
+        values["target"] = target
+    if name == "wait":
+        values["source"] = "token" if rng.integers(2) else "load"
+    return isa.encode(name, **values)
+
+
+def random_program(rng, length):
+    names = [i.name for i in isa.INSTRUCTIONS if i.name != "stop"]
+    # Registers get values first.
+    words = [isa.encode("set", rd=n, imm=int(rng.integers(0, 2**32))) for n in range(16)]
+    for n in range(len(words), length):
+        name = names[rng.integers(len(names))]
+        words.append(random_instruction(rng, name, int(rng.integers(n + 1, length + 1))))
+    return [*words, isa.encode("stop")]
+
+
+class Host:
+    """Loads programs and collects what they send."""
+
+    def __init__(self, bench, pause):
+        self.dut, self.sent, self.bench = bench.dut, [], bench
+        self.results = {"token": [], "load": []}
+        for unit in UNITS:
+            StreamMonitor(bench.dut, unit, lambda c, unit=unit: self._command(unit, c), Command,
+                          pause=pause())
+        StreamMonitor(bench.dut, "emitted", lambda value: self.sent.append(("emit", int(value))),
+                      pause=pause())
+        cocotb.start_soon(self._pulses())
+
+    def _command(self, unit, command):
+        word = command["word"]
+        fields = isa.decode(word)[1]
+        self.sent.append((unit, word, command["address"] if "base" in fields else None,
+                          command["count"] if "count" in fields else None))
+
+    async def _pulses(self):
+        dut = self.dut
+        while True:
+            await RisingEdge(dut.clk)
+            if dut.add_en.value:
+                self.sent.append(("raise", int(dut.add_id.value), int(dut.add_count.value)))
+            if dut.flush_w.value or dut.flush_d.value:
+                self.sent.append(("flush", int(dut.flush_w.value), int(dut.flush_d.value)))
+
+    async def load(self, words):
+        dut = self.dut
+        dut.rst.value = 1
+        for n, word in enumerate(words + [0] * (128 - len(words))):
+            for quarter in range(4):
+                dut.program__en.value = 1
+                dut.program__address.value = n
+                dut.program__quarter.value = quarter
+                dut.program__data.value = word >> 32 * quarter & 0xFFFFFFFF
+                await RisingEdge(dut.clk)
+        dut.program__en.value = 0
+        await RisingEdge(dut.clk)
+        dut.rst.value = 0
+        self.sent.clear()
+
+    async def run(self, results):
+        """Feed results until the program ends; what it sent."""
+        dut = self.dut
+        queues = {"token": list(results["token"]), "loaded": list(results["load"])}
+        while True:
+            for name, queue in queues.items():
+                getattr(dut, f"{name}__valid").value = bool(queue)
+                getattr(dut, f"{name}__payload").value = queue[0] if queue else 0
+            dut.resting.value = int(self.bench.rng.integers(0, 2))
+            await RisingEdge(dut.clk)
+            for name, queue in queues.items():
+                if queue and getattr(dut, f"{name}__ready").value:
+                    queue.pop(0)
+            if dut.done.value:
+                return [*self.sent, ("stop",)]
+            if dut.illegal.value:
+                return [*self.sent, ("illegal", int(dut.pc.value))]
+
+
+def without_nothing(sent):
+    """Raises of nothing and flushes of no stream leave no trace on the wires."""
+    return [s for s in sent if s[0] != "flush" or s[1] or s[2]]
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=[never, lambda: sometimes(1)])
+async def random_programs_send_what_the_reference_sends(dut, pause):
+    async with Bench(dut) as bench:
+        host = Host(bench, pause)
+        for _ in range(6):
+            words = random_program(bench.rng, 100)
+            results = {name: [int(v) for v in bench.rng.integers(0, 2**32, 100)]
+                       for name in ("token", "load")}
+            await host.load(words)
+            assert await host.run(results) == without_nothing(sequencer(words, results))
+
+
+@cocotb.test()
+async def illegal_instructions_stop_the_program(dut):
+    """Unknown opcodes, set bits that are reserved, choices and targets out of range."""
+    async with Bench(dut) as bench:
+        host = Host(bench, never)
+        emit = isa.encode("emit", ra=0)
+        for bad in (63, 1 << 127 | isa.encode("stop"), isa.encode("set", rd=1) | 1 << 42,
+                    isa.encode("branch", target=128), isa.encode("wait") | 3 << 10,
+                    isa.BY_NAME["matmul"].opcode | 2 << isa.BY_NAME["matmul"].offsets["format"]):
+            await host.load([emit, bad, emit])
+            assert await host.run({"token": [], "load": []}) == [("emit", 0), ("illegal", 1)]
+
+
+@cocotb.test()
+async def registers_are_cleared_between_runs(dut):
+    async with Bench(dut) as bench:
+        host = Host(bench, never)
+        await host.load([isa.encode("set", rd=5, imm=7), isa.encode("stop")])
+        await host.run({"token": [], "load": []})
+        await host.load([isa.encode("emit", ra=5), isa.encode("stop")])
+        assert await host.run({"token": [], "load": []}) == [("emit", 0), ("stop",)]
