@@ -100,7 +100,7 @@ class Emulator:
         known = {"status": self.status, "cause": int(self.fault), "pc": self.control.pc,
                  "fault_low": self.fault_address & 0xFFFFFFFF,
                  "fault_high": self.fault_address >> 32, "emitted_count": len(self.out)}
-        for n, (counter, _) in enumerate(rm.COUNTERS):
+        for counter, _ in rm.COUNTERS:
             value = self.counters()[counter]
             known |= {f"{counter}_low": value & 0xFFFFFFFF, f"{counter}_high": value >> 32}
         return known.get(name, self.registers[name])
@@ -127,7 +127,7 @@ class Emulator:
         return self.fault
 
     def counters(self):
-        """Words moved and instructions executed; what is counted in cycles stays zero."""
+        """Words of the streams and instructions; cycles, and what the mover moves, stay zero."""
         return {name: self.events.get(name, 0) for name, _ in rm.COUNTERS}
 
     # The run.
@@ -230,7 +230,6 @@ class Emulator:
         """Bytes that a unit writes."""
         self.check_write(address, len(data))
         self.memory[address:address + len(data)] = data
-        self.count("written", len(data))
 
     def d_room(self, beats):
         """Whether the D stream may read ``beats`` more; a FIFO always has room for one block."""

@@ -1,0 +1,120 @@
+"""``tokamac run``: a model writes on a device."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    model: Annotated[str, typer.Argument(
+        help="A llama2.c model file, or bundled.")] = "bundled",
+    prompt: Annotated[str, typer.Option(
+        help="Text to go on from; may be empty.")] = "Once upon a time",
+    tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
+    config: Annotated[str, typer.Option(
+        help="A preset's name, or a configuration file.")] = "sim",
+    format: Annotated[str, typer.Option(help="Weights: int8 or int4.")] = "int4",
+    check: Annotated[bool, typer.Option(
+        "--check", help="Compare all logits, keys and values with the reference.")] = False,
+    temperature: Annotated[float, typer.Option(
+        help="0 takes the likeliest token; 1 draws from the model's distribution.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
+    tokenizer: Annotated[Path | None, typer.Option(
+        help="Tokenizer file; by default the one beside the model.")] = None,
+    device: Annotated[str, typer.Option(
+        help="sim (the generated hardware, simulated) or emulator (numpy).")] = "sim",
+    latency: Annotated[int, typer.Option(help="Of the simulated memory, in cycles.")] = 60,
+    report: Annotated[Path | None, typer.Option(
+        help="Directory for a report, the program and the memory map.")] = None,
+):
+    """Generate text with a model, and show what it cost."""
+    from rich.console import Console
+
+    from sw.report import Report
+    from sw.runtime.session import Session
+    from sw.runtime.verify import Verifier
+
+    console = Console(highlight=False, soft_wrap=True)
+    compiled, words = compile_choice(model, prompt, tokens, config, format, check=check,
+                                     temperature=temperature, seed=seed, tokenizer=tokenizer)
+    machine = open_device(device, compiled, latency)
+    session = Session(machine, compiled)
+    verifier = Verifier(machine, compiled) if check else None
+    start = time.perf_counter()
+    text = write_text(session, compiled.prompt, words)
+    seconds = time.perf_counter() - start
+    summary = Report(compiled=compiled, outcome=session.outcome, seconds=seconds, text=text,
+                     device=device)
+    if verifier is not None:
+        console.print(f"check: {verifier.verify(session.outcome)}", markup=False)
+    summary.print(console)
+    if report is not None:
+        summary.write(report)
+
+
+def compile_choice(model, prompt, tokens, config, format, *, check=False, temperature=0.0, seed=0,
+                   tokenizer=None):
+    """The compiled task of a command line, and its tokenizer."""
+    from math import isfinite
+
+    from hw.config import load as load_config
+    from sw.compile.compiler import compile_model
+    from sw.compile.program import Sampling
+    from sw.errors import UserError
+    from sw.models import load
+    from sw.models.bundled import model_path
+    from sw.quantise import FORMATS
+    from sw.tokenizer import Tokenizer
+
+    if format not in FORMATS:
+        raise UserError(f"the weight format must be {' or '.join(FORMATS)}, not {format!r}")
+    if not isfinite(temperature) or temperature < 0:
+        raise UserError(f"the temperature must be zero or positive, not {temperature}")
+    if not 0 <= seed < 2**64:
+        raise UserError(f"the seed must be 0 to 2^64 - 1, not {seed}")
+    chosen = load_config(config)
+    path = model_path(model)
+    loaded = load(path)
+    words = Tokenizer.beside(path, loaded.vocabulary, tokenizer)
+    compiled = compile_model(loaded, chosen, words.encode(prompt), tokens, format=format,
+                             sampling=Sampling(temperature=temperature, seed=seed), check=check)
+    return compiled, words
+
+
+def open_device(choice, compiled, latency):
+    """The device of this name, with enough memory."""
+    from sw.errors import UserError
+
+    if choice == "emulator":
+        from sw.runtime.emulator import Emulator
+        return Emulator(compiled.config, memory_bytes=compiled.memory.bytes)
+    if choice == "sim":
+        from sim.device import SimulatedDevice, Timing
+        return SimulatedDevice(compiled.config, memory_bytes=compiled.memory.bytes,
+                               timing=Timing(latency=latency))
+    raise UserError(f"the device must be sim or emulator, not {choice!r}")
+
+
+def write_text(session, prompt, tokenizer):
+    """Print the text as it comes, and return it."""
+    from codecs import getincrementaldecoder
+
+    decoder = getincrementaldecoder("utf-8")(errors="replace")
+    previous, parts = prompt[0], []
+
+    def show(token):
+        nonlocal previous
+        part = decoder.decode(tokenizer.piece(previous, token))
+        previous = token
+        parts.append(part)
+        typer.echo(part, nl=False)
+
+    for token in prompt[1:]:
+        show(token)
+    for token in session.tokens():
+        show(token)
+    parts.append(decoder.decode(b"", final=True))
+    typer.echo(parts[-1] + "\n")
+    return "".join(parts)

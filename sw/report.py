@@ -1,0 +1,88 @@
+"""What a run cost: as a table for people, and as files."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+__all__ = ["Report"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Figures of one run.
+
+    Parameters
+    ----------
+    compiled : :class:`sw.compile.compiler.Compiled`
+    outcome : :class:`sw.runtime.session.Outcome`
+    seconds : float
+        Time that the run took here.
+    text : str
+        Prompt and answer.
+    device : str
+        ``sim``, ``emulator``, or a board's name.
+    """
+
+    compiled: object
+    outcome: object
+    seconds: float
+    text: str
+    device: str
+
+    def rows(self):
+        """(what, value) for the table."""
+        outcome, config = self.outcome, self.compiled.config
+        counters, positions = outcome.counters, outcome.positions
+        words = {key: counters[f"{key}_words"] for key in "wdg"}
+        cycles = counters["cycles"]
+        rows = [("model", f"{self.compiled.model.name}, {self.compiled.model.format}"),
+                ("machine", f"{config}: {16 * config.slices * config.columns} multipliers, "
+                            f"{config.word_bytes} bytes a cycle ({self.device})"),
+                ("tokens", f"{len(self.compiled.prompt)} of the prompt, "
+                           f"{len(outcome.tokens)} generated")]
+        if cycles:
+            share = {key: f"{100 * counters[key] / cycles:.1f} %"
+                     for key in ("busy", "memory", "dependency", "other")}
+            moved = sum(words.values()) + counters["written"]
+            rows += [
+                ("cycles a token", f"{cycles / positions:,.0f}"),
+                ("  array busy", share["busy"]),
+                ("  waits for memory", share["memory"]),
+                ("  waits for a unit", share["dependency"]),
+                ("  has nothing to do", share["other"]),
+                ("bandwidth used", f"{100 * moved / cycles:.1f} %"),
+            ]
+        rows += [
+            ("bytes a token", f"{config.word_bytes * words['w'] / positions:,.0f} of weights, "
+                              f"{config.word_bytes * words['d'] / positions:,.0f} of keys and "
+                              "values"),
+            ("instructions a token", f"{counters['instructions'] / positions:,.0f}"),
+            ("speed here", f"{positions / self.seconds:.2f} tokens/s"
+                           + (f", {cycles / self.seconds:,.0f} cycles/s" if cycles else "")),
+        ]
+        return rows
+
+    def print(self, console):
+        """Show the table."""
+        width = max(len(what) for what, _ in self.rows())
+        for what, value in self.rows():
+            console.print(f"{what:{width}s}  {value}", markup=False, highlight=False)
+
+    def write(self, folder):
+        """Write ``report.md``, ``report.json``, ``program.txt`` and ``memory.txt``."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        table = "\n".join(f"| {what.strip()} | {value} |" for what, value in self.rows())
+        (folder / "report.md").write_text(
+            f"# {self.compiled.model.name} on {self.compiled.config}\n\n| | |\n|---|---|\n"
+            f"{table}\n\n## Text\n\n{self.text}\n")
+        (folder / "report.json").write_text(json.dumps({
+            "model": self.compiled.model.name, "format": self.compiled.model.format,
+            "config": str(self.compiled.config), "device": self.device,
+            "prompt": self.compiled.prompt, "tokens": self.outcome.tokens, "text": self.text,
+            "positions": self.outcome.positions, "seconds": self.seconds,
+            "counters": self.outcome.counters,
+        }, indent=2) + "\n")
+        (folder / "program.txt").write_text(self.compiled.listing())
+        (folder / "memory.txt").write_text(self.compiled.layout())

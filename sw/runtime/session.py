@@ -1,0 +1,94 @@
+"""Runs a compiled model on a device and hands out its tokens as they come."""
+
+from dataclasses import dataclass
+
+from hw import isa
+from hw import register_map as rm
+from sw.errors import UserError
+
+
+__all__ = ["Outcome", "Session"]
+
+#: Cycles between two looks at what was emitted.
+SLICE = 1 << 14
+#: Cycles without progress after which the machine ends a run.
+WATCHDOG = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run gave.
+
+    Parameters
+    ----------
+    tokens : list of int
+        Generated tokens.
+    positions : int
+        Tokens that passed through the model.
+    counters : dict
+        Event counters of the machine.
+    """
+
+    tokens: list
+    positions: int
+    counters: dict
+
+
+class Session:
+    """A compiled model on a device.
+
+    Parameters
+    ----------
+    device : :class:`sw.runtime.device.Device`
+    compiled : :class:`sw.compile.compiler.Compiled`
+    """
+
+    def __init__(self, device, compiled):
+        self.device, self.compiled = device, compiled
+        self.outcome = None
+        found = device.read_register("hash")
+        if found != compiled.config.hash:
+            raise UserError(f"the machine has configuration hash {found:#010x}, but the program "
+                            f"was compiled for {compiled.config} with {compiled.config.hash:#010x}")
+        memory = compiled.memory
+        device.load(0, memory.image())
+        pages = memory.bytes // rm.PAGE
+        first_written = memory.read_only_bytes // rm.PAGE
+        seed = compiled.task.sampling.seed
+        for name, value in (
+                ("read_base", 0), ("read_limit", pages), ("write_base", first_written),
+                ("write_limit", pages), ("seed_low", seed & 0xFFFFFFFF),
+                ("seed_high", seed >> 32), ("watchdog", WATCHDOG)):
+            device.write_register(name, value)
+        device.program(compiled.words)
+
+    def tokens(self):
+        """Run the program; yields tokens as they are generated, then sets ``outcome``."""
+        device, task = self.device, self.compiled.task
+        tokens = []
+        device.start()
+        status = rm.RUNNING
+        while status & rm.RUNNING:
+            status = device.run(SLICE)
+            for token in device.emitted():
+                tokens.append(token)
+                yield token
+        if status & rm.FAULT:
+            raise UserError(self.fault())
+        # A text that ended by itself needed one position more, to choose its end.
+        ended = len(tokens) < task.positions - task.prompt + 1
+        self.outcome = Outcome(tokens=tokens, positions=task.prompt + len(tokens) - 1 + ended,
+                               counters=device.counters())
+
+    def fault(self):
+        """Sentence that says why the run ended."""
+        device = self.device
+        pc = device.read_register("pc")
+        address = device.read_register("fault_low") | device.read_register("fault_high") << 32
+        words = self.compiled.words
+        name = isa.decode(words[pc])[0] if pc < len(words) else "nothing"
+        text = f"the machine stopped with {device.cause().name} at instruction {pc} ({name})"
+        if device.cause() in (rm.Cause.READ_WINDOW, rm.Cause.WRITE_WINDOW, rm.Cause.READ_BUS,
+                              rm.Cause.WRITE_BUS):
+            text += f", address {address:#x}"
+        return text
