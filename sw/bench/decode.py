@@ -1,0 +1,76 @@
+"""Whole-token decode of the bundled model: bytes, cycles, and the share of memory's bandwidth."""
+
+from sw.bench.row import Row
+from sw.compile.compiler import compile_model
+from sw.models import load
+from sw.models.bundled import model_path
+from sw.runtime.session import Session
+from sw.runtime.verify import Verifier
+from sw.tokenizer import Tokenizer
+
+
+__all__ = ["rows", "useful_bytes"]
+
+
+PROMPT = "Once upon a time"
+TOKENS = 64
+
+
+def useful_bytes(model, format, positions, chosen):
+    """Bytes that decoding must move: weights and scales, keys and values, embeddings, unpadded.
+
+    Parameters
+    ----------
+    model : :class:`sw.models.Model`
+    format : str
+    positions : int
+        Tokens that passed through the layers.
+    chosen : int
+        Tokens for which the output matrix was needed.
+    """
+    head = model.dim // model.n_heads
+    width = model.n_kv_heads * head
+    matrices = model.n_layers * (2 * model.dim * model.dim + 2 * width * model.dim
+                                 + 3 * model.hidden * model.dim)
+    stored = (4 if format == "int4" else 8) / 8 + 2 / 32
+    # A token's keys and values, with a code for 32 keys and one for all values.
+    entry = model.n_layers * model.n_kv_heads * (2 * head + head / 32 + 1)
+    reads = sum(range(1, positions + 1)) * entry
+    return (positions * matrices * stored + chosen * model.vocabulary * model.dim * stored
+            + reads + positions * (entry + 4 * model.dim))
+
+
+def rows(config, latency=60):
+    """A :class:`Row` for each weight format of the configuration."""
+    from sim.device import SimulatedDevice, Timing
+
+    path = model_path("bundled")
+    model = load(path)
+    prompt = Tokenizer.beside(path, model.vocabulary, None).encode(PROMPT)
+    for format in config.formats:
+        compiled = compile_model(model, config, prompt, TOKENS, format=format, check=True)
+        with SimulatedDevice(config, memory_bytes=compiled.memory.bytes,
+                             timing=Timing(latency=latency)) as device:
+            session = Session(device, compiled)
+            for _ in session.tokens():
+                pass
+            correct = True
+            try:
+                Verifier(device, compiled).verify(session.outcome)
+            except ValueError:
+                correct = False
+        outcome = session.outcome
+        counters, positions = outcome.counters, outcome.positions
+        words = sum(counters[name] for name in ("w_words", "d_words", "g_words", "written"))
+        # With check, every position's logits are computed.
+        useful = useful_bytes(model, format, positions, positions)
+        cycles = counters["cycles"] / positions
+        yield Row(
+            case=f"{path.stem} {format}, {positions} tokens, latency {latency}",
+            config=config.name, cycles=cycles, limit=useful / positions / config.word_bytes,
+            correct=correct, command=f"tokamac bench decode --config {config.name}",
+            more={"bytes_a_token": useful / positions,
+                  "moved_a_token": words * config.word_bytes / positions,
+                  "memory_busy": words / counters["cycles"],
+                  **{f"{name}_share": counters[name] / counters["cycles"]
+                     for name in ("busy", "memory", "dependency", "other")}})

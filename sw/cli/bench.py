@@ -1,0 +1,40 @@
+"""``tokamac bench``: measurements, each beside its limit."""
+
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+
+#: name -> (title, configurations measured if none is named)
+BENCHES = {
+    "decode":    ("Decode of the bundled model", ("sim", "nano")),
+    "gemm":      ("Matrix products, activations quantised on the die", ("sim",)),
+    "simulator": ("Speed of the simulation", ("sim",)),
+    "verilog":   ("Verilog generation", ("sim",)),
+}
+
+
+def command(
+    name: Annotated[str, typer.Argument(
+        help=f"One of {', '.join(BENCHES)}; without one, all.")] = "",
+    config: Annotated[str, typer.Option(
+        help="A preset's name, or a configuration file.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of rows.")] = False,
+):
+    """Measure, and compare every result with the reference; wrong results give exit code 1."""
+    from hw.config import load
+    from sw.bench.row import show
+    from sw.errors import UserError
+
+    if name and name not in BENCHES:
+        raise UserError(f"there is no benchmark {name!r}; there are {', '.join(BENCHES)}")
+    correct = True
+    for chosen in [name] if name else BENCHES:
+        title, configs = BENCHES[chosen]
+        module = import_module(f"sw.bench.{chosen}")
+        rows = [row for each in ([config] if config else configs)
+                for row in module.rows(load(each))]
+        correct &= show(rows, title, as_json=as_json)
+    if not correct:
+        raise typer.Exit(1)
