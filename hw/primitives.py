@@ -60,10 +60,15 @@ class Multiplier(wiring.Component):
             "o": Out(Shape(a_width + b_width, signed)),
         })
 
+    @staticmethod
+    def latency_of(a_width, b_width):
+        """Cycles from operands of these widths to their product."""
+        return 2 if max(a_width, b_width) <= DSP_BITS else 3
+
     @property
     def latency(self):
         """Cycles from operands to product."""
-        return 2 if max(len(self.a), len(self.b)) <= DSP_BITS else 3
+        return self.latency_of(*self.parameters[:2])
 
     def elaborate(self, platform):
         m = Module()

@@ -49,8 +49,6 @@ class FixedToFloat(wiring.Component):
 
     def __init__(self, width, factor_bits=0, technology="generic"):
         self.parameters = (width, factor_bits, technology)
-        self.technology = technology
-        self.multiplier = Multiplier(width, factor_bits, technology) if factor_bits else None
         super().__init__({
             "value": In(signed(width)),
             **({"factor": In(signed(factor_bits))} if factor_bits else {}),
@@ -59,10 +57,15 @@ class FixedToFloat(wiring.Component):
             "o": Out(32),
         })
 
+    @staticmethod
+    def latency_of(width, factor_bits=0):
+        """Cycles from operands of these widths to the result."""
+        return 3 + (Multiplier.latency_of(width, factor_bits) if factor_bits else 0)
+
     @property
     def latency(self):
         """Cycles from operands to result."""
-        return 3 + (self.multiplier.latency if self.multiplier else 0)
+        return self.latency_of(*self.parameters[:2])
 
     def elaborate(self, platform):
         m = Module()
@@ -71,12 +74,12 @@ class FixedToFloat(wiring.Component):
         m.d.comb += s0.exponent.eq(self.exponent)
         m.d.comb += s0.nan.eq(self.nan)
         integer = self.value
-        if self.multiplier:
-            m.submodules.multiplier = self.multiplier
-            m.d.comb += self.multiplier.a.eq(self.value)
-            m.d.comb += self.multiplier.b.eq(self.factor)
-            integer = self.multiplier.o
-            for n in range(self.multiplier.latency):
+        if hasattr(self, "factor"):
+            m.submodules.multiplier = multiplier = Multiplier(*self.parameters)
+            m.d.comb += multiplier.a.eq(self.value)
+            m.d.comb += multiplier.b.eq(self.factor)
+            integer = multiplier.o
+            for n in range(multiplier.latency):
                 held = Signal(beside, name=f"m{n}", reset_less=True)
                 m.d.sync += held.eq(s0)
                 s0 = held
