@@ -1,0 +1,1 @@
+"""Training of the bundled language model: data, tokenizer, model, export and measurement."""

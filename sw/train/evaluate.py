@@ -1,0 +1,57 @@
+"""Measure the stored model: held-out loss with float32, INT8 and INT4 weights, and a sample.
+
+    python -m sw.train.evaluate --data DIR
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+from sw.train.corpus import held_out
+from sw.train.inference import WEIGHTS, Inference
+from sw.train.stored import StoredModel
+from sw.train.tokenizer import Tokenizer
+
+
+__all__ = ["mean_loss"]
+
+BUNDLED = Path(__file__).parents[1] / "bundled"
+
+
+def mean_loss(inference, ids, length=512):
+    """Return the mean loss in nats per token over whole windows of ``length`` ids.
+
+    The first id of a window is given, the others are predicted.
+    """
+    windows = [ids[at:at + length] for at in range(0, len(ids) - length + 1, length)]
+    if not windows:
+        raise ValueError(f"{len(ids)} tokens are less than one window of {length}")
+    return sum(map(inference.loss, windows)) / (len(windows) * (length - 1))
+
+
+def main():
+    """Print the losses and a greedy continuation of a prompt."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", help="folder with the held-out text; without it, only a sample")
+    parser.add_argument("--model", default=BUNDLED / "stories1m.bin")
+    parser.add_argument("--tokenizer", default=BUNDLED / "tokenizer.bin")
+    parser.add_argument("--prompt", default="Once upon a time")
+    parser.add_argument("--tokens", type=int, default=200, help="longest sample")
+    args = parser.parse_args()
+    model, tokenizer = StoredModel.load(args.model), Tokenizer.load(args.tokenizer)
+    if args.data:
+        ids = held_out(args.data, tokenizer)
+        size = len(tokenizer.decode(ids).encode())
+        print(f"held out: {len(ids)} tokens, {size} bytes")
+        for weights in WEIGHTS:
+            for activations in (False, True):
+                loss = mean_loss(Inference(model, weights, activations), ids)
+                bits = loss / math.log(2) * len(ids) / size
+                print(f"{weights:8} weights, {'INT8' if activations else 'float32':7} activations:"
+                      f" {loss:.4f} nats/token, {bits:.4f} bits/byte", flush=True)
+    sample = Inference(model, "int4", True).greedy(tokenizer.encode(args.prompt), args.tokens)
+    print(tokenizer.decode(sample))
+
+
+if __name__ == "__main__":
+    main()
