@@ -1,0 +1,52 @@
+"""Sizes of attention's tiles, by the number of blocks of a head."""
+
+from amaranth import *
+from amaranth.lib import data
+from amaranth.utils import ceil_log2
+
+
+__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "router_job", "softmax_job"]
+
+
+#: Tokens in a KV block.
+BLOCK = 32
+
+
+def value_tail(config, head_blocks):
+    """Rows a slice of the last tile of values; those before it have 16."""
+    rows = -(-BLOCK * head_blocks // config.slices)
+    return rows - 16 * (config.value_groups(head_blocks) - 1)
+
+
+def by_head_blocks(m, config, head_blocks, function, name):
+    """Signal with the value of ``function`` for the number of blocks that ``head_blocks`` holds."""
+    values = [function(blocks) for blocks in range(1, config.max_head_blocks + 1)]
+    result = Signal(range(max(values) + 1), name=name)
+    with m.Switch(head_blocks):
+        for blocks, value in enumerate(values, 1):
+            with m.Case(blocks):
+                m.d.comb += result.eq(value)
+    return result
+
+
+def value_row(config):
+    """A token's values in one group of channels."""
+    return data.StructLayout({
+        "data":   data.ArrayLayout(unsigned(128), config.slices),
+        "height": 5,                                    # rows a slice of the tile it belongs to
+    })
+
+
+#: What the router has to deal: the KV blocks of one head.
+router_job = data.StructLayout({"head_blocks": 4, "blocks": 28})
+
+
+def softmax_job(config):
+    """What the softmax has to know about a KV block."""
+    return data.StructLayout({
+        "first":   1,                                   # forget what was before
+        "last":    1,                                   # deliver the sums
+        "tokens":  6,                                   # valid tokens, 1..32
+        "columns": 7,
+        "address": ceil_log2(config.act_blocks),        # activation block of the probabilities
+    })
