@@ -52,7 +52,8 @@ async def matches_reference(dut):
             factor = integers(rng, config["factor_bits"], count)
             inputs["factor"] = signed(config["factor_bits"]), factor
         # Any exponents, those of normal results, and those of results next to the smallest one.
-        bottom   = -126 - np.log2(np.abs(value * factor) + 1).astype(int) + rng.integers(-2, 3, count)
+        size     = np.log2(np.abs(value * factor) + 1).astype(int)
+        bottom   = -126 - size + rng.integers(-2, 3, count)
         exponent = np.choose(rng.integers(0, 3, count), [
             rng.integers(-2048, 2048, count), rng.integers(-200, 140, count), bottom])
         nan      = (rng.random(count) < 0.05).astype(int)

@@ -1,7 +1,7 @@
 """Random numbers from counters: Threefry-2x32 with 20 rounds.
 
-J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3",
-SC11.
+J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw, "Parallel random numbers: as easy as
+1, 2, 3", SC11.
 """
 
 import numpy as np
