@@ -1,0 +1,1 @@
+"""The matrix engine: activations stay in columns, weights stream past them."""

@@ -1,0 +1,160 @@
+"""The matrix engine: array, its sequencer, and its drain."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from hw.memory.queue import Queue
+from hw.signatures import (
+    Raise,
+    Source,
+    Take,
+    act_write,
+    array_command,
+    beat,
+    row_read,
+    row_write,
+    scores,
+)
+
+from .array import Array
+from .drain import DrainUnit
+from .layouts import EVENTS, replay_command, unpack_command
+from .replay import Replay
+from .sequencer import ArraySequencer
+from .timing import Timing
+from .unpacker import Unpacker
+
+
+__all__ = ["MatmulEngine"]
+
+
+#: Commands that wait, of which unpackers may already work on the first.
+QUEUE = 2
+
+
+class MatmulEngine(wiring.Component):
+    """Products of the activations that columns hold with weights, keys or values.
+
+    The numerical reference is :func:`verif.reference.matmul.matmul`; section 3 of interfaces.md
+    says in which order beats come and sums go.
+
+    ``groups`` above 1 are for weights only, and ``tail`` or ``height`` times ``halves`` beats must
+    fit the replay buffer then.
+
+    Throughput
+    ----------
+    One beat each cycle, and an idle cycle between commands; see
+    :class:`hw.matmul.sequencer.ArraySequencer`. Beats of scales cost a cycle each while they come
+    from ``w``, unless the array waits for something else.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+
+    Members
+    -------
+    commands : ``In(stream.Signature(array_command))``
+    w, keys : ``In(stream.Signature(8 * config.beat_bytes))``
+        Tape of the weights; keys, as section 4 lays them out.
+    values : ``In(stream.Signature(beat))``
+        Values, turned.
+    act : ``In(stream.Signature(act_write))``
+        Activations, always accepted. Products whose beats are issued later meet them.
+    read : ``Out(row_read)``, ``write`` : ``Out(stream.Signature(row_write))``
+        The workspace.
+    scores : ``Out(stream.Signature(scores))``
+    take0, take1 : ``Take``
+        For each activation block, in the first tile; for each block of the workspace, before it is
+        read or written.
+    raise0, raise1 : ``Raise``
+        For each block written that counts; for each activation block, in the last tile.
+    busy : ``Out(1)``
+        A command, a beat or a job is under way.
+    events : ``Out(EVENTS)``
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "commands": In(stream.Signature(array_command(config))),
+            "w": In(stream.Signature(8 * config.beat_bytes)),
+            "keys": In(stream.Signature(8 * config.beat_bytes)),
+            "values": In(stream.Signature(beat(config))),
+            "act": In(stream.Signature(act_write(config))),
+            "read": Out(row_read(config)),
+            "write": Out(stream.Signature(row_write(config))),
+            "scores": Out(stream.Signature(scores(config))),
+            "take0": Out(Take), "take1": Out(Take),
+            "raise0": Out(Raise), "raise1": Out(Raise),
+            "busy": Out(1), "events": Out(EVENTS),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.unpacker     = unpacker     = Unpacker(config, scale_bytes=2)
+        m.submodules.key_unpacker = key_unpacker = Unpacker(config, scale_bytes=1)
+        m.submodules.replay       = replay       = Replay(config)
+        m.submodules.sequencer    = sequencer    = ArraySequencer(config)
+        m.submodules.array        = array        = Array(config)
+        m.submodules.drain        = drain        = DrainUnit(config, array.read_latency)
+
+        # A command goes to all that have a part in it.
+        c = self.commands.p
+        waits = {}
+        for name, part, shape, concerned in (
+                ("sequencer", sequencer, array_command(config), 1),
+                ("unpacker", unpacker, unpack_command, c.source == Source.WEIGHTS),
+                ("replay", replay, replay_command, c.source == Source.WEIGHTS),
+                ("key_unpacker", key_unpacker, unpack_command, c.source == Source.KEYS)):
+            m.submodules[f"{name}_queue"] = queue = Queue(shape, QUEUE)
+            connect(m, queue.o, part.commands)
+            m.d.comb += [queue.i.p[key].eq(c[key]) for key, _ in shape]
+            waits[name] = queue, Signal(name=f"{name}_concerned")
+            m.d.comb += waits[name][1].eq(concerned)
+        m.d.comb += self.commands.ready.eq(
+            Cat(queue.i.ready | ~concerned for queue, concerned in waits.values()).all())
+        for queue, concerned in waits.values():
+            m.d.comb += queue.i.valid.eq(self.commands.valid & self.commands.ready & concerned)
+
+        # Beats.
+        connect(m, flipped(self.w), unpacker.i)
+        connect(m, flipped(self.keys), key_unpacker.i)
+        connect(m, unpacker.o, replay.i)
+        connect(m, replay.o, sequencer.weights)
+        connect(m, flipped(self.values), sequencer.values)
+        m.d.comb += [
+            sequencer.keys.valid.eq(key_unpacker.o.valid),
+            sequencer.keys.payload.eq(key_unpacker.o.p.beat),
+            key_unpacker.o.ready.eq(sequencer.keys.ready),
+            array.issue.eq(sequencer.issue),
+        ]
+        connect(m, flipped(self.act), array.act)
+
+        # Sums.
+        m.d.comb += [
+            sequencer.done.eq(array.done),
+            sequencer.drained.eq(drain.drained),
+            array.drain.eq(drain.drain),
+            *(drain.result[s].eq(array.result[s]) for s in range(config.slices)),
+        ]
+        connect(m, sequencer.jobs, drain.jobs)
+        for part, names in ((sequencer, ("take0", "raise1")),
+                            (drain, ("read", "write", "scores", "take1", "raise0"))):
+            for name in names:
+                connect(m, getattr(part, name), flipped(getattr(self, name)))
+
+        # Beats are under way until the last column has their sums.
+        longest = Timing(config).write + config.columns + 2
+        flight  = Signal(range(longest + 1))
+        with m.If(sequencer.issue.valid):
+            m.d.sync += flight.eq(longest)
+        with m.Elif(flight != 0):
+            m.d.sync += flight.eq(flight - 1)
+        m.d.comb += [
+            self.events.eq(sequencer.events),
+            self.busy.eq(self.commands.valid | sequencer.commands.valid | sequencer.busy
+                         | sequencer.issue.valid | (flight != 0) | drain.busy),
+        ]
+        return m

@@ -1,0 +1,113 @@
+"""Writes rows of sums to the workspace, added to what it holds or not."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hw.float.add import FloatAdd
+from hw.memory.queue import Queue
+from hw.signatures import Raise, Take, row_read, row_write
+from hw.verilog import shared
+
+from .delays import delayed
+from .layouts import TILE_ROWS, drained_row
+
+
+__all__ = ["RowWriter"]
+
+
+class RowWriter(wiring.Component):
+    """Stores ``fl32(old + row)``, where ``old`` is 0 unless the row asks for it.
+
+    Latency
+    -------
+    That of the adder, and 3 cycles.
+
+    Throughput
+    ----------
+    One row each cycle, if reads are granted and writes accepted.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+
+    Members
+    -------
+    rows : ``In(stream.Signature(drained_row))``
+    read : ``Out(row_read)``
+        Old rows.
+    write : ``Out(stream.Signature(row_write))``
+    take1 : ``Take``
+        Taken before a row is read or written that asks for it.
+    raise0 : ``Raise``
+        Raised in the cycle after a row that asks for it was written.
+    busy : ``Out(1)``
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "rows": In(stream.Signature(drained_row(config))),
+            "read": Out(row_read(config)),
+            "write": Out(stream.Signature(row_write(config))),
+            "take1": Out(Take), "raise0": Out(Raise),
+            "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes = range(self.config.lanes)
+        goal  = data.StructLayout({"address": ceil_log2(self.config.rows), "raise0": 4})
+        row   = self.rows.p
+
+        # Control: what goes has a place in the queue at the end.
+        places = FloatAdd.latency + 4
+        m.submodules.queue = queue = Queue(
+            data.StructLayout({"goal": goal, "data": self.config.row_bits}), places)
+        free = Signal(range(places + 1), init=places)
+        reads, may, go = Signal(), Signal(), Signal()
+        m.d.comb += [
+            reads.eq(row.add | row.keep_low | row.keep_high),
+            self.take1.id.eq(row.take1),
+            may.eq(self.rows.valid & self.take1.ok & (free != 0)
+                   & ~(row.waits & (free != places))),
+            self.read.request.valid.eq(may & reads),
+            self.read.request.payload.eq(row.address),
+            go.eq(may & (self.read.request.ready | ~reads)),
+            self.take1.take.eq(go),
+            self.rows.ready.eq(go),
+        ]
+        written = Signal()
+        m.d.comb += written.eq(self.write.valid & self.write.ready)
+        m.d.sync += free.eq(free - go + written)
+
+        # Stage 1: the old row comes.
+        s1 = Signal(drained_row(self.config))
+        m.d.sync += s1.eq(row)
+        sums = []
+        for n in lanes:
+            part = slice(32 * n, 32 * n + 32)
+            keep = s1.keep_low if n < TILE_ROWS else s1.keep_high
+            m.submodules[f"adder_{n}"] = adder = shared(FloatAdd())
+            m.d.comb += [
+                adder.a.eq(Mux(keep, 0, s1.data[part])),
+                adder.b.eq(Mux(keep | s1.add, self.read.data[part], 0)),
+            ]
+            sums.append(adder.o)
+        s1_goal = Signal(goal)
+        m.d.comb += [s1_goal.address.eq(s1.address), s1_goal.raise0.eq(s1.raise0)]
+
+        # After the adder: the new row.
+        m.d.comb += [
+            queue.i.valid.eq(delayed(m, go, 1 + FloatAdd.latency, "valid")),
+            queue.i.p.goal.eq(delayed(m, s1_goal, FloatAdd.latency, "goal")),
+            queue.i.p.data.eq(Cat(sums)),
+            self.write.valid.eq(queue.o.valid),
+            self.write.p.address.eq(queue.o.p.goal.address),
+            self.write.p.data.eq(queue.o.p.data),
+            queue.o.ready.eq(self.write.ready),
+            self.busy.eq(free != places),
+        ]
+        m.d.sync += [self.raise0.id.eq(queue.o.p.goal.raise0), self.raise0.en.eq(written)]
+        return m

@@ -1,0 +1,67 @@
+"""When what happens in a column, in cycles from the first pairs of a beat in their cells."""
+
+from amaranth.hdl import Elaboratable
+
+from hw.float.add import FloatAdd
+from hw.float.scale import FixedToFloat
+from hw.primitives import Multiplier
+
+
+__all__ = ["PAIRS", "LOW_BITS", "SUM_BITS", "FACTOR_BITS", "Timing"]
+
+
+#: Products of a beat, and bits of the product of a weight's lower half.
+PAIRS, LOW_BITS = 16, 12
+
+#: Bits of a block sum (32 products of -128 and -128), and of a scale's significand.
+SUM_BITS, FACTOR_BITS = 21, 12
+
+
+def latency(component):
+    """Latency of a component that is made for this question alone."""
+    for part in (component, *vars(component).values()):
+        if isinstance(part, Elaboratable):
+            part._MustUse__used = True
+    return component.latency
+
+
+class Timing:
+    """The times at which a column needs the controls of a beat.
+
+    Attributes
+    ----------
+    groups : int
+        Groups of ``depth`` pairs; group ``g`` comes ``g`` cycles later than group 0.
+    sum : int
+        The sum of the beat's products is complete.
+    value : int
+        The block sum is complete, and is scaled.
+    acc : int
+        The accumulator's row is read.
+    old : int
+        What was read is shifted.
+    write : int
+        The new sum is written. A bank may be read a cycle later.
+    loop : int
+        Least distance of two terms of a row.
+    """
+
+    def __init__(self, config):
+        multiplier = 0
+        if config.technology != "generic":
+            multiplier = latency(Multiplier(*self.operands(config), config.technology))
+        self.groups = PAIRS // config.depth
+        self.sum    = multiplier + self.groups
+        self.value  = self.sum + 1
+        # A register before the scaler.
+        term        = self.value + 1 + latency(FixedToFloat(SUM_BITS, FACTOR_BITS,
+                                                            config.technology))
+        self.old    = term - 1
+        self.acc    = term - 2
+        self.write  = term + FloatAdd.latency
+        self.loop   = self.write - self.acc + 1
+
+    @staticmethod
+    def operands(config):
+        """Operand widths of a cell's multiplier: two 4-bit weights together, or one of 8 bits."""
+        return LOW_BITS + 5 if "int4" in config.formats else 8, 8
