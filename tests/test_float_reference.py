@@ -1,0 +1,111 @@
+"""The FP32 reference against the arithmetic of the host, and against exact rationals."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from verif.floats import CORNERS, operand_pairs
+from verif.reference import floats
+from verif.reference.floats import NAN, bits, from_bits
+
+
+PAIRS = operand_pairs(np.random.default_rng(7), 1_000_000)
+
+
+def operands():
+    return [from_bits(b) for b in PAIRS]
+
+
+def settled(x):
+    """Host results by the rules of the machine: subnormals and zeros to +0, one NaN."""
+    b = bits(x).copy()
+    b[b & 0x7F800000 == 0] = 0
+    b[np.isnan(x)] = NAN
+    return b
+
+
+@pytest.mark.parametrize("name, operation", [("add", np.add), ("multiply", np.multiply)])
+def test_results_are_those_of_the_host(name, operation):
+    a, b = (from_bits(settled(x)) for x in operands())
+    with np.errstate(all="ignore"):
+        wanted = operation(a, b)
+        exact  = operation(a.astype(np.float64), b.astype(np.float64))
+    # The host rounds what lies just below the smallest normal number up to it.
+    wanted = settled(np.where(np.abs(exact) < 2.0**-126, np.float32(0), wanted))
+    assert np.array_equal(bits(getattr(floats, name)(*operands())), wanted)
+
+
+def test_product_just_below_the_normal_range_is_zero():
+    a, b = from_bits(0x00800001), from_bits(0x3F7FFFFE)
+    assert Fraction(float(a)) * Fraction(float(b)) < Fraction(1, 2**126)
+    assert a * b == np.float32(2.0**-126), "the host rounds up"
+    assert bits(floats.multiply(a, b)) == 0
+    assert bits(floats.fixed_to_float(2**25 - 1, 1, -151)) == 0
+    assert bits(floats.fixed_to_float(2**25 - 1, 1, -150)) == 0x01000000
+
+
+def rounded(exact):
+    """Bits of a rational number rounded to nearest even, flushed and limited."""
+    magnitude = abs(exact)
+    if magnitude < Fraction(1, 2**126):
+        return 0
+    exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
+    if Fraction(2)**exponent > magnitude:
+        exponent -= 1
+    # round() of a rational is to nearest even.
+    significand = round(magnitude / Fraction(2)**(exponent - 23))
+    if significand == 2**24:
+        significand, exponent = 2**23, exponent + 1
+    sign = (exact < 0) << 31
+    return sign | (0x7F800000 if exponent > 127 else exponent + 127 << 23 | significand - 2**23)
+
+
+def test_fixed_to_float_rounds_once():
+    rng = np.random.default_rng(8)
+    value    = rng.integers(-2**32, 2**32, 3000) >> rng.integers(0, 32, 3000)
+    factor   = rng.integers(-2**11, 2**11, 3000)
+    exponent = rng.integers(-190, 120, 3000)
+    exponent[:1000] = rng.integers(-166, -120, 1000)
+    results = bits(floats.fixed_to_float(value, factor, exponent))
+    for v, f, e, result in zip(*(x.tolist() for x in (value, factor, exponent, results))):
+        assert result == rounded(Fraction(v * f) * Fraction(2)**e), (v, f, e)
+
+
+def test_fixed_to_float_refuses_what_it_cannot_hold():
+    with pytest.raises(OverflowError, match="exceeds 53 bits"):
+        floats.fixed_to_float(2**40, 2**14, 0)
+
+
+def test_float_to_fixed_rounds_to_even_and_saturates():
+    x = np.float32([0.5, 1.5, 2.5, -0.5, -1.5, 3.25]) / np.float32(65536)
+    assert floats.float_to_fixed(x).tolist() == [0, 2, 2, 0, -2, 3]
+    extremes = np.float32([1e9, -1e9, np.inf, -np.inf, np.nan, 1e-39, 32767.998])
+    assert floats.float_to_fixed(extremes).tolist() == [
+        2**31 - 1, -2**31, 2**31 - 1, -2**31, -2**31, 0, 2**31 - 128]
+
+
+def test_shift_down_is_a_product_with_a_power_of_two():
+    x = from_bits(np.repeat(CORNERS, 256))
+    d = np.tile(np.arange(256), len(CORNERS))
+    with np.errstate(all="ignore"):
+        exact  = floats.flush(x).astype(np.float64) * 2.0**-d
+        wanted = settled(np.where(np.abs(exact) < 2.0**-126, 0.0, exact).astype(np.float32))
+    assert np.array_equal(bits(floats.shift_down(x, d)), wanted)
+
+
+def test_half_parts_are_those_of_every_half():
+    halves = np.arange(65536, dtype=np.uint16)
+    factor, exponent, nan = floats.half_parts(halves)
+    values = halves.view(np.float16).astype(np.float64)
+    assert np.array_equal(nan, ~np.isfinite(values))
+    assert np.array_equal(np.ldexp(factor.astype(float), exponent)[~nan], values[~nan])
+    assert np.abs(factor).max() == 2047
+
+
+def test_tree_sum_adds_neighbours_first():
+    x = np.float32([1e8, 1, -1e8, 1])
+    assert floats.tree_sum(x) == np.float32(np.float32(1e8 + 1) + np.float32(1 - 1e8))
+    assert floats.tree_sum(np.ones((3, 32), np.float32)).tolist() == [32, 32, 32]
+    with pytest.raises(ValueError, match="power of two long, not 3"):
+        floats.tree_sum(np.ones(3))
