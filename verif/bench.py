@@ -32,8 +32,8 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, Timer
 
-from verif.packing import pack, plain, unpack
-from verif.streams import Scoreboard, StreamDriver, StreamMonitor, never
+from verif.packing import packer, plain, unpacker
+from verif.streams import Scoreboard, StreamDriver, StreamMonitor, bits_of, never
 
 
 __all__ = ["VARIABLE", "current", "seed", "clock", "reset", "pipeline", "Bench"]
@@ -77,12 +77,6 @@ async def reset(dut, cycles=2):
     dut.rst.value = 0
 
 
-def sample(wire, shape, name):
-    value = wire.value
-    assert value.is_resolvable, f"{name} is {value}"
-    return int(value) if shape is None else unpack(shape, int(value))
-
-
 async def pipeline(dut, inputs, outputs, latency, *, enable=None, pause=None):
     """Feed a fixed-latency block one row of inputs each cycle; return the rows of its outputs.
 
@@ -110,7 +104,7 @@ async def pipeline(dut, inputs, outputs, latency, *, enable=None, pause=None):
     for name, column in inputs.items():
         if isinstance(column, tuple):
             shape, values = column
-            columns[name] = [pack(shape, value) for value in plain(values)]
+            columns[name] = [*map(packer(shape), values)]
         else:
             columns[name] = plain(column)
     lengths = {len(column) for column in columns.values()}
@@ -120,6 +114,8 @@ async def pipeline(dut, inputs, outputs, latency, *, enable=None, pause=None):
     assert clocked or latency == 0, "a block without a clock has latency 0"
     pause   = never() if pause is None else pause
     garbage = random.Random(0)
+    wires   = {name: getattr(dut, name) for name in [*columns, *outputs]}
+    unpack  = {name: int if shape is None else unpacker(shape) for name, shape in outputs.items()}
     results = {name: [] for name in outputs}
 
     advanced = 0
@@ -128,14 +124,14 @@ async def pipeline(dut, inputs, outputs, latency, *, enable=None, pause=None):
         if enable is not None:
             getattr(dut, enable).value = running
         for name, column in columns.items():
-            wire = getattr(dut, name)
             counts = running and advanced < rows
-            wire.value = column[advanced] if counts else garbage.getrandbits(len(wire))
+            wires[name].value = (column[advanced] if counts
+                                 else garbage.getrandbits(len(wires[name])))
         await (RisingEdge(dut.clk) if clocked else Timer(10, unit="ns"))
         # The values sampled here are those from before the edge.
         if running and advanced >= latency:
-            for name, shape in outputs.items():
-                results[name].append(sample(getattr(dut, name), shape, name))
+            for name in outputs:
+                results[name].append(unpack[name](bits_of(wires[name], name)))
         advanced += running
     return results
 

@@ -11,10 +11,11 @@ from collections import deque
 import cocotb
 from cocotb.triggers import RisingEdge
 
-from verif.packing import pack, plain, unpack
+from verif.packing import packer, plain, unpacker
 
 
-__all__ = ["never", "always", "sometimes", "bursts", "StreamDriver", "StreamMonitor", "Scoreboard"]
+__all__ = ["never", "always", "sometimes", "bursts", "bits_of",
+           "StreamDriver", "StreamMonitor", "Scoreboard"]
 
 
 def never():
@@ -59,13 +60,19 @@ class Wires:
         return 0 if self.payload is None else len(self.payload)
 
 
-def level(wire, what):
-    """Value of a one-bit wire; 1 where there is none. Unknown values fail."""
-    if wire is None:
-        return True
-    value = wire.value
-    assert value.is_resolvable, f"{what} is {value}"
-    return bool(value)
+def bits_of(wire, name):
+    """Bits of a wire as an integer; unknown bits fail."""
+    # By way of the text: the simulator interface's own conversions build an object for each bit.
+    text = str(wire.value)
+    try:
+        return int(text, 2)
+    except ValueError:
+        raise AssertionError(f"{name} is {text}") from None
+
+
+def level(wire, name):
+    """Value of a one-bit wire; 1 where there is none."""
+    return wire is None or bits_of(wire, name) == 1
 
 
 class StreamDriver:
@@ -84,7 +91,7 @@ class StreamDriver:
     def __init__(self, dut, name, shape=None, *, pause=None):
         self.clk     = dut.clk
         self.name    = name
-        self.shape   = shape
+        self.pack    = int if shape is None else packer(shape)
         self.wires   = Wires(dut, name)
         self.pause   = never() if pause is None else pause
         self.sent    = 0
@@ -99,7 +106,7 @@ class StreamDriver:
 
     async def send(self, payload):
         """Hold ``payload`` on the stream until it is transferred."""
-        bits = payload if self.shape is None else pack(self.shape, plain(payload))
+        bits = self.pack(payload)
         while next(self.pause):
             await RisingEdge(self.clk)
         if self.wires.payload is not None:
@@ -137,9 +144,10 @@ class StreamMonitor:
     """
 
     def __init__(self, dut, name, on_transfer=None, shape=None, *, pause=None):
-        self.dut         = dut
+        self.clk         = dut.clk
+        self.rst         = dut.rst
         self.name        = name
-        self.shape       = shape
+        self.unpack      = int if shape is None else unpacker(shape)
         self.wires       = Wires(dut, name)
         self.received    = []
         self.on_transfer = self.received.append if on_transfer is None else on_transfer
@@ -148,21 +156,15 @@ class StreamMonitor:
             raise ValueError(f"{name} is always ready: it cannot be paused")
         self.task = cocotb.start_soon(self._run())
 
-    def _payload(self):
-        if self.wires.payload is None:
-            return 0
-        value = self.wires.payload.value
-        assert value.is_resolvable, f"{self.name}.payload is {value} in a valid cycle"
-        return int(value)
-
     async def _run(self):
         stalled = None
+        payload = self.wires.payload
         while True:
             ready = not next(self.pause)
             if self.wires.ready is not None:
                 self.wires.ready.value = ready
-            await RisingEdge(self.dut.clk)
-            if bool(self.dut.rst.value):
+            await RisingEdge(self.clk)
+            if level(self.rst, "rst"):
                 stalled = None
                 continue
             valid = level(self.wires.valid, f"{self.name}.valid")
@@ -170,12 +172,12 @@ class StreamMonitor:
                 assert valid, f"{self.name}.valid fell before the transfer"
             if not valid:
                 continue
-            bits = self._payload()
+            bits = 0 if payload is None else bits_of(payload, f"{self.name}.payload")
             if stalled is not None and self.wires.valid is not None:
                 assert bits == stalled, f"{self.name}.payload changed while it was stalled"
             if ready:
                 stalled = None
-                self.on_transfer(bits if self.shape is None else unpack(self.shape, bits))
+                self.on_transfer(self.unpack(bits))
             elif self.wires.valid is not None:
                 stalled = bits
 
