@@ -29,7 +29,7 @@ $(READY): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: apt-get install python3"; exit 1; }
 	@$(PYTHON) sw/doctor.py --fix
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,area]'
+	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -e '.[test,area]'
 	@touch $@
 
 doctor: ## check the programs and libraries of this machine
@@ -56,7 +56,7 @@ timing: $(READY) $(VENV)/ready-fpga ## clock rate and size of a block on an ECP5
 	@$(TOOL) timing $(if $(BLOCK),"$$BLOCK") $(call option,--config,CONFIG)
 
 $(VENV)/ready-fpga: $(READY)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[fpga]'
+	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -e '.[fpga]'
 	@touch $@
 
 bench: $(READY) ## measure speed: CONFIG=
