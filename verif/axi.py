@@ -107,17 +107,21 @@ class Channel:
         self.offer_read()
         self.offer_answer()
         for c in self.ready:
-            self.ready[c] = not next(self.pause[c])
-            self.wires[f"{c}ready"].value = self.ready[c]
+            ready = not next(self.pause[c])
+            # Wires are written only when they change: every access costs more than the simulation.
+            if ready != self.ready[c]:
+                self.ready[c] = self.wires[f"{c}ready"].value = ready
 
     def handshake(self, c):
         """The request transferred on channel ``c`` at this edge, if any."""
-        valid = self.value(f"{c}valid")
-        payload = {name: self.value(name) for name in HELD[c]} if valid else None
+        if not self.value(f"{c}valid"):
+            assert self.stalled[c] is None, f"{c}valid fell before the transfer"
+            return None
+        payload = {name: self.value(name) for name in HELD[c]}
         if self.stalled[c] is not None:
             assert payload == self.stalled[c], f"{c} changed while it was stalled"
-        self.stalled[c] = payload if valid and not self.ready[c] else None
-        return payload if valid and self.ready[c] else None
+        self.stalled[c] = None if self.ready[c] else payload
+        return payload if self.ready[c] else None
 
     def check(self, c, request):
         address, words = request[f"{c}addr"], request[f"{c}len"] + 1
@@ -147,19 +151,21 @@ class Channel:
             self.reads.append((due, address + n * size, n == words - 1))
 
     def offer_read(self):
-        if self.r_busy and self.value("rready"):
+        done = self.r_busy and self.value("rready")
+        if done:
             self.r_busy = False
             self.memory.reading -= self.value("rlast")
-            self.wires["rvalid"].value = 0
         if not self.r_busy and self.reads and self.reads[0][0] <= self.time \
                 and not next(self.pause["r"]):
             _, address, last = self.reads.popleft()
-            self.r_busy = True
+            self.r_busy, done = True, False
             data = self.memory.image[self.span(address)].tobytes()
             self.wires["rvalid"].value = 1
             self.wires["rdata"].value = int.from_bytes(data, "little")
             self.wires["rresp"].value = self.response(address)
             self.wires["rlast"].value = last
+        if done:
+            self.wires["rvalid"].value = 0
 
     def write(self, address, request):
         response = self.response(address)
