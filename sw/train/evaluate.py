@@ -7,10 +7,10 @@ import argparse
 import math
 from pathlib import Path
 
+from sw.models import load
+from sw.tokenizer import Tokenizer
 from sw.train.corpus import held_out
 from sw.train.inference import WEIGHTS, Inference
-from sw.train.stored import StoredModel
-from sw.train.tokenizer import Tokenizer
 
 
 __all__ = ["mean_loss"]
@@ -38,7 +38,7 @@ def main():
     parser.add_argument("--prompt", default="Once upon a time")
     parser.add_argument("--tokens", type=int, default=200, help="longest sample")
     args = parser.parse_args()
-    model, tokenizer = StoredModel.load(args.model), Tokenizer.load(args.tokenizer)
+    model, tokenizer = load(args.model), Tokenizer.load(args.tokenizer)
     if args.data:
         ids = held_out(args.data, tokenizer)
         size = len(tokenizer.decode(ids).encode())

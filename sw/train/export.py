@@ -7,20 +7,19 @@ import argparse
 
 import torch
 
-from sw.train.stored import ModelConfig, StoredModel
+from sw.train.stored import ModelConfig, write_model
 
 
-__all__ = ["stored_model"]
+__all__ = ["tensors_of"]
 
 
-def stored_model(checkpoint):
-    """Return the :class:`~sw.train.stored.StoredModel` of a checkpoint of ``sw.train.train``."""
-    config, state = ModelConfig(**checkpoint["config"]), checkpoint["model"]
+def tensors_of(config, state):
+    """Return the arrays of a training state under the names of the file's tensors."""
     tensors = {"norm": state["norm.weight"], "embedding": state["embedding.weight"][None]}
     for name in (config.norms | config.matrices).keys() - tensors.keys():
         layers = [state[f"blocks.{i}.{name}.weight"] for i in range(config.n_layers)]
         tensors[name] = torch.stack(layers)
-    return StoredModel(config, {name: tensor.numpy() for name, tensor in tensors.items()})
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
 def main():
@@ -30,7 +29,8 @@ def main():
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
     checkpoint = torch.load(args.checkpoint, weights_only=True)
-    stored_model(checkpoint).save(args.out)
+    config = ModelConfig(**checkpoint["config"])
+    write_model(args.out, config, tensors_of(config, checkpoint["model"]))
     print(f"{args.out}: step {checkpoint['step']}")
 
 

@@ -5,35 +5,14 @@ It measures models; it follows the hardware's number formats but not its order o
 
 import numpy as np
 
-from sw.train.stored import GROUP
+from sw.quantise import FORMATS, GROUP, dequantise_weights, quantise_weights
 
 
-__all__ = ["WEIGHTS", "Inference", "round_activations", "round_int4", "round_int8"]
+__all__ = ["WEIGHTS", "Inference", "round_activations", "round_weights"]
 
-
-def _scaled(groups, scale, low, high):
-    safe = np.where(scale == 0, np.float32(1), scale)
-    return np.clip(np.rint(groups / safe), low, high) * scale
-
-
-def round_int4(weights):
-    """Return weights as INT4 in groups of 32 with a float16 scale.
-
-    The value of largest magnitude becomes -8 times the scale.
-    """
-    groups = np.asarray(weights, np.float32).reshape(-1, GROUP)
-    at = np.abs(groups).argmax(1)[:, None]
-    largest = np.take_along_axis(groups, at, 1)
-    scale = (largest / np.float32(-8)).astype(np.float16).astype(np.float32)
-    return _scaled(groups, scale, -8, 7).reshape(np.shape(weights))
-
-
-def round_int8(weights):
-    """Return weights as INT8 in groups of 32 with a float16 scale."""
-    groups = np.asarray(weights, np.float32).reshape(-1, GROUP)
-    scale = np.abs(groups).max(1, keepdims=True) / np.float32(127)
-    scale = scale.astype(np.float16).astype(np.float32)
-    return _scaled(groups, scale, -127, 127).reshape(np.shape(weights))
+#: How the weights of matrix products can be rounded.
+WEIGHTS = ("float32", *FORMATS)
+MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
 
 
 def round_activations(x):
@@ -44,15 +23,18 @@ def round_activations(x):
     largest = np.abs(blocks).max(1, keepdims=True)
     _, exponent = np.frexp(largest)  # largest = m * 2**exponent with m in [0.5, 1)
     scale = np.where(largest == 0, np.float32(0), np.ldexp(np.float32(1), exponent - 7))
-    return _scaled(blocks, scale, -127, 127).reshape(padded.shape)[..., :length]
+    safe = np.where(scale == 0, np.float32(1), scale)
+    rounded = np.clip(np.rint(blocks / safe), -127, 127) * scale
+    return rounded.reshape(padded.shape)[..., :length]
 
 
-#: How the weights of every matrix product are rounded, by name.
-WEIGHTS = {"float32": lambda w: w, "int8": round_int8, "int4": round_int4}
-
-
-def _norm(x, gain):
-    return x / np.sqrt(np.mean(x * x, -1, keepdims=True) + np.float32(1e-5)) * gain
+def round_weights(weights, format):
+    """Return a matrix rounded to a format of ``WEIGHTS``."""
+    if format not in WEIGHTS:
+        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, not {format!r}")
+    if format == "float32":
+        return weights
+    return dequantise_weights(*quantise_weights(weights, format))
 
 
 def _softmax(x):
@@ -65,7 +47,8 @@ class Inference:
 
     Parameters
     ----------
-    model : :class:`~sw.train.stored.StoredModel`
+    model : :class:`~sw.models.Model`
+        sizes must be multiples of 32
     weights : str
         "float32", "int8" or "int4"
     activations : bool
@@ -73,29 +56,26 @@ class Inference:
     """
 
     def __init__(self, model, weights, activations):
-        if weights not in WEIGHTS:
-            raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
-        self.config = config = model.config
         self.model = model
-        self.matrices = {name: WEIGHTS[weights](model[name]) for name in config.matrices}
+        self.layers = [{name: round_weights(getattr(layer, name), weights) for name in MATRICES}
+                       for layer in model.layers]
+        self.classifier = round_weights(model.classifier, weights)
         self.cast = round_activations if activations else (lambda x: x)
-        pairs = np.arange(0, config.head_dim, 2) / config.head_dim
-        angles = np.outer(np.arange(config.max_seq_len), 10_000.0 ** -pairs)[:, None]
+        angles = model.angles(model.context)[:, None]
         self.cos, self.sin = np.cos(angles).astype("f4"), np.sin(angles).astype("f4")
 
     def logits(self, ids):
         """Return the logits ``[time, vocabulary]`` after each of the ids."""
-        config, model = self.config, self.model
-        if not 0 < len(ids) <= config.max_seq_len:
-            raise ValueError(f"expected 1 to {config.max_seq_len} tokens, not {len(ids)}")
-        x = model["embedding"][0][np.asarray(ids)]
-        for layer in range(config.n_layers):
-            x = x + self._attention(_norm(x, model["attention_norm"][layer]), layer)
-            y = _norm(x, model["ffn_norm"][layer])
-            gate = self._product("w1", layer, y)
-            gate = gate / (1 + np.exp(-gate)) * self._product("w3", layer, y)
-            x = x + self._product("w2", layer, gate)
-        return self._product("embedding", 0, _norm(x, model["norm"]))
+        if not 0 < len(ids) <= self.model.context:
+            raise ValueError(f"expected 1 to {self.model.context} tokens, not {len(ids)}")
+        x = self.model.embedding[np.asarray(ids)]
+        for layer, w in zip(self.model.layers, self.layers, strict=True):
+            x = x + self._attention(self._norm(x, layer.attention_norm), w)
+            y = self.cast(self._norm(x, layer.ffn_norm))
+            gate = y @ w["w1"].T
+            gate = gate / (1 + np.exp(-gate)) * (y @ w["w3"].T)
+            x = x + self.cast(gate) @ w["w2"].T
+        return self.cast(self._norm(x, self.model.norm)) @ self.classifier.T
 
     def loss(self, ids):
         """Return the sum of the losses, in nats, of every id after the first."""
@@ -107,29 +87,30 @@ class Inference:
     def greedy(self, ids, count, stop=(1, 2)):
         """Return ids followed by up to ``count`` likeliest ones, until one of ``stop``."""
         ids = list(ids)
-        for _ in range(min(count, self.config.max_seq_len - len(ids))):
+        for _ in range(min(count, self.model.context - len(ids))):
             best = int(self.logits(ids)[-1].argmax())
             if best in stop:
                 break
             ids.append(best)
         return ids
 
-    def _product(self, name, layer, x):
-        return self.cast(x) @ self.matrices[name][layer].T
+    def _norm(self, x, gain):
+        power = np.mean(x * x, -1, keepdims=True) + np.float32(self.model.epsilon)
+        return x / np.sqrt(power) * gain
 
     def _rotate(self, x):
         cos, sin = self.cos[:len(x)], self.sin[:len(x)]
         even, odd = x[..., 0::2], x[..., 1::2]
         return np.stack([even * cos - odd * sin, even * sin + odd * cos], -1).reshape(x.shape)
 
-    def _attention(self, x, layer):
-        c, time = self.config, len(x)
-        q = self._rotate(self._product("wq", layer, x).reshape(time, c.n_heads, c.head_dim))
-        k = self._rotate(self._product("wk", layer, x).reshape(time, c.n_kv_heads, c.head_dim))
-        v = self._product("wv", layer, x).reshape(time, c.n_kv_heads, c.head_dim)
+    def _attention(self, x, w):
+        model, time, x = self.model, len(x), self.cast(x)
+        q = self._rotate((x @ w["wq"].T).reshape(time, model.n_heads, model.head))
+        k = self._rotate((x @ w["wk"].T).reshape(time, model.n_kv_heads, model.head))
+        v = (x @ w["wv"].T).reshape(time, model.n_kv_heads, model.head)
         q, k, v = (self.cast(t).transpose(1, 0, 2) for t in (q, k, v))
-        k, v = (t.repeat(c.n_heads // c.n_kv_heads, 0) for t in (k, v))
-        scores = q @ k.transpose(0, 2, 1) / np.float32(c.head_dim ** 0.5)
+        k, v = (t.repeat(model.n_heads // model.n_kv_heads, 0) for t in (k, v))
+        scores = q @ k.transpose(0, 2, 1) / np.float32(model.head ** 0.5)
         scores += np.triu(np.full((time, time), -np.inf, np.float32), 1)
         mixed = self.cast(_softmax(scores)) @ v
-        return self._product("wo", layer, mixed.transpose(1, 0, 2).reshape(time, c.dim))
+        return self.cast(mixed.transpose(1, 0, 2).reshape(time, model.dim)) @ w["wo"].T

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sw.train.stored import GROUP
+from sw.quantise import GROUP
+
 
 __all__ = ["LanguageModel", "fake_int4"]
 
@@ -16,7 +17,7 @@ __all__ = ["LanguageModel", "fake_int4"]
 def fake_int4(weight):
     """Return weights rounded to INT4 groups; the gradient passes as if they were not.
 
-    Reference: :func:`sw.train.inference.round_int4`.
+    Reference: :func:`sw.quantise.quantise_weights`.
     """
     with torch.no_grad():
         groups = weight.reshape(-1, GROUP)

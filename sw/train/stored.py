@@ -1,4 +1,4 @@
-"""The file of the bundled model: llama2.c's version 2, int8 weights in groups with their scales.
+"""Writes the file of the bundled model: llama2.c's version 2, int8 weights with scales.
 
 A header of 256 bytes (magic ``ak42``, version 2, seven sizes, a flag for the shared output matrix,
 the group size), the float32 gains of the attention norms, the feed-forward norms and the final
@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from sw.quantise import GROUP, quantise_weights
 
-__all__ = ["GROUP", "ModelConfig", "StoredModel"]
 
-GROUP = 32
+__all__ = ["ModelConfig", "write_model"]
+
 MAGIC, VERSION, HEADER = 0x616B3432, 2, 256
 
 
@@ -70,83 +71,30 @@ class ModelConfig:
         return {"embedding": (1, self.vocab_size, self.dim)} | layers
 
 
-class StoredModel:
-    """Gains and matrices of a model, as float32 arrays.
+def write_model(path, config, tensors):
+    """Write the file of a model whose weights are given as arrays.
+
+    The scales are float16 values, so the hardware's INT8 weights equal the stored ones.
 
     Parameters
     ----------
+    path : path of the file
     config : :class:`ModelConfig`
     tensors : dict
         array of each name of ``config.norms`` and ``config.matrices``
     """
-
-    def __init__(self, config, tensors):
-        self.config = config
-        self.tensors = {}
-        for name, shape in (config.norms | config.matrices).items():
-            if name not in tensors:
-                raise ValueError(f"the model lacks {name}")
-            array = np.asarray(tensors[name], np.float32)
-            if array.shape != shape:
-                raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} has values that are not finite")
-            self.tensors[name] = array
-
-    def __getitem__(self, name):
-        return self.tensors[name]
-
-    def save(self, path):
-        """Write the file, with scales that float16 holds exactly.
-
-        So the hardware's INT8 weights, which have float16 scales, equal the stored ones.
-        """
-        header = struct.pack("<Ii7iBi", MAGIC, VERSION, *astuple(self.config), 1, GROUP)
-        parts = [header.ljust(HEADER, b"\0")]
-        parts += [self[name].astype("<f4").tobytes() for name in self.config.norms]
-        for name in self.config.matrices:
-            for matrix in self[name]:
-                groups = matrix.reshape(-1, GROUP)
-                scale = (np.abs(groups).max(1, keepdims=True) / np.float32(127))
-                scale = scale.astype(np.float16).astype(np.float32)
-                safe = np.where(scale == 0, np.float32(1), scale)
-                values = np.clip(np.rint(groups / safe), -127, 127) * (scale != 0)
-                parts += [values.astype(np.int8).tobytes(), scale.astype("<f4").tobytes()]
-        Path(path).write_bytes(b"".join(parts))
-
-    @classmethod
-    def load(cls, path):
-        """Read the file."""
-        raw = Path(path).read_bytes()
-        if len(raw) < HEADER:
-            raise ValueError(f"{path}: {len(raw)} bytes are no model file")
-        magic, version, *sizes, shared, group = struct.unpack_from("<Ii7iBi", raw)
-        if (magic, version) != (MAGIC, VERSION):
-            raise ValueError(f"{path}: expected magic {MAGIC:#x} version {VERSION}, "
-                             f"not {magic:#x} version {version}")
-        if shared != 1 or group != GROUP:
-            raise ValueError(f"{path}: expected a shared output matrix and groups of {GROUP}, "
-                             f"not shared={shared} and groups of {group}")
-        names = ModelConfig.__dataclass_fields__
-        config = ModelConfig(**dict(zip(names, sizes, strict=True)))
-        norms = sum(int(np.prod(shape)) for shape in config.norms.values())
-        weights = sum(int(np.prod(shape)) for shape in config.matrices.values())
-        size = HEADER + 4 * norms + weights + weights // GROUP * 4
-        if len(raw) != size:
-            raise ValueError(f"{path}: expected {size} bytes, not {len(raw)}")
-        tensors, at = {}, HEADER
-        for name, shape in config.norms.items():
-            count = int(np.prod(shape))
-            tensors[name] = np.frombuffer(raw, "<f4", count, at).reshape(shape)
-            at += 4 * count
-        for name, (count, outputs, inputs) in config.matrices.items():
-            found = []
-            for _ in range(count):
-                values = np.frombuffer(raw, np.int8, outputs * inputs, at)
-                at += outputs * inputs
-                scale = np.frombuffer(raw, "<f4", outputs * inputs // GROUP, at)
-                at += 4 * len(scale)
-                matrix = values.reshape(-1, GROUP) * scale[:, None]
-                found.append(matrix.reshape(outputs, inputs))
-            tensors[name] = np.stack(found)
-        return cls(config, tensors)
+    parts = [struct.pack("<Ii7iBi", MAGIC, VERSION, *astuple(config), 1, GROUP)]
+    parts[0] = parts[0].ljust(HEADER, b"\0")
+    for name, shape in (config.norms | config.matrices).items():
+        array = np.asarray(tensors[name], np.float32)
+        if array.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} has values that are not finite")
+        if name in config.norms:
+            parts.append(array.astype("<f4").tobytes())
+            continue
+        for matrix in array:
+            values, scales = quantise_weights(matrix, "int8")
+            parts += [values.tobytes(), scales.astype("<f4").tobytes()]
+    Path(path).write_bytes(b"".join(parts))

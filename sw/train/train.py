@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from sw.tokenizer import Tokenizer
 from sw.train.corpus import held_out, training_stories
 from sw.train.model import LanguageModel
 from sw.train.muon import Muon
 from sw.train.own_stories import own_stories
 from sw.train.stored import ModelConfig
-from sw.train.tokenizer import BOS, Tokenizer
+from sw.train.tokenizer import encode_texts
 
 
 __all__ = ["Batches", "held_out_loss", "save"]
@@ -105,13 +106,12 @@ def make_optimisers(model, args):
 
 def read_stories(args, tokenizer):
     """Return the function that gives the encoded stories of an epoch."""
-    fixed = [np.array(tokenizer.encode(s), np.int64) for s in training_stories(args.data)]
-    assert all(story[0] == BOS for story in fixed)
+    fixed = [np.array(ids) for ids in encode_texts(tokenizer, training_stories(args.data))]
     print(f"{len(fixed)} stories of {sum(map(len, fixed))} tokens", flush=True)
 
     def stories(epoch):
         own = own_stories(args.own_stories, 1000 * args.seed + epoch)
-        return fixed + [np.array(tokenizer.encode(story), np.int64) for story in own]
+        return fixed + [np.array(ids) for ids in encode_texts(tokenizer, own)]
 
     return stories
 
