@@ -1,0 +1,153 @@
+"""Goes through the steps of vector commands."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.signatures import Command
+
+from .decode import Decoder, parameters
+from .steps import STEPS, Fill, Length, Step
+
+
+__all__ = ["Control"]
+
+
+class Control(wiring.Component):
+    """Executes one command at a time, one step after the other.
+
+    A step begins when the rows of the step before have left the lanes, unless it chains.
+
+    Latency
+    -------
+    Four cycles from ``commands`` to the first ``run``; two cycles from ``final`` and ``empty`` to
+    the next step's.
+
+    Parameters
+    ----------
+    batch : int
+        Blocks that the scratch memory holds.
+
+    Members
+    -------
+    commands : ``In(stream.Signature(Command))``
+    command, step : ``Out(parameters)``, ``Out(Step)``
+        What is being executed.
+    begin : ``Out(1)``
+        First cycle of a command.
+    second, restart : ``Out(1)``
+        Only blocks of b are to be taken from now on; first cycle of that.
+    ready : ``In(12)``
+        Blocks that are there.
+    enter : ``Out(1)``
+        A step begins.
+    count, blocks : ``Out(12)``
+        Blocks of the step, after ``enter``, and also with it.
+    fill, filled : ``Out(1)``, ``In(1)``
+        The scratch memory is to be filled; it has been.
+    run : ``Out(1)``
+        Rows may go out from the next cycle on.
+    final, empty : ``In(1)``
+        The last row goes out; no row is in the lanes.
+    resting : ``In(1)``
+        Nothing remains to be done after the last row.
+    deliver : ``Out(1)``
+        A command that is to deliver its result is complete.
+    busy : ``Out(1)``
+    """
+
+    def __init__(self, batch):
+        self.batch = batch
+        super().__init__({
+            "commands": In(stream.Signature(Command)),
+            "command": Out(parameters), "step": Out(Step),
+            "begin": Out(1), "second": Out(1), "restart": Out(1), "ready": In(12),
+            "enter": Out(1), "count": Out(12), "blocks": Out(12),
+            "fill": Out(1), "filled": In(1), "run": Out(1), "final": In(1), "empty": In(1),
+            "resting": In(1), "deliver": Out(1), "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        command, step = self.command, self.step
+        m.submodules.decoder = decoder = Decoder()
+        m.d.comb += decoder.i.eq(self.commands.p)
+
+        number = Signal(range(len(STEPS)))
+        coming = Signal(Step)
+        with m.Switch(number):
+            for n, fields in enumerate(STEPS):
+                with m.Case(n):
+                    m.d.comb += coming.eq(Step.const(fields))
+
+        # Blocks of the next step.
+        left  = Signal(12)
+        count = Signal(12)
+        with m.Switch(step.length):
+            with m.Case(Length.ALL):
+                m.d.comb += count.eq(left)
+            with m.Case(Length.HEAD):
+                whole = (command.period == 0) | (left < command.period)
+                m.d.comb += count.eq(Mux(whole, left, command.period))
+            with m.Case(Length.BATCH):
+                m.d.comb += count.eq(Mux(self.ready > self.batch, self.batch, self.ready))
+            with m.Default():
+                m.d.comb += count.eq(self.count)
+
+        m.d.comb += self.blocks.eq(Mux(self.enter, count, self.count))
+        m.d.sync += self.restart.eq(self.enter & (step.fill == Fill.TOTAL))
+        with m.If(self.enter):
+            m.d.sync += self.count.eq(count)
+            with m.If(step.fill == Fill.TOTAL):
+                m.d.sync += self.second.eq(1)
+
+        with m.FSM():
+            with m.State("REST"):
+                m.d.comb += self.commands.ready.eq(1)
+                with m.If(self.commands.valid):
+                    m.d.sync += [self.busy.eq(1), self.second.eq(0), command.eq(decoder.o)]
+                    m.next = "BEGIN"
+            with m.State("BEGIN"):
+                m.d.comb += self.begin.eq(1)
+                m.d.sync += [number.eq(command.entry), left.eq(command.blocks)]
+                m.next = "FETCH"
+                with m.If(command.blocks == 0):
+                    m.next = "FINISH"
+            with m.State("FETCH"):
+                with m.If(self.empty | coming.chain):
+                    m.d.sync += step.eq(coming)
+                    m.next = "ENTER"
+            with m.State("ENTER"):
+                with m.If((step.length != Length.BATCH) | (self.ready != 0)):
+                    m.d.comb += self.enter.eq(1)
+                    m.next = "RUN"
+                    with m.If(step.fill == Fill.NONE):
+                        m.d.comb += self.run.eq(1)
+                    with m.Else():
+                        m.next = "FILL"
+            with m.State("FILL"):
+                m.d.comb += self.fill.eq(1)
+                with m.If(self.filled):
+                    m.d.comb += self.run.eq(1)
+                    m.next = "RUN"
+            with m.State("RUN"):
+                with m.If(self.final):
+                    m.d.sync += number.eq(number + 1)
+                    m.next = "FETCH"
+                    with m.If(step.last):
+                        m.d.sync += [number.eq(step.loop), left.eq(left - self.count)]
+                        with m.If(left == self.count):
+                            m.next = "FINISH"
+            with m.State("FINISH"):
+                with m.If(self.empty & self.resting):
+                    m.d.sync += self.busy.eq(0)
+                    m.next = "REST"
+                    with m.If(command.last):
+                        m.d.comb += self.deliver.eq(1)
+                        m.d.sync += self.busy.eq(1)
+                        m.next = "DELIVER"
+            with m.State("DELIVER"):
+                with m.If(self.resting):
+                    m.d.sync += self.busy.eq(0)
+                    m.next = "REST"
+        return m

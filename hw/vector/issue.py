@@ -1,0 +1,92 @@
+"""Counts the rows of one step as they go out."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+
+__all__ = ["Issue"]
+
+
+class Issue(wiring.Component):
+    """Issues the rows of a step, block by block, one slot each cycle.
+
+    Latency
+    -------
+    The first slot is issued in the cycle after ``start``.
+
+    Throughput
+    ----------
+    One slot each cycle, if allowed. ``go`` depends combinationally on ``may_begin`` and ``may_go``.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+    spacing : int
+        Least cycles between the beginnings of blocks, where ``spaced``.
+
+    Members
+    -------
+    start : ``In(1)``
+        Begin a step, of ``blocks`` blocks, or, if ``single``, of one row.
+    blocks, single : ``In(12)``, ``In(1)``
+    twice, spaced : ``In(1)``
+        Rows take two slots; blocks keep their distance. Constant while ``busy``.
+    may_begin, may_go : ``In(1)``
+        A block, or any slot, may be issued in this cycle.
+    go, slot : ``Out(1)``
+        A slot is issued: the first or the second one of its row.
+    row, begin, end, final : ``Out(1)``
+        With ``go``: this is the last slot of a row; the first slot of a block; the last slot of a
+        block; the last slot of the step.
+    busy : ``Out(1)``
+        Slots remain.
+    """
+
+    def __init__(self, config, spacing):
+        self.config = config
+        self.spacing = spacing
+        super().__init__({
+            "start": In(1), "blocks": In(12), "single": In(1),
+            "twice": In(1), "spaced": In(1), "may_begin": In(1), "may_go": In(1),
+            "go": Out(1), "slot": Out(1),
+            "row": Out(1), "begin": Out(1), "end": Out(1), "final": Out(1), "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        rows = self.config.block_rows
+
+        left     = Signal(12)                 # blocks, with this one
+        row      = Signal(range(rows))
+        at_begin = Signal()
+        at_last  = Signal()
+        distance = Signal(range(self.spacing + 1))
+        m.d.comb += [
+            self.go.eq(self.busy & self.may_go & (~at_begin | (self.may_begin & (distance == 0)))),
+            self.row.eq(self.go & (~self.twice | self.slot)),
+            self.begin.eq(self.go & at_begin),
+            self.end.eq(self.row & (row == rows - 1)),
+            self.final.eq(self.row & at_last & (row == rows - 1)),
+        ]
+        with m.If(self.go):
+            m.d.sync += [at_begin.eq(0), self.slot.eq(self.twice & ~self.slot)]
+        with m.If(self.row):
+            m.d.sync += row.eq(Mux(self.end, 0, row + 1))
+        with m.If(self.end):
+            m.d.sync += [left.eq(left - 1), at_last.eq(left == 2), at_begin.eq(1)]
+        with m.If(self.final):
+            m.d.sync += self.busy.eq(0)
+
+        with m.If(self.begin & self.spaced):
+            m.d.sync += distance.eq(self.spacing - 1)
+        with m.Elif(distance != 0):
+            m.d.sync += distance.eq(distance - 1)
+
+        with m.If(self.start):
+            m.d.sync += [
+                self.busy.eq(1), self.slot.eq(0), at_begin.eq(1),
+                row.eq(Mux(self.single, rows - 1, 0)),
+                left.eq(self.blocks), at_last.eq(self.single | (self.blocks == 1)),
+            ]
+        return m

@@ -1,0 +1,97 @@
+"""Workspace addresses of a command's operands."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .decode import parameters
+from .steps import Step, Term
+from .walker import Walker
+
+
+__all__ = ["Operands"]
+
+
+class Operands(wiring.Component):
+    """Leads both read ports and the write port through the blocks of a command.
+
+    Each operand goes on from step to step where it stopped, unless the step rewinds.
+
+    Latency
+    -------
+    The enables are combinational; addresses are registers.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+
+    Members
+    -------
+    command, step : ``In(parameters)``, ``In(Step)``
+    begin, enter : ``In(1)``
+        A command begins; a step begins.
+    go, row, end : ``In(1)``
+        A slot is issued; it is the last one of its row; of its block.
+    term : ``In(1)``
+        A row's second term is wanted.
+    read : ``In(1)``
+        The quantiser wants a row of b.
+    write : ``In(1)``
+        A row of the result is there.
+    a_en, b_en : ``Out(1)``
+    a, b, dst : ``Out(ceil_log2(config.rows))``
+        Addresses.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        address = ceil_log2(config.rows)
+        super().__init__({
+            "command": In(parameters), "step": In(Step),
+            "begin": In(1), "enter": In(1), "go": In(1), "row": In(1), "end": In(1),
+            "term": In(1), "read": In(1), "write": In(1),
+            "a_en": Out(1), "b_en": Out(1),
+            "a": Out(address), "b": Out(address), "dst": Out(address),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        command, step = self.command, self.step
+        m.submodules.walker_a   = a   = Walker(self.config)
+        m.submodules.walker_b   = b   = Walker(self.config)
+        m.submodules.walker_dst = dst = Walker(self.config)
+        m.d.comb += [self.a.eq(a.address), self.b.eq(b.address), self.dst.eq(dst.address)]
+        for walker, block in (a, command.a), (b, command.b), (dst, command.dst):
+            m.d.comb += [walker.load.eq(self.begin), walker.block.eq(block)]
+
+        skip = Signal()
+        m.d.comb += skip.eq(self.end & command.alternate)
+        m.d.comb += [
+            self.a_en.eq(self.go & step.uses_a),
+            a.advance.eq(self.row & step.uses_a),
+            a.skip.eq(skip),
+            a.mark.eq(self.enter & step.mark),
+            a.rewind.eq(self.enter & step.rewind),
+        ]
+
+        # A second term of b comes later, when its product is there.
+        late = Signal()
+        m.d.comb += late.eq(step.term == Term.B)
+        m.d.comb += [
+            self.b_en.eq(self.read | (step.uses_b & Mux(late, self.term, self.go))),
+            b.advance.eq(self.read | (step.uses_b & Mux(late, self.term, self.row))),
+            b.skip.eq(skip),
+            dst.advance.eq(self.write),
+        ]
+
+        # A table begins again after each period.
+        block = Signal(4)
+        with m.If(self.begin):
+            m.d.sync += block.eq(0)
+        with m.If(self.end & command.table):
+            m.d.sync += block.eq(block + 1)
+            with m.If(block + 1 == command.period):
+                m.d.comb += b.load.eq(1)
+                m.d.sync += block.eq(0)
+        return m

@@ -1,0 +1,169 @@
+"""Quantiser: FP32 blocks to INT8 blocks with power-of-two scales."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from hw.memory.staging import staging_write
+from hw.signatures import act_write
+from hw.verilog import shared
+
+from .dealer import Dealer, quantised_block
+from .exponents import Exponents
+from .rounder import Rounder
+
+
+__all__ = ["Quantiser"]
+
+
+class Quantiser(wiring.Component):
+    """Reads blocks twice: for the largest exponent of each group, then for the elements.
+
+    The numerical reference is :func:`verif.reference.quantise`.
+
+    The first reading is led by the unit, which tells where blocks begin and end; the second one
+    follows by itself through the other port, as soon as a group's code is known.
+
+    Latency
+    -------
+    From the last row of a group, read first, to the group's first half on its way: at most
+    ``Exponents.latency + block_rows + Rounder.latency + 6`` cycles.
+
+    Throughput
+    ----------
+    One row, and one half block, each cycle. ``act`` may stall; the first reading is then held
+    through ``space``.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+
+    Members
+    -------
+    start : ``In(1)``
+        Begin a command, with its parameters: ``blocks``, ``group``; and those of
+        :class:`hw.vector.dealer.Dealer`: ``dst``, ``staged``, ``per_vector``, ``columns``.
+    space : ``Out(1)``
+        A block's first reading may begin.
+    begin, end, final, row_read : ``In(1)``
+        First reading: a row's address goes out, of which ``begin`` is a block's first one, ``end``
+        its last, and ``final`` the last of the command.
+    a : ``In(config.row_bits)``
+        The row, one cycle after ``row_read``.
+    read, released : ``Out(1)``
+        Second reading: the next row's address goes out; it is the last one of a block.
+    b : ``In(config.row_bits)``
+        The row, one cycle after ``read``.
+    act : ``Out(stream.Signature(act_write(config)))``
+    staging : ``Out(staging_write(config))``
+    written : ``Out(1)``
+        The second half of a block was transferred.
+    busy : ``Out(1)``
+        Blocks are under way.
+    """
+
+    #: Groups whose codes, and blocks whose elements, may be under way.
+    groups = 4
+    depth  = 4
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "start": In(1), "blocks": In(12), "group": In(4),
+            "dst": In(12), "staged": In(1), "per_vector": In(10), "columns": In(7),
+            "space": Out(1),
+            "row_read": In(1), "begin": In(1), "end": In(1), "final": In(1),
+            "a": In(config.row_bits),
+            "read": Out(1), "released": Out(1), "b": In(config.row_bits),
+            "act": Out(stream.Signature(act_write(config))),
+            "staging": Out(staging_write(config)),
+            "written": Out(1), "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        rows = range(config.block_rows)
+
+        # First reading: the code of each group.
+        m.submodules.exponents = exponents = Exponents(config)
+        m.submodules.codes = codes = SyncFIFO(width=8, depth=self.groups)
+        groups    = Signal(range(self.groups + 1))    # from the first row read to the last one
+        in_group  = Signal(4)                         # blocks
+        group_end = Signal()
+        begins    = Signal()
+        ends      = Signal()
+        m.d.comb += [
+            self.space.eq((in_group != 0) | (groups != self.groups)),
+            begins.eq(self.begin & (in_group == 0)),
+            group_end.eq(self.end & ((in_group + 1 == self.group) | self.final)),
+            exponents.row.eq(self.a),
+            codes.w_en.eq(exponents.done), codes.w_data.eq(exponents.code),
+        ]
+        m.d.sync += [
+            exponents.valid.eq(self.row_read), exponents.last.eq(group_end),
+            groups.eq(groups + begins - ends),
+        ]
+        with m.If(self.end):
+            m.d.sync += in_group.eq(Mux(group_end, 0, in_group + 1))
+
+        # Second reading, when there is a code and a place for the result.
+        left   = Signal(12)
+        member = Signal(4)                            # block in the group
+        row    = Signal(rows)
+        places = Signal(range(self.depth + 1), init=self.depth)
+        taken  = Signal()
+        freed  = Signal()
+        last   = Signal()
+        m.d.comb += [
+            self.read.eq(codes.r_rdy & ((places != 0) | (row != 0))),
+            taken.eq(self.read & (row == 0)),
+            self.released.eq(self.read & (row == rows[-1])),
+            last.eq((member + 1 == self.group) | (left == 1)),
+            ends.eq(self.released & last),
+            codes.r_en.eq(ends),
+        ]
+        m.d.sync += places.eq(places - taken + freed)
+        with m.If(self.read):
+            m.d.sync += row.eq(Mux(self.released, 0, row + 1))
+        with m.If(self.released):
+            m.d.sync += [left.eq(left - 1), member.eq(Mux(last, 0, member + 1))]
+        with m.If(self.start):
+            m.d.sync += left.eq(self.blocks)
+
+        # Elements, collected to blocks.
+        elements = [shared(Rounder()) for _ in range(config.lanes)]
+        s0_code = Signal(8)
+        m.d.sync += s0_code.eq(codes.r_data)
+        for n, element in enumerate(elements):
+            m.submodules[f"element_{n}"] = element
+            m.d.comb += [element.i.eq(self.b.word_select(n, 32)), element.code.eq(s0_code)]
+        valid, ended, code = self.read, self.released, codes.r_data
+        for stage in range(Rounder.latency + 1):
+            before = valid, ended, code
+            valid, ended, code = (Signal(1, name=f"s{stage}_valid"),
+                                  Signal(1, name=f"s{stage}_end"),
+                                  Signal(8, name=f"s{stage}_block_code"))
+            m.d.sync += [s.eq(b) for s, b in zip((valid, ended, code), before)]
+        block = Signal(quantised_block)
+        full  = Signal()
+        m.d.sync += full.eq(ended)
+        with m.If(valid):
+            collected = Cat(block.data, *(element.o for element in elements))
+            m.d.sync += [block.data.eq(collected[-256:]), block.code.eq(code)]
+
+        # Blocks, dealt to where they belong.
+        m.submodules.queue = queue = SyncFIFO(width=block.shape().size, depth=self.depth)
+        m.submodules.dealer = dealer = Dealer(config)
+        m.d.comb += [
+            queue.w_en.eq(full), queue.w_data.eq(block),
+            dealer.i.payload.eq(queue.r_data), dealer.i.valid.eq(queue.r_rdy),
+            queue.r_en.eq(dealer.i.ready), freed.eq(dealer.i.valid & dealer.i.ready),
+            dealer.start.eq(self.start), dealer.dst.eq(self.dst), dealer.staged.eq(self.staged),
+            dealer.per_vector.eq(self.per_vector), dealer.columns.eq(self.columns),
+            self.staging.eq(dealer.staging), self.written.eq(dealer.written),
+            self.busy.eq((left != 0) | (places != self.depth) | dealer.busy),
+        ]
+        wiring.connect(m, dealer.act, wiring.flipped(self.act))
+        return m

@@ -1,0 +1,55 @@
+"""Row address of one operand."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2, exact_log2
+
+
+__all__ = ["Walker"]
+
+
+class Walker(wiring.Component):
+    """Walks through the rows of blocks of the workspace.
+
+    Latency
+    -------
+    One cycle from any input to ``address``.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+
+    Members
+    -------
+    load, block : ``In(1)``, ``In(16)``
+        Go to the first row of a block.
+    advance, skip : ``In(1)``
+        Go to the next row; with ``skip`` over one block.
+    mark, rewind : ``In(1)``
+        Remember the address, and go back to where that was.
+    address : ``Out(ceil_log2(config.rows))``
+        The current row.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "load": In(1), "block": In(16), "advance": In(1), "skip": In(1),
+            "mark": In(1), "rewind": In(1),
+            "address": Out(ceil_log2(config.rows)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        rows   = self.config.block_rows
+        marked = Signal.like(self.address)
+        with m.If(self.load):
+            m.d.sync += self.address.eq(self.block << exact_log2(rows))
+        with m.Elif(self.rewind):
+            m.d.sync += self.address.eq(marked)
+        with m.Elif(self.advance):
+            m.d.sync += self.address.eq(self.address + Mux(self.skip, rows + 1, 1))
+        with m.If(self.mark):
+            m.d.sync += marked.eq(self.address)
+        return m
