@@ -68,13 +68,13 @@ class Bursts(wiring.Component):
         m = Module()
         word = exact_log2(self.config.word_bytes)
         span = word + exact_log2(self.config.burst)
-        address, left, active = Signal(self.config.address_bits), Signal.like(self.runs.p.words), \
-            Signal()
+        address, left = Signal(self.config.address_bits), Signal.like(self.runs.p.words)
 
         # The words of the next burst: up to the border, or to the end of the run.
         border, words = Signal.like(self.reserved), Signal.like(self.reserved)
-        last, issue = Signal(), Signal()
+        active, last, issue = Signal(), Signal(), Signal()
         m.d.comb += [
+            active.eq(left != 0),
             border.eq(self.config.burst - address[word:span]),
             last.eq(left <= border),
             words.eq(Mux(last, left, border)),
@@ -94,8 +94,8 @@ class Bursts(wiring.Component):
                 address.eq((address[span:] + 1) << span), left.eq(left - border),
             ]
         with m.If(self.runs.ready):
-            m.d.sync += [active.eq(self.runs.valid & (self.runs.p.words != 0)),
-                         address.eq(self.runs.p.address), left.eq(self.runs.p.words)]
+            m.d.sync += [address.eq(self.runs.p.address),
+                         left.eq(Mux(self.runs.valid, self.runs.p.words, 0))]
         with m.If(self.flush):
-            m.d.sync += active.eq(0)
+            m.d.sync += left.eq(0)
         return m

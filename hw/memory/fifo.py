@@ -35,6 +35,8 @@ class Fifo(wiring.Component):
     o : ``Out(stream.Signature(shape))``
     fetched : ``Out(1)``
         An element left the memory for the output register: its place may be written.
+    level : ``Out(range(depth + 1))``
+        Elements in the memory.
     flush : ``In(1)``
         Forget everything. ``o`` may be withdrawn; an element at ``i`` in this cycle is lost.
     """
@@ -49,6 +51,7 @@ class Fifo(wiring.Component):
             "i": In(stream.Signature(shape)),
             "o": Out(stream.Signature(shape)),
             "fetched": Out(1),
+            "level": Out(range(depth + 1)),
             "flush": In(1),
         })
 
@@ -61,12 +64,12 @@ class Fifo(wiring.Component):
         # Control: pointers have one bit more than addresses, to tell full from empty.
         bits = exact_log2(self.depth)
         produce, consume = Signal(bits + 1), Signal(bits + 1)
-        stored, accepted = Signal(bits + 1), Signal()
+        accepted = Signal()
         m.d.comb += [
-            stored.eq(produce - consume),
-            self.i.ready.eq(stored != self.depth),
+            self.level.eq(produce - consume),
+            self.i.ready.eq(self.level != self.depth),
             accepted.eq(self.i.valid & self.i.ready),
-            self.fetched.eq((stored != 0) & (~self.o.valid | self.o.ready)),
+            self.fetched.eq((self.level != 0) & (~self.o.valid | self.o.ready)),
         ]
         m.d.sync += [produce.eq(produce + accepted), consume.eq(consume + self.fetched)]
         with m.If(self.fetched | self.o.ready):

@@ -8,6 +8,8 @@ from amaranth.utils import exact_log2
 from ..signatures import read_data, read_request
 from .bursts import Bursts
 from .fifo import Fifo
+from .flight import Flight
+from .joiner import Joiner
 
 
 __all__ = ["descriptor", "Reader"]
@@ -85,6 +87,8 @@ class Reader(wiring.Component):
         config, items = self.config, self.item_words
         m.submodules.bursts = bursts = Bursts(config, self.capacity)
         m.submodules.fifo = fifo = Fifo(config.word_bits * items, self.capacity // items)
+        m.submodules.flight = flight = Flight(config)
+        m.submodules.joiner = joiner = Joiner(config.word_bits, items)
         connect(m, bursts.requests, flipped(self.requests))
         connect(m, fifo.o, flipped(self.beats))
 
@@ -95,37 +99,19 @@ class Reader(wiring.Component):
             self.descriptors.ready.eq(bursts.runs.ready),
             bursts.runs.p.address.eq(self.descriptors.p.address),
             bursts.runs.p.words.eq(self.descriptors.p.beats << exact_log2(items)),
-            bursts.room.eq(room), bursts.flush.eq(self.flush),
-            self.busy.eq(bursts.busy),
+            bursts.room.eq(room), self.busy.eq(bursts.busy),
         ]
         m.d.sync += room.eq(room - bursts.reserved + Mux(fifo.fetched, items, 0))
 
         # Words: those that were requested before a flush are discarded.
-        most = (config.outstanding + 4) * config.burst
-        flying, stale = Signal(range(most + 1)), Signal(range(most + 1))
-        keep = Signal()
         m.d.comb += [
-            self.data.ready.eq(1),
-            self.taken.eq(self.data.valid),
-            keep.eq(self.data.valid & (stale == 0)),
-        ]
-        m.d.sync += flying.eq(flying + bursts.reserved - self.data.valid)
-        with m.If(self.data.valid & (stale != 0)):
-            m.d.sync += stale.eq(stale - 1)
-
-        # Beats.
-        position = Signal(exact_log2(items))
-        earlier = Signal(config.word_bits * (items - 1))
-        with m.If(keep):
-            m.d.sync += [position.eq(position + 1),
-                         earlier.eq(Cat(earlier, self.data.p.data)[config.word_bits:])]
-        m.d.comb += [
-            fifo.i.valid.eq(keep & position.all()),
-            fifo.i.payload.eq(Cat(earlier, self.data.p.data)),
-            fifo.flush.eq(self.flush),
+            self.data.ready.eq(1), self.taken.eq(self.data.valid),
+            flight.asked.eq(bursts.reserved), flight.came.eq(self.data.valid),
+            joiner.i.eq(self.data.p.data), joiner.i_valid.eq(flight.wanted),
+            fifo.i.payload.eq(joiner.o), fifo.i.valid.eq(joiner.o_valid),
         ]
 
+        m.d.comb += [part.flush.eq(self.flush) for part in (bursts, flight, joiner, fifo)]
         with m.If(self.flush):
-            m.d.sync += [room.eq(self.capacity), position.eq(0),
-                         stale.eq(flying - self.data.valid)]
+            m.d.sync += room.eq(self.capacity)
         return m

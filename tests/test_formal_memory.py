@@ -1,0 +1,26 @@
+"""Proofs of the queues and of the stream reader."""
+
+import pytest
+
+from hw.config import Config
+from hw.memory.fifo import Fifo
+from hw.memory.queue import Queue
+from verif.formal.fifo import FifoSpec
+from verif.formal.prove import prove
+from verif.formal.reader import ReaderSpec
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_queue(depth):
+    prove(FifoSpec(Queue(2, depth), places=depth, latency=Queue.latency), f"queue_{depth}")
+
+
+def test_fifo():
+    prove(FifoSpec(Fifo(2, 4), places=5, latency=Fifo.latency), "fifo")
+
+
+@pytest.mark.parametrize("item_words", [1, 2])
+def test_reader(item_words):
+    config = Config(name="proof", slices=1, burst=4, outstanding=2, w_fifo=512, d_fifo=512)
+    prove(ReaderSpec(config, 8 * config.word_bytes, item_words), f"reader_{item_words}",
+          engine="smtbmc yices", depth=2)

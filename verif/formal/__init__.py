@@ -1,0 +1,1 @@
+"""Proofs: specifications around small blocks, and the flow that proves them."""
