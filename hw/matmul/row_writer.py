@@ -75,7 +75,7 @@ class RowWriter(wiring.Component):
             self.read.request.valid.eq(may & reads),
             self.read.request.payload.eq(row.address),
             go.eq(may & (self.read.request.ready | ~reads)),
-            self.take1.take.eq(go),
+            self.take1.take.eq(go & (row.take1 != 0)),
             self.rows.ready.eq(go),
         ]
         written = Signal()
@@ -109,5 +109,8 @@ class RowWriter(wiring.Component):
             queue.o.ready.eq(self.write.ready),
             self.busy.eq(free != places),
         ]
-        m.d.sync += [self.raise0.id.eq(queue.o.p.goal.raise0), self.raise0.en.eq(written)]
+        m.d.sync += [
+            self.raise0.id.eq(queue.o.p.goal.raise0),
+            self.raise0.en.eq(written & (queue.o.p.goal.raise0 != 0)),
+        ]
         return m

@@ -114,7 +114,7 @@ class ArraySequencer(wiring.Component):
             have_act.eq(~(starts_block & first_tile) | self.take0.ok),
             have_bank.eq(~(starts_block & last_block & to_bank) | (banks != BANKS)),
             go.eq(active & valid & have_act & have_bank & hazard.clear),
-            self.take0.take.eq(go & starts_block & first_tile),
+            self.take0.take.eq(go & starts_block & first_tile & (c.take0 != 0)),
             self.events.busy.eq(go),
             self.events.memory.eq(active & ~valid),
             self.events.dependency.eq(active & valid & ~(have_act & have_bank)),
@@ -182,7 +182,7 @@ class ArraySequencer(wiring.Component):
             out.old.eq(~first_block | c.onto), out.shifted.eq(first_block),
             out.out.eq(last_block & to_bank), out.bank.eq(bank),
             out.done.eq(last_block & last_row & to_bank),
-            self.raise1.id.eq(c.raise1), self.raise1.en.eq(ends_block & last_tile),
+            self.raise1.id.eq(c.raise1), self.raise1.en.eq(ends_block & last_tile & (c.raise1 != 0)),
         ]
 
         m.submodules.job_queue = job_queue = JobQueue(config)

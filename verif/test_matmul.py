@@ -1,0 +1,144 @@
+"""cocotb tests of :class:`hw.matmul.engine.MatmulEngine`."""
+
+import cocotb
+import numpy as np
+
+from hw.config import Config
+from hw.matmul.engine import MatmulEngine
+from hw.signatures import Drain, Source
+from verif.bench import Bench, current
+from verif.matmul_machine import Machine
+from verif.matmul_product import Product
+from verif.streams import bursts, never, sometimes
+
+
+SMALL = dict(data_bits=32, workspace=16384, act_blocks=64, replay=32768, w_fifo=512, d_fifo=512,
+             burst=16)
+
+CONFIGS = {
+    "one_slice":   SMALL | dict(slices=1, columns=2, depth=16, lanes=2, max_head=64),
+    "two_slices":  SMALL | dict(slices=2, columns=3, depth=4, lanes=8, max_head=64),
+    "four_slices": SMALL | dict(slices=4, columns=1, depth=1, lanes=4, max_head=128),
+    "wide_rows":   SMALL | dict(slices=1, columns=2, depth=16, lanes=32, max_head=32),
+    "wide_beats":  SMALL | dict(slices=16, columns=2, depth=16, lanes=8, max_head=128),
+    "only_int8":   SMALL | dict(slices=2, columns=2, depth=8, lanes=4, formats=("int8",)),
+}
+
+
+def component(config):
+    return MatmulEngine(Config(name="test", **config))
+
+
+config = Config(name="test", **current(CONFIGS))
+
+
+def operands(rng, rows, size, vectors, format="int8", scale_type=np.float16):
+    """Random operands; extreme elements and special scales are frequent."""
+    low, high = (-8, 8) if format == "int4" else (-128, 128)
+    blocks = -(-size // 32)
+    weights = rng.integers(low, high, (rows, size))
+    weights[rng.random(rows) < 0.1] = low
+    if scale_type is np.float16:
+        scales = (rng.normal(size=(rows, blocks)) * 2.0**-4).astype(np.float16)
+        odd = rng.integers(0, 2**16, (rows, blocks)).astype(np.uint16).view(np.float16)
+        scales = np.where(rng.random((rows, blocks)) < 0.02, odd, scales)
+    else:
+        scales = rng.integers(118, 136, (rows, blocks)).astype(np.uint8)
+        scales[rng.random((rows, blocks)) < 0.01] = 255
+    act = rng.integers(-127, 128, (vectors, size))
+    act[rng.random(vectors) < 0.2] = -128
+    codes = rng.integers(118, 136, (vectors, blocks)).astype(np.uint8)
+    codes[rng.random((vectors, blocks)) < 0.005] = 255
+    zero = rng.random((vectors, blocks)) < 0.05
+    codes[zero] = 0
+    act[np.repeat(zero, 32, axis=1)[:, :size]] = 0
+    return dict(weights=weights, scales=scales, act=act, codes=codes)
+
+
+class Places:
+    """Deals activation blocks and workspace blocks, so that neighbours do not overlap."""
+
+    def __init__(self):
+        self.act = self.dst = 0
+
+    def take(self, blocks, destinations):
+        if self.act + blocks > config.act_blocks:
+            self.act = 0
+        if self.dst + destinations > config.blocks:
+            self.dst = 0
+        place = dict(address=self.act, dst=self.dst)
+        self.act += blocks
+        self.dst += destinations
+        return place
+
+
+def weights_product(rng, places, columns=None, groups=None, drain=None, rows=None, size=None):
+    """A random product with weights."""
+    format = str(rng.choice(config.formats))
+    columns = columns or int(rng.integers(1, config.columns + 1))
+    groups = groups or int(rng.choice([1, 1, 2, 3]))
+    drain = drain or (Drain.STORE, Drain.ADD)[rng.integers(2)]
+    rows = rows or 32 * int(rng.integers(1, 5))
+    if size is None:
+        size = int(rng.choice([16, 32, 48, 64, 80, 96]))
+    if format == "int4":
+        size = -(-size // 32) * 32
+    # What is written may reach beyond the matrix.
+    written = rows + -rows % (2 * 32 if config.slices > 16 else 32)
+    stride = written // 32 + int(rng.integers(0, 2))
+    vectors = columns * groups
+    counters = {"raise1": int(rng.integers(1, 16))}
+    for name in ("take0", "take1", "raise0"):
+        if rng.random() < 0.8:
+            counters[name] = int(rng.integers(1, 16))
+    old = None
+    if drain == Drain.ADD and "take1" in counters:
+        old = rng.normal(size=(vectors, rows)).astype(np.float32)
+    return Product(**operands(rng, rows, size, vectors, format), columns=columns, format=format,
+                   drain=drain, old=old, stride=stride, counters=counters,
+                   **places.take(-(-size // 32) * groups, stride * vectors))
+
+
+def attention_products(rng, places, columns=None, blocks=None):
+    """Products of keys, and of values that are kept between them."""
+    columns = columns or int(rng.integers(1, config.columns + 1))
+    head = 32 * int(rng.integers(1, config.max_head_blocks + 1))
+    blocks = blocks or int(rng.integers(1, 4))
+    keys = {"source": Source.KEYS, "drain": Drain.SCORES, "columns": columns}
+    values = {"source": Source.VALUES, "columns": columns, "acc": 16, "acc_step": True}
+    destination = places.take(0, columns * head // 32)["dst"]
+    for block in range(blocks):
+        product = operands(rng, 32, head, columns, scale_type=np.uint8)
+        yield Product(**product, **keys, counters={"raise1": 1},
+                      address=places.take(head // 32, 0)["address"])
+        product = operands(rng, head, 32, columns, scale_type=np.uint8)
+        shift = rng.choice([0, 1, 5, 40, 255], columns)
+        last = block == blocks - 1
+        yield Product(**product, **values, shift=shift, onto=block > 0,
+                      drain=Drain.STORE if last else Drain.KEEP,
+                      counters={"raise1": 2, "take1": 3, "raise0": 4} if last else {"raise1": 2},
+                      address=places.take(1, 0)["address"], dst=destination, stride=head // 32)
+
+
+def random_products(rng, number):
+    places = Places()
+    products = []
+    while len(products) < number:
+        if rng.random() < 0.7:
+            products.append(weights_product(rng, places))
+        else:
+            products += attention_products(rng, places)
+    return products
+
+
+@cocotb.test()
+@cocotb.parametrize(("kind", ["never", "sometimes", "bursts"]))
+async def random_products_match_the_reference(dut, kind):
+    """Everything that a random sequence of products does is as the reference says."""
+    pauses = {"never": lambda n: never, "sometimes": lambda n: lambda: sometimes(n, 0.3),
+              "bursts": lambda n: lambda: bursts(n)}[kind]
+    names = ("commands", "w", "keys", "values", "act", "read", "write", "scores", "grant")
+    async with Bench(dut) as bench:
+        machine = Machine(dut, config, bench.rng,
+                          {name: pauses(n) for n, name in enumerate(names)})
+        await machine.run(random_products(bench.rng, 14))
