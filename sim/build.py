@@ -50,7 +50,8 @@ def write_whole(path, text):
 
 def ports_header(verilog):
     """C++ table of the top module's ports."""
-    top = verilog[verilog.rindex("\nmodule tokamac("):]
+    top = verilog[verilog.index("\nmodule tokamac("):]
+    top = top[:top.index("\nendmodule")]
     names = re.findall(r"^  (?:in|out)put (?:\[\d+:\d+\] )?(\w+);", top, re.MULTILINE)
     rows = "\n".join(f'        {{"{name}", &top.{name}, sizeof(top.{name})}},' for name in names)
     return f"""#include <cstddef>
@@ -102,7 +103,7 @@ def compile_library(folder, text, harness, flags, trace):
                               "--prefix", "Vtokamac", "-Mdir", "obj", "-CFLAGS", CFLAGS, *flags])
     run(folder, environment, ["make", "-C", "obj", "-f", "Vtokamac.mk", "-j", str(os.cpu_count()),
                               "OPT_FAST=-O2", "OPT_SLOW=-O1", "OPT_GLOBAL=-O2",
-                              "libVtokamac", "libverilated"])
+                              "libVtokamac"])
     root = subprocess.run(["verilator", "--getenv", "VERILATOR_ROOT"], env=environment,
                           capture_output=True, text=True, check=True).stdout.strip()
     include = Path(root) / "include"

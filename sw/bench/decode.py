@@ -2,6 +2,7 @@
 
 from sw.bench.row import Row
 from sw.compile.compiler import compile_model
+from sw.errors import UserError
 from sw.models import load
 from sw.models.bundled import model_path
 from sw.runtime.session import Session
@@ -13,7 +14,7 @@ __all__ = ["rows", "useful_bytes"]
 
 
 PROMPT = "Once upon a time"
-TOKENS = 64
+TOKENS = 48
 
 
 def useful_bytes(model, format, positions, chosen):
@@ -30,11 +31,12 @@ def useful_bytes(model, format, positions, chosen):
     """
     head = model.dim // model.n_heads
     width = model.n_kv_heads * head
-    matrices = model.n_layers * (2 * model.dim * model.dim + 2 * width * model.dim
-                                 + 3 * model.hidden * model.dim)
+    layers = len(model.layers)
+    matrices = layers * (2 * model.dim * model.dim + 2 * width * model.dim
+                         + 3 * model.hidden * model.dim)
     stored = (4 if format == "int4" else 8) / 8 + 2 / 32
     # A token's keys and values, with a code for 32 keys and one for all values.
-    entry = model.n_layers * model.n_kv_heads * (2 * head + head / 32 + 1)
+    entry = layers * model.n_kv_heads * (2 * head + head / 32 + 1)
     reads = sum(range(1, positions + 1)) * entry
     return (positions * matrices * stored + chosen * model.vocabulary * model.dim * stored
             + reads + positions * (entry + 4 * model.dim))
@@ -48,29 +50,38 @@ def rows(config, latency=60):
     model = load(path)
     prompt = Tokenizer.beside(path, model.vocabulary, None).encode(PROMPT)
     for format in config.formats:
-        compiled = compile_model(model, config, prompt, TOKENS, format=format, check=True)
-        with SimulatedDevice(config, memory_bytes=compiled.memory.bytes,
-                             timing=Timing(latency=latency)) as device:
-            session = Session(device, compiled)
-            for _ in session.tokens():
-                pass
-            correct = True
+        checked = compile_model(model, config, prompt, TOKENS, format=format, check=True)
+        compiled = compile_model(model, config, prompt, TOKENS, format=format)
+        timing = Timing(latency=latency)
+        with SimulatedDevice(config, memory_bytes=checked.memory.bytes, timing=timing) as device:
+            verifier = Verifier(device, checked)
+            wanted, correct = run(device, checked), True
             try:
-                Verifier(device, compiled).verify(session.outcome)
-            except ValueError:
+                verifier.verify(wanted)
+            except UserError:
                 correct = False
-        outcome = session.outcome
+        # Measured without the logits' way to memory, which is only there for the check.
+        with SimulatedDevice(config, memory_bytes=compiled.memory.bytes, timing=timing) as device:
+            outcome = run(device, compiled)
         counters, positions = outcome.counters, outcome.positions
         words = sum(counters[name] for name in ("w_words", "d_words", "g_words", "written"))
-        # With check, every position's logits are computed.
-        useful = useful_bytes(model, format, positions, positions)
+        useful = useful_bytes(model, format, positions, len(outcome.tokens)) / positions
         cycles = counters["cycles"] / positions
         yield Row(
             case=f"{path.stem} {format}, {positions} tokens, latency {latency}",
-            config=config.name, cycles=cycles, limit=useful / positions / config.word_bytes,
-            correct=correct, command=f"tokamac bench decode --config {config.name}",
-            more={"bytes_a_token": useful / positions,
+            config=config.name, cycles=cycles, limit=useful / config.word_bytes,
+            correct=correct and outcome.tokens == wanted.tokens,
+            command=f"tokamac bench decode --config {config.name}",
+            more={"bytes_a_token": useful,
                   "moved_a_token": words * config.word_bytes / positions,
                   "memory_busy": words / counters["cycles"],
                   **{f"{name}_share": counters[name] / counters["cycles"]
                      for name in ("busy", "memory", "dependency", "other")}})
+
+
+def run(device, compiled):
+    """Outcome of a run to its end."""
+    session = Session(device, compiled)
+    for _ in session.tokens():
+        pass
+    return session.outcome

@@ -1,0 +1,134 @@
+"""What goes wrong ends in a cause register, and the next program runs normally."""
+
+import numpy as np
+import pytest
+
+from hw import isa
+from hw import register_map as rm
+from hw.config import load
+from sim.device import SimulatedDevice, Timing
+
+
+LINE = 64
+MEMORY = 1 << 20
+
+#: Copies a block from line 0 to line 16, and emits 7.
+COPY = [
+    isa.encode("gather", dst=0, blocks=1, base=0, raise0=1),
+    isa.encode("scatter", a=0, blocks=1, base=16, take0=1),
+    isa.encode("sync"),
+    isa.encode("set", rd=1, imm=7),
+    isa.encode("emit", ra=1),
+    isa.encode("stop"),
+]
+
+
+@pytest.fixture(scope="module")
+def device():
+    with SimulatedDevice(load("nano"), memory_bytes=MEMORY, timing=Timing(latency=20)) as device:
+        yield device
+
+
+@pytest.fixture(autouse=True)
+def defaults(device):
+    """Every test begins with open windows, no bus error and a watchdog."""
+    device.fail_at(None)
+    for name, value in (("read_base", 0), ("read_limit", MEMORY // rm.PAGE), ("write_base", 0),
+                        ("write_limit", MEMORY // rm.PAGE), ("watchdog", 5000)):
+        device.write_register(name, value)
+
+
+def run(device, words, cycles=100_000):
+    device.program(words)
+    device.start()
+    return device.run(cycles)
+
+
+def copies(device):
+    """Whether a correct program does what it should."""
+    data = np.arange(1, 33, dtype=np.float32).tobytes()
+    device.write(0, data)
+    device.write(16 * LINE, bytes(len(data)))
+    assert run(device, COPY) == rm.DONE
+    return device.read(16 * LINE, len(data)) == data and device.emitted() == [7]
+
+
+def fails(device, words, cause, address=None, pc=None):
+    assert run(device, words) == rm.DONE | rm.FAULT
+    assert device.cause() == cause
+    if address is not None:
+        assert device.read_register("fault_low") == address
+    if pc is not None:
+        assert device.read_register("pc") == pc
+    assert copies(device)
+
+
+def test_a_correct_program_runs_twice(device):
+    assert copies(device)
+    assert copies(device)
+    assert device.cause() == rm.Cause.NONE
+    counters = device.counters()
+    assert counters["cycles"] == sum(
+        counters[name] for name in ("busy", "memory", "dependency", "other"))
+    assert counters["g_words"] == 32 and counters["written"] == 32
+
+
+def test_illegal_instruction(device):
+    fails(device, [isa.encode("set", rd=1, imm=1), 63], rm.Cause.ILLEGAL, pc=1)
+
+
+@pytest.mark.parametrize("words, cause", [
+    ([isa.encode("gather", dst=0, blocks=1, base=MEMORY // LINE)], rm.Cause.READ_WINDOW),
+    ([isa.encode("stream", stream="w", base=MEMORY // LINE, beats=64)], rm.Cause.READ_WINDOW),
+    ([isa.encode("stream", stream="d", base=MEMORY // LINE, beats=64)], rm.Cause.READ_WINDOW),
+    ([isa.encode("scatter", a=0, blocks=1, base=MEMORY // LINE)], rm.Cause.WRITE_WINDOW),
+], ids=["gather", "w", "d", "scatter"])
+def test_access_outside_the_windows(device, words, cause):
+    wait = [isa.encode("branch", target=len(words))]
+    fails(device, words + wait, cause, address=MEMORY)
+
+
+def test_bus_errors(device):
+    endless = isa.encode("branch", target=1)
+    device.fail_at(8 * LINE)
+    assert run(device, [isa.encode("gather", dst=0, blocks=1, base=8), endless]) \
+        == rm.DONE | rm.FAULT
+    assert device.cause() == rm.Cause.READ_BUS
+    assert device.read_register("fault_low") == 8 * LINE
+    assert run(device, [isa.encode("scatter", a=0, blocks=1, base=8), endless]) \
+        == rm.DONE | rm.FAULT
+    assert device.cause() == rm.Cause.WRITE_BUS
+    assert device.read_register("fault_low") == 8 * LINE
+    device.fail_at(None)
+    assert copies(device)
+
+
+def test_watchdog_ends_a_program_that_waits_for_ever(device):
+    fails(device, [isa.encode("wait", rd=1, source="token")], rm.Cause.WATCHDOG, pc=0)
+
+
+def test_matrix_product_without_weights_is_ended(device):
+    words = [isa.encode("matmul", halves=2, tiles=1, height=2, tail=2, columns=1, groups=1),
+             isa.encode("sync"), isa.encode("stop")]
+    fails(device, words, rm.Cause.WATCHDOG, pc=1)
+
+
+def test_host_aborts(device):
+    device.program([isa.encode("stream", stream="w", base=0, beats=1000),
+                    isa.encode("branch", target=1)])
+    device.start()
+    assert device.run(500) == rm.RUNNING
+    device.write_register("control", rm.ABORT)
+    assert device.run(10_000) == rm.DONE | rm.FAULT
+    assert device.cause() == rm.Cause.ABORTED
+    assert copies(device)
+
+
+def test_registers_answer_every_access(device):
+    for register in rm.REGISTERS:
+        if register.access != "wo":
+            device.read_register(register.name)
+        if register.access == "ro":
+            with pytest.raises(Exception, match=f"refused to write register {register.name}"):
+                device.write_register(register.name, 0)
+    assert device.read_register("hash") == load("nano").hash
