@@ -13,8 +13,8 @@ __all__ = ["float_logits", "float_loss", "random_model", "rounded", "save", "sav
 
 
 def random_model(dim=64, hidden=96, n_layers=2, n_heads=4, n_kv_heads=2, vocabulary=300, context=48,
-                 shared=True, seed=1):
-    """A model with weights of sensible size."""
+                 shared=True, seed=1, sharpness=2):
+    """A model with weights of sensible size; ``sharpness`` scales queries and keys."""
     rng = np.random.default_rng(seed)
     kv = dim // n_heads * n_kv_heads
 
@@ -25,7 +25,8 @@ def random_model(dim=64, hidden=96, n_layers=2, n_heads=4, n_kv_heads=2, vocabul
         return (1 + 0.2 * rng.standard_normal(dim)).astype(np.float32)
 
     layers = tuple(Layer(
-        attention_norm=gain(), wq=matrix(dim, dim) * 2, wk=matrix(kv, dim) * 2, wv=matrix(kv, dim),
+        attention_norm=gain(), wq=matrix(dim, dim) * sharpness,
+        wk=matrix(kv, dim) * sharpness, wv=matrix(kv, dim),
         wo=matrix(dim, dim), ffn_norm=gain(), w1=matrix(hidden, dim), w2=matrix(dim, hidden),
         w3=matrix(hidden, dim)) for _ in range(n_layers))
     embedding = matrix(vocabulary, dim) * 4

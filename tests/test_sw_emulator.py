@@ -1,0 +1,206 @@
+"""Compiled programs on the emulator: any order of steps gives the reference's bits."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hw import isa
+from hw import register_map as rm
+from hw.config import load as load_config
+from sw.compile.compiler import compile_model
+from sw.compile.program import COUNTERS, Sampling
+from sw.errors import UserError
+from sw.runtime.emulator import Emulator
+from sw.runtime.session import Session
+from sw.runtime.units import Hazard
+from sw.runtime.verify import Verifier
+from tests.models import random_model
+from verif.reference.forward import State, forward
+
+
+NANO, SIM, WIDE = (load_config(name) for name in ("nano", "sim", "wide"))
+
+#: name -> (model, configuration, format)
+CASES = {
+    "plain": (dict(), SIM, "int4"),
+    "nano": (dict(dim=32, hidden=64, n_heads=2, n_kv_heads=1), replace(NANO, queue=2), "int8"),
+    "ragged": (dict(dim=48, hidden=44, n_heads=6, n_kv_heads=3, vocabulary=301), SIM, "int8"),
+    "two blocks a head": (dict(dim=80, n_heads=2, n_kv_heads=1), SIM, "int4"),
+    "more queries than columns": (dict(dim=96, n_heads=6, n_kv_heads=1), replace(NANO, columns=4),
+                                  "int4"),
+    "zeros behind the queries": (dict(dim=60, n_heads=3, n_kv_heads=1), WIDE, "int4"),
+    "logits by turns": (dict(dim=32, hidden=64, n_heads=2, n_kv_heads=2, vocabulary=2900,
+                             n_layers=1), replace(NANO, workspace=2**12), "int8"),
+    "unshared": (dict(shared=False, n_layers=1), SIM, "int8"),
+}
+
+
+def build(case, prompt=(1, 7, 30), tokens=4, order=None, **options):
+    sizes, config, format = CASES[case]
+    compiled = compile_model(random_model(**sizes), config, list(prompt), tokens, format=format,
+                             **options)
+    return compiled, Emulator(config, memory_bytes=compiled.memory.bytes, order=order)
+
+
+def run(compiled, device):
+    """The outcome of a run, checked against the reference if it was compiled for that."""
+    session = Session(device, compiled)
+    verifier = Verifier(device, compiled) if compiled.task.check else None
+    list(session.tokens())
+    if verifier:
+        assert "equal the reference" in verifier.verify(session.outcome)
+    return session.outcome
+
+
+@pytest.mark.parametrize("order", [None, 1])
+@pytest.mark.parametrize("case", CASES)
+def test_logits_keys_and_values_equal_the_reference(case, order):
+    compiled, device = build(case, order=order, check=True)
+    run(compiled, device)
+
+
+@pytest.mark.parametrize("case", ["plain", "nano", "logits by turns"])
+def test_the_program_without_checks_chooses_the_same_tokens(case):
+    plain = run(*build(case, order=3))
+    assert plain.tokens == run(*build(case, check=True)).tokens
+    assert len(plain.tokens) == 4 and plain.positions == 6
+
+
+def test_more_than_a_block_of_tokens():
+    compiled, device = build("nano", tokens=36, order=5, check=True)
+    assert run(compiled, device).positions == 38
+
+
+def test_sampling_follows_the_seed_and_the_reference():
+    texts = [run(*build("unshared", check=True, tokens=8,
+                        sampling=Sampling(temperature=1.0, seed=seed))).tokens
+             for seed in (5, 5, 2**40 + 5)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def expected(compiled):
+    """Greedy continuation by the reference alone."""
+    model, tokens = compiled.model, list(compiled.prompt)
+    state = State.empty(model)
+    for position in range(compiled.task.positions):
+        logits = forward(model, tokens[position], position, state)[0]
+        if position + 1 == len(tokens):
+            tokens.append(int(np.argmax(logits)))
+    return tokens[len(compiled.prompt):]
+
+
+def test_a_text_that_ends_stops_the_run():
+    sizes, config, format = CASES["unshared"]
+    model = random_model(**sizes)
+    tokens = expected(compile_model(model, config, [1, 7], 12, format=format))
+    last = next(n for n, token in enumerate(tokens) if token not in tokens[:n] and n)
+    # Exchange the names of a token that is chosen and of the token that ends a text.
+    order = np.arange(model.vocabulary)
+    order[[2, tokens[last]]] = tokens[last], 2
+    model = replace(model, embedding=model.embedding[order], classifier=model.classifier[order])
+    for check in (False, True):
+        compiled = compile_model(model, config, [1, 7], 13, format=format, check=check)
+        device = Emulator(config, memory_bytes=compiled.memory.bytes, order=1)
+        outcome = run(compiled, device)
+        assert outcome.tokens == tokens[:last] and outcome.positions == 2 + last
+        assert not device.w_ready and not device.d_fifo
+
+
+def test_counters_are_balanced_at_the_end():
+    compiled, device = build("logits by turns", check=True)
+    run(compiled, device)
+    left = {name: device.semaphores[number] for name, number in COUNTERS.items()
+            if device.semaphores[number]}
+    # What was fetched for the next token, and room that is free.
+    dim = compiled.model.dim_blocks
+    assert compiled.plan.ring
+    assert left == {"gain_ready": 2 * dim, "x_free": dim, "logits_free": compiled.plan.ring}
+    assert not (device.sums or device.tokens or device.loaded or device.w_ready or device.d_fifo)
+
+
+def test_a_run_leaves_nothing_for_the_next():
+    compiled, device = build("plain")
+    session = Session(device, compiled)
+    assert list(session.tokens()) == list(session.tokens())
+
+
+#: Takes without which something is used too early, as (instruction, its occurrence, field).
+NEEDED = [("norm", 0, "take0"), ("matmul", 0, "take0"), ("rope", 0, "take0"),
+          ("quantise", 2, "take0"), ("append", 0, "take0"), ("walk", 0, "take0"),
+          ("attend", 0, "take0"), ("matmul", 1, "take0"), ("gate", 0, "take1"),
+          ("pick", 0, "take0"), ("gather", 6, "take0")]
+
+
+@pytest.mark.parametrize("name, occurrence, field", NEEDED,
+                         ids=lambda value: str(value))
+def test_every_counter_is_needed(name, occurrence, field):
+    """Without one take, some order of steps shows a race."""
+    compiled, _ = build("nano", tokens=3, check=True)
+    words = list(compiled.words)
+    found = [n for n, word in enumerate(words) if isa.decode(word)[0] == name]
+    values = isa.decode(words[found[occurrence]])[1]
+    assert values[field]
+    words[found[occurrence]] = isa.encode(name, **{**values, field: 0})
+    broken = replace(compiled, words=words)
+    for order in range(20):
+        device = Emulator(compiled.config, memory_bytes=compiled.memory.bytes, order=order)
+        try:
+            run(broken, device)
+        except (UserError, Hazard, ValueError):
+            return
+    pytest.fail("no order of steps made a difference")
+
+
+def fault_of(words, **registers):
+    device = Emulator(NANO, memory_bytes=1 << 16)
+    device.program(words)
+    for name, value in registers.items():
+        device.write_register(name, value)
+    device.start()
+    assert device.run(10_000) == rm.DONE | rm.FAULT
+    return device
+
+
+def test_a_deadlock_is_found_and_described():
+    device = fault_of([isa.encode("norm", take0=3, blocks=1), isa.encode("stop")])
+    assert device.cause() == rm.Cause.WATCHDOG
+    assert "vector: norm waits for counter 3" in device.diagnosis()
+    assert "sequencer: at 1, stop" in device.diagnosis()
+
+
+def test_illegal_instructions_and_addresses_are_faults():
+    assert fault_of([63]).cause() == rm.Cause.ILLEGAL
+    read = isa.encode("gather", blocks=1, base=64)
+    device = fault_of([read, isa.encode("stop")], read_limit=1)
+    assert device.cause() == rm.Cause.READ_WINDOW
+    assert device.read_register("fault_low") == 4096
+    write = isa.encode("scatter", blocks=1, base=0)
+    assert fault_of([write, isa.encode("stop")], write_base=1).cause() == rm.Cause.WRITE_WINDOW
+
+
+def test_emitted_values_wait_for_the_host():
+    words = [isa.encode("emit"), isa.encode("add", rd=1, ra=1, imm=1),
+             isa.encode("set", rd=2, imm=100),
+             isa.encode("branch", condition="lt", ra=1, rb=2, target=0), isa.encode("stop")]
+    device = Emulator(NANO, memory_bytes=1 << 16)
+    device.program(words)
+    device.start()
+    assert device.run(10_000) == rm.RUNNING
+    assert len(device.emitted()) == 64
+    assert device.run(10_000) == rm.DONE
+    assert len(device.emitted()) == 36
+    assert device.counters()["instructions"] == 401
+
+
+def test_a_host_is_told_what_is_wrong():
+    device = Emulator(NANO, memory_bytes=1 << 16)
+    with pytest.raises(UserError, match="refused to write register status"):
+        device.write_register("status", 1)
+    with pytest.raises(UserError, match="lie outside"):
+        device.read(1 << 16, 4)
+    with pytest.raises(UserError, match="the program has 9999 instructions"):
+        device.program([0] * 9999)
+    compiled, _ = build("plain")
+    with pytest.raises(UserError, match="the machine has configuration hash"):
+        Session(device, compiled)

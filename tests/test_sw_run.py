@@ -1,0 +1,95 @@
+"""The commands run, listing and isa on the emulator, as a user types them."""
+
+import json
+import re
+
+import pytest
+
+from hw import isa
+from sw.cli import main
+from tests.models import random_model, save, save_tokenizer
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save(random_model(shared=False), tmp_path / "model.bin")
+    save_tokenizer(tmp_path / "tokenizer.bin", 300, [" ", "a", "b", "ab", " ab", "aé"])
+    return tmp_path
+
+
+def tokamac(capsys, *arguments):
+    """Text of a command that works."""
+    with pytest.raises(SystemExit) as end:
+        main([*map(str, arguments)])
+    assert not end.value.code, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def refusal(capsys, *arguments):
+    """The sentence of a command that is refused."""
+    with pytest.raises(SystemExit) as end:
+        main([*map(str, arguments)])
+    text = capsys.readouterr().err
+    assert end.value.code == 1 and text.startswith("error: ") and "Traceback" not in text
+    return text
+
+
+def run(folder, *more):
+    return ("run", folder / "model.bin", "--device", "emulator", *more)
+
+
+def test_run_writes_checks_and_reports(folder, capsys):
+    report = folder / "report"
+    text = tokamac(capsys, *run(folder, "--prompt", "ab ab", "--tokens", 4, "--check",
+                                "--report", report))
+    assert text.startswith("ab ab")
+    assert "logits and" in text and "equal the reference, bit for bit" in text
+    assert re.search(r"tokens +3 of the prompt, 4 generated", text)
+    figures = json.loads((report / "report.json").read_text())
+    assert len(figures["tokens"]) == 4 and figures["positions"] == 6
+    assert figures["counters"]["w_words"] > 0 and figures["prompt"][0] == 1
+    assert figures["text"].startswith("ab ab")
+    assert "| machine | sim: 256 multipliers" in (report / "report.md").read_text()
+    assert "append" in (report / "program.txt").read_text()
+    assert "classifier" in (report / "memory.txt").read_text()
+
+
+def test_an_empty_prompt_begins_at_the_start(folder, capsys):
+    text = tokamac(capsys, *run(folder, "--prompt", "", "--tokens", 2, "--format", "int8"))
+    assert "1 of the prompt, 2 generated" in text
+
+
+def test_a_seed_chooses_a_text(folder, capsys):
+    texts = [tokamac(capsys, *run(folder, "--prompt", "ab", "--tokens", 4, "--temperature", 1.5,
+                                  "--seed", seed)).split("\nmodel ")[0] for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_mistakes_are_explained(folder, capsys):
+    assert "does not exist" in refusal(capsys, "run", folder / "other.bin")
+    assert "must be int8 or int4, not 'int3'" in refusal(capsys, *run(folder, "--format", "int3"))
+    assert "there is no preset 'simm'" in refusal(capsys, *run(folder, "--config", "simm"))
+    assert "leaves room for" in refusal(capsys, *run(folder, "--tokens", 1000))
+    assert "the prompt has 102 tokens" in refusal(capsys, *run(folder, "--prompt", "a" * 100))
+    assert "must be zero or positive" in refusal(capsys, *run(folder, "--temperature", "nan"))
+    assert "the seed must be" in refusal(capsys, *run(folder, "--seed", 2**64))
+    assert "must be sim or emulator" in refusal(
+        capsys, "run", folder / "model.bin", "--device", "gpu", "--tokens", 2)
+    (folder / "tokenizer.bin").unlink()
+    assert "there is no tokenizer beside" in refusal(capsys, *run(folder))
+
+
+def test_listing_shows_memory_and_program(folder, capsys):
+    text = tokamac(capsys, "listing", folder / "model.bin", "--tokens", 8, "--config", "nano")
+    assert "region" in text and "layer:" in text and "base=embedding offset=row" in text
+    assert "scatter" not in text
+    assert "scatter" in tokamac(capsys, "listing", folder / "model.bin", "--tokens", 8, "--check")
+
+
+def test_isa_prints_every_field(capsys):
+    text = tokamac(capsys, "isa")
+    for instruction in isa.INSTRUCTIONS:
+        assert f"\n{instruction.name} ({instruction.opcode}): " in text
+        for field in instruction.fields:
+            assert field.doc in text
+    assert "0 = eq, 1 = ne, 2 = lt, 3 = ge" in text
