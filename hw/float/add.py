@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .formats import FLOAT, first_set, is_infinite, is_nan, pack, shift_left, significand
+from .formats import FLOAT, first_set, is_infinite, is_nan, is_tiny, pack, shift_left, significand
 
 
 __all__ = ["FloatAdd"]
@@ -109,7 +109,7 @@ class FloatAdd(wiring.Component):
         m.d.sync += s5_o.eq(pack(
             m, negative=s4.negative, exponent=exponent, increment=s4_increment,
             mantissa=shift_left(m, s4_sum, left, "fine")[4:27],
-            zero=s4_zero | (exponent < 1), infinite=s4.infinite, nan=s4.nan))
+            zero=s4_zero | is_tiny(exponent), infinite=s4.infinite, nan=s4.nan))
         m.d.comb += self.o.eq(s5_o)
         return m
 

@@ -1,11 +1,11 @@
 """Parts of FP32 values, as hardware reads and writes them."""
 
-from amaranth.hdl import Cat, Const, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Mux, Signal
 from amaranth.lib import data
 
 
-__all__ = ["FLOAT", "NAN", "INFINITY", "significand", "is_zero", "is_nan", "is_infinite", "pack",
-           "first_set", "shift_left"]
+__all__ = ["FLOAT", "NAN", "INFINITY", "significand", "is_zero", "is_nan", "is_infinite", "is_tiny",
+           "pack", "first_set", "shift_left"]
 
 
 #: The fields of an FP32 value.
@@ -49,16 +49,22 @@ def pack(m, *, negative, exponent, mantissa, increment, zero, nan, infinite=0):
         One, if the magnitude is to be rounded up.
     zero, infinite, nan : value
         The result is this, whatever the number; the later goes before the earlier. ``zero`` is to
-        include exponents below 1 before rounding: it is the exact magnitude that is flushed.
+        include :func:`is_tiny`, from before rounding: it is the exact magnitude that is flushed.
     """
-    rounded  = Signal(signed(23 + len(exponent)))
+    rounded  = Signal(23 + len(exponent))
     overflow = Signal()
     m.d.comb += [
-        rounded.eq(Cat(mantissa, exponent).as_signed() + increment),
-        overflow.eq(infinite | (~zero & ((rounded >> 23) >= 255))),
+        rounded.eq(Cat(mantissa, exponent) + increment),
+        # The largest finite number, rounded up, has the bits of infinity by itself.
+        overflow.eq(infinite | (~exponent[-1] & (exponent[8:-1].any() | exponent[:8].all()))),
     ]
-    finite = Mux(zero, 0, Cat(rounded[:31], negative))
-    return Mux(nan, NAN, Mux(overflow, Cat(Const(INFINITY, 31), negative), finite))
+    finite = Mux(overflow, Cat(Const(INFINITY, 31), negative), Cat(rounded[:31], negative))
+    return Mux(nan, NAN, Mux(zero & ~infinite, 0, finite))
+
+
+def is_tiny(exponent):
+    """The biased, signed exponent is that of a magnitude below the normal numbers."""
+    return exponent[-1] | ~exponent.any()
 
 
 def first_set(m, flags, name):

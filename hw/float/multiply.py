@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.primitives import Multiplier
 
-from .formats import FLOAT, is_infinite, is_nan, is_zero, pack, significand
+from .formats import FLOAT, is_infinite, is_nan, is_tiny, is_zero, pack, significand
 
 
 __all__ = ["FloatMultiply"]
@@ -87,6 +87,6 @@ class FloatMultiply(wiring.Component):
         m.d.sync += s4_o.eq(pack(
             m, negative=s3.negative, exponent=exponent, increment=increment,
             mantissa=Mux(carried, product[24:47], product[23:46]),
-            zero=s3.zero | (exponent < 1), infinite=s3.infinite, nan=s3.nan))
+            zero=s3.zero | is_tiny(exponent), infinite=s3.infinite, nan=s3.nan))
         m.d.comb += self.o.eq(s4_o)
         return m

@@ -136,7 +136,7 @@ class FixedToFloat(wiring.Component):
             increment.eq(Mux(s2_negative, guard | (below.all() & mantissa[0]),
                              guard & (below.any() | mantissa[0]))),
             # All ones, and one more, have an exponent more.
-            tiny.eq(s2_exponent + (s2_negative & s2_bits.all()) < 1),
+            tiny.eq(s2_exponent[-1] | ~(s2_exponent.any() | (s2_negative & s2_bits.all()))),
         ]
         m.d.sync += s3_o.eq(pack(m, negative=s2_negative, exponent=s2_exponent, mantissa=mantissa,
                                  increment=increment, zero=s2_zero | tiny, nan=s2_nan))

@@ -91,25 +91,19 @@ class Threefry(wiring.Component):
             m.d.sync += [busy.eq(1), group.eq(0), step.eq(0)]
 
         # What is injected at the next group, a group early.
-        inject0, inject1, inject_sum = self.injections(m, Mux(self.start, 0, group + 1),
-                                                       self.start | (run & last_step))
+        load = Signal()
+        m.d.comb += load.eq(self.start | (run & last_step))
+        inject0, inject1, inject_sum = self.injections(m, Mux(self.start, 0, group + 1), load, run)
 
         # Rounds. An injection is merged into the round that follows it.
-        x0, x1   = Signal(32), Signal(32)
-        first    = Signal()
-        y0, y1   = x0, x1
-        sum_mask = first.replicate(32)
-        m.d.comb += first.eq(step == 0)
+        x0, x1 = Signal(32), Signal(32)
+        y0, y1 = x0, x1
         for n in range(self.rounds):
             z0, z1 = Signal(32, name=f"round_{n}_0"), Signal(32, name=f"round_{n}_1")
             rotations = [ROTATIONS[(k * self.rounds + n) % 8] for k in range(8 // self.rounds)]
             injected = Signal(32, name=f"round_{n}_in")
-            if n == 0:
-                m.d.comb += injected.eq(y1 + (inject1 & sum_mask))
-                m.d.comb += z0.eq(y0 + y1 + (inject_sum & sum_mask))
-            else:
-                m.d.comb += injected.eq(y1)
-                m.d.comb += z0.eq(y0 + y1)
+            m.d.comb += injected.eq(y1 + inject1 if n == 0 else y1)
+            m.d.comb += z0.eq(y0 + y1 + inject_sum if n == 0 else y0 + y1)
             with m.Switch(Cat(step[:exact_log2(steps)], group[0])):
                 for k, rotation in enumerate(rotations):
                     with m.Case(k):
@@ -122,8 +116,9 @@ class Threefry(wiring.Component):
         m.d.comb += self.o.eq(Cat((x0 + inject0)[:32], (x1 + inject1)[:32]))
         return m
 
-    def injections(self, m, number, enable):
-        """What injection ``number`` adds to both words, and its sum; held from ``enable``."""
+    def injections(self, m, number, load, clear):
+        """What injection ``number`` adds to both words, and its sum, from the cycle after ``load``;
+        zeros from the cycle after ``clear`` without ``load``."""
         key  = [self.key[:32], self.key[32:], Signal(32, name="parity")]
         word = [Signal(32, name=f"word{n}") for n in range(2)]
         held = [Signal(32, name=f"inject{n}") for n in range(3)]
@@ -134,7 +129,9 @@ class Threefry(wiring.Component):
             for n in range(6):
                 with m.Case(n):
                     m.d.comb += [word[0].eq(key[n % 3]), word[1].eq(key[(n + 1) % 3])]
-        with m.If(enable):
+        with m.If(clear):
+            m.d.sync += Cat(held).eq(0)
+        with m.If(load):
             m.d.sync += [held[0].eq(word[0]), held[1].eq(word[1] + turn),
                          held[2].eq(word[0] + word[1] + turn)]
         return held
