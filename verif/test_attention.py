@@ -238,4 +238,4 @@ async def a_block_takes_few_cycles(dut):
 
 
 #: Cycles for each KV block of two columns and 32 channels.
-LIMITS = {1: 320, 2: 200, 4: 140}
+LIMITS = {1: 200, 2: 100, 4: 90}

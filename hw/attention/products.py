@@ -1,0 +1,56 @@
+"""The products that a command of the matrix unit asks for, as commands for the array."""
+
+from amaranth import *
+
+from hw import isa
+from hw.attention.geometry import by_head_blocks, value_tail
+from hw.signatures import Drain, Source, array_command, command_fields
+
+
+__all__ = ["plain_product", "key_product", "value_product"]
+
+
+#: First accumulator row of attention's output.
+OUTPUT_ROW = 16
+
+
+def product(config, **fields):
+    """An array command; fields that are not named are 0."""
+    values = {name: Value.cast(value) for name, value in fields.items()}
+    return Cat(resized(values.get(name, Const(0)), Shape.cast(field.shape).width)
+               for name, field in array_command(config))
+
+
+def resized(value, width):
+    """``value`` cut, or extended with zeros, to ``width`` bits."""
+    return Cat(value, Const(0, width))[:width]
+
+
+def plain_product(config, word):
+    """``matmul`` as it is."""
+    fields = vars(command_fields("matmul", word))
+    same = ("act", "halves", "tiles", "height", "tail", "columns", "groups", "dst", "stride",
+            "take0", "take1", "raise0", "raise1")
+    return product(config, source=Source.WEIGHTS,
+                   four=fields["format"] == isa.FORMATS.index("int4"),
+                   drain=Mux(fields["drain"] == isa.DRAINS.index("add"), Drain.ADD, Drain.STORE),
+                   **{name: fields[name] for name in same})
+
+
+def key_product(config, attend):
+    """Scores of 32 keys."""
+    return product(config, source=Source.KEYS, act=attend.act, halves=attend.head_blocks << 1,
+                   tiles=config.key_tiles, height=config.key_height, tail=config.key_height,
+                   columns=attend.columns, groups=1, drain=Drain.SCORES)
+
+
+def value_product(m, config, attend, first, last):
+    """32 values, weighted; after the last of them the output leaves."""
+    tiles = by_head_blocks(m, config, attend.head_blocks, config.value_groups, "tiles")
+    tail  = by_head_blocks(m, config, attend.head_blocks,
+                           lambda blocks: value_tail(config, blocks), "tail")
+    return product(config, source=Source.VALUES, act=attend.probability, halves=2,
+                   tiles=tiles, height=Mux(tiles == 1, tail, 16), tail=tail,
+                   columns=attend.columns, groups=1, acc=OUTPUT_ROW, acc_step=1, onto=~first,
+                   drain=Mux(last, Drain.STORE, Drain.KEEP), dst=attend.dst,
+                   stride=attend.head_blocks, take1=attend.take1, raise0=attend.raise0)
