@@ -121,7 +121,8 @@ def quantise_model(model, format, slices=1):
     dim = round_up(model.dim, unit)
     # The matrix of gate and up has twice as many rows.
     hidden = round_up(model.hidden, max(BLOCK, unit // 2))
-    head = round_up(model.head, BLOCK)
+    # The tiles of values must be full too: a column's output then ends where the next begins.
+    head = round_up(model.head, max(BLOCK, slices))
 
     def matrix(name, w):
         try:

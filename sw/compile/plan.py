@@ -13,9 +13,6 @@ from .layers import row_unit
 
 __all__ = ["Chunk", "Plan", "chunk_matrices", "make_plan"]
 
-#: The softmax writes the probabilities of a block while those of the block before are in use.
-PROBABILITY_BLOCKS = 2
-
 
 @dataclass(frozen=True)
 class Chunk:
@@ -105,7 +102,7 @@ def make_plan(model, config):
     # Activations.
     vector = max(dim, model.q_blocks)
     query = model.q_blocks // columns
-    act_used = vector + max(model.hidden_blocks, query + PROBABILITY_BLOCKS)
+    act_used = vector + max(model.hidden_blocks, query + 1)
     if act_used > config.act_blocks:
         raise UserError(f"{who}: it needs {act_used} activation blocks, there are "
                         f"{config.act_blocks}; use act_blocks = {next_power(act_used)}")

@@ -71,6 +71,8 @@ def run_matmul(m, f):
 def run_attend(m, f):
     """Attention of the columns' queries to the KV blocks that come on the D stream."""
     size, part = BLOCK * f.head_blocks, slice(f.act, f.act + f.head_blocks)
+    if size % m.config.slices:
+        raise Hazard(f"a head of {size} elements does not fill {m.config.slices} slices")
     for _ in range(f.columns * f.head_blocks):
         yield f.take0
     q, q_codes = m.act[:f.columns, part].copy(), m.codes[:f.columns, part].copy()
@@ -81,9 +83,8 @@ def run_attend(m, f):
         raw = m.d_fifo.popleft()
         parts += [(raw[p.keys].view(np.int8), raw[p.key_codes], raw[p.values].view(np.int8),
                    raw[p.value_code]) for p in places[:min(BLOCK, f.count - start)]]
-        # Probabilities lie in the activation memory, this block's and the next one's.
-        spoilt = slice(f.probability, f.probability + 2)
-        m.act[:f.columns, spoilt] = m.rng.integers(-128, 128, m.act[:f.columns, spoilt].shape)
+        # The probabilities, which the activation memory holds for the value product.
+        m.act[:f.columns, f.probability] = m.rng.integers(-128, 128, (f.columns, BLOCK))
     if not np.array_equal(q, m.act[:f.columns, part]):
         raise Hazard("queries were overwritten during attention")
     output, total = attention(q.reshape(f.columns, size), q_codes,
