@@ -20,8 +20,8 @@ class Control(wiring.Component):
 
     Latency
     -------
-    Four cycles from ``commands`` to the first ``run``; two cycles from ``final`` and ``empty`` to
-    the next step's.
+    Two cycles from ``commands`` to the first ``enter``; one cycle from ``final``, or with
+    ``empty``, to the next.
 
     Parameters
     ----------
@@ -39,10 +39,10 @@ class Control(wiring.Component):
         Only blocks of b are to be taken from now on; first cycle of that.
     ready : ``In(12)``
         Blocks that are there.
-    enter : ``Out(1)``
-        A step begins.
-    count, blocks : ``Out(12)``
-        Blocks of the step, after ``enter``, and also with it.
+    enter, coming : ``Out(1)``, ``Out(Step)``
+        A step begins, this one; it is ``step`` from the next cycle on.
+    blocks, count : ``Out(12)``
+        Blocks of the step, with ``enter``, and after it.
     fill, filled : ``Out(1)``, ``In(1)``
         The scratch memory is to be filled; it has been.
     run : ``Out(1)``
@@ -62,66 +62,62 @@ class Control(wiring.Component):
             "commands": In(stream.Signature(Command)),
             "command": Out(parameters), "step": Out(Step),
             "begin": Out(1), "second": Out(1), "restart": Out(1), "ready": In(12),
-            "enter": Out(1), "count": Out(12), "blocks": Out(12),
+            "enter": Out(1), "coming": Out(Step), "blocks": Out(12), "count": Out(12),
             "fill": Out(1), "filled": In(1), "run": Out(1), "final": In(1), "empty": In(1),
             "resting": In(1), "deliver": Out(1), "busy": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        command, step = self.command, self.step
+        command, step, coming = self.command, self.step, self.coming
         m.submodules.decoder = decoder = Decoder()
         m.d.comb += decoder.i.eq(self.commands.p)
 
         number = Signal(range(len(STEPS)))
-        coming = Signal(Step)
         with m.Switch(number):
             for n, fields in enumerate(STEPS):
                 with m.Case(n):
                     m.d.comb += coming.eq(Step.const(fields))
 
-        # Blocks of the next step.
-        left  = Signal(12)
-        count = Signal(12)
-        with m.Switch(step.length):
+        # Blocks of the coming step.
+        left = Signal(12)
+        with m.Switch(coming.length):
             with m.Case(Length.ALL):
-                m.d.comb += count.eq(left)
+                m.d.comb += self.blocks.eq(left)
             with m.Case(Length.HEAD):
                 whole = (command.period == 0) | (left < command.period)
-                m.d.comb += count.eq(Mux(whole, left, command.period))
+                m.d.comb += self.blocks.eq(Mux(whole, left, command.period))
             with m.Case(Length.BATCH):
-                m.d.comb += count.eq(Mux(self.ready > self.batch, self.batch, self.ready))
+                m.d.comb += self.blocks.eq(Mux(self.ready > self.batch, self.batch, self.ready))
             with m.Default():
-                m.d.comb += count.eq(self.count)
+                m.d.comb += self.blocks.eq(self.count)
 
-        m.d.comb += self.blocks.eq(Mux(self.enter, count, self.count))
-        m.d.sync += self.restart.eq(self.enter & (step.fill == Fill.TOTAL))
+        m.d.sync += self.restart.eq(self.enter & (coming.fill == Fill.TOTAL))
         with m.If(self.enter):
-            m.d.sync += self.count.eq(count)
-            with m.If(step.fill == Fill.TOTAL):
+            m.d.sync += [step.eq(coming), self.count.eq(self.blocks)]
+            with m.If(coming.fill == Fill.TOTAL):
                 m.d.sync += self.second.eq(1)
 
         with m.FSM():
             with m.State("REST"):
                 m.d.comb += self.commands.ready.eq(1)
                 with m.If(self.commands.valid):
-                    m.d.sync += [self.busy.eq(1), self.second.eq(0), command.eq(decoder.o)]
+                    m.d.sync += [
+                        self.busy.eq(1), self.second.eq(0), command.eq(decoder.o),
+                        number.eq(decoder.o.entry), left.eq(decoder.o.blocks),
+                    ]
                     m.next = "BEGIN"
             with m.State("BEGIN"):
                 m.d.comb += self.begin.eq(1)
-                m.d.sync += [number.eq(command.entry), left.eq(command.blocks)]
-                m.next = "FETCH"
+                m.next = "ENTER"
                 with m.If(command.blocks == 0):
                     m.next = "FINISH"
-            with m.State("FETCH"):
-                with m.If(self.empty | coming.chain):
-                    m.d.sync += step.eq(coming)
-                    m.next = "ENTER"
             with m.State("ENTER"):
-                with m.If((step.length != Length.BATCH) | (self.ready != 0)):
-                    m.d.comb += self.enter.eq(1)
+                there = (coming.length != Length.BATCH) | (self.ready != 0)
+                m.d.comb += self.enter.eq(there & (self.empty | coming.chain))
+                with m.If(self.enter):
                     m.next = "RUN"
-                    with m.If(step.fill == Fill.NONE):
+                    with m.If(coming.fill == Fill.NONE):
                         m.d.comb += self.run.eq(1)
                     with m.Else():
                         m.next = "FILL"
@@ -133,7 +129,7 @@ class Control(wiring.Component):
             with m.State("RUN"):
                 with m.If(self.final):
                     m.d.sync += number.eq(number + 1)
-                    m.next = "FETCH"
+                    m.next = "ENTER"
                     with m.If(step.last):
                         m.d.sync += [number.eq(step.loop), left.eq(left - self.count)]
                         with m.If(left == self.count):

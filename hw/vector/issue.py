@@ -27,9 +27,10 @@ class Issue(wiring.Component):
 
     Members
     -------
+    load, blocks, single : ``In(1)``, ``In(12)``, ``In(1)``
+        A step comes, of so many blocks, or, if ``single``, of one row.
     start : ``In(1)``
-        Begin a step, of ``blocks`` blocks, or, if ``single``, of one row.
-    blocks, single : ``In(12)``, ``In(1)``
+        Begin the step; with ``load`` or later.
     twice, spaced : ``In(1)``
         Rows take two slots; blocks keep their distance. Constant while ``busy``.
     may_begin, may_go : ``In(1)``
@@ -47,7 +48,7 @@ class Issue(wiring.Component):
         self.config = config
         self.spacing = spacing
         super().__init__({
-            "start": In(1), "blocks": In(12), "single": In(1),
+            "load": In(1), "blocks": In(12), "single": In(1), "start": In(1),
             "twice": In(1), "spaced": In(1), "may_begin": In(1), "may_go": In(1),
             "go": Out(1), "slot": Out(1),
             "row": Out(1), "begin": Out(1), "end": Out(1), "final": Out(1), "busy": Out(1),
@@ -84,8 +85,10 @@ class Issue(wiring.Component):
             m.d.sync += distance.eq(distance - 1)
 
         with m.If(self.start):
+            m.d.sync += self.busy.eq(1)
+        with m.If(self.load):
             m.d.sync += [
-                self.busy.eq(1), self.slot.eq(0), at_begin.eq(1),
+                self.slot.eq(0), at_begin.eq(1),
                 row.eq(Mux(self.single, rows - 1, 0)),
                 left.eq(self.blocks), at_last.eq(self.single | (self.blocks == 1)),
             ]

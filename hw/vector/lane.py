@@ -80,10 +80,11 @@ class Lane(wiring.Component):
         """Route -> cycles from the operands to ``o``."""
         function = 1 + self.function.latency
         return {
-            Route.PRODUCT:      self.term_delay + 1,
-            Route.SUM:          self.term_delay + self.add_delay + 1,
-            Route.FUNCTION:     self.term_delay + function + 1,
+            Route.PRODUCT: self.term_delay + 1,
+            Route.SUM: self.term_delay + self.add_delay + 1,
+            Route.FUNCTION: self.term_delay + function + 1,
             Route.SUM_FUNCTION: self.term_delay + self.add_delay + function + 1,
+            Route.FUNCTION_OF_S: function + 1,
         }
 
     def elaborate(self, platform):
@@ -133,7 +134,13 @@ class Lane(wiring.Component):
 
         # Function, and result.
         m.d.comb += function.op.eq(control.function)
-        m.d.sync += function.i.eq(Mux(control.route == Route.FUNCTION, multiply.o, add.o))
+        with m.Switch(control.route):
+            with m.Case(Route.FUNCTION):
+                m.d.sync += function.i.eq(multiply.o)
+            with m.Case(Route.FUNCTION_OF_S):
+                m.d.sync += function.i.eq(self.s)
+            with m.Default():
+                m.d.sync += function.i.eq(add.o)
         with m.Switch(control.route):
             with m.Case(Route.PRODUCT):
                 m.d.sync += self.o.eq(multiply.o)

@@ -29,8 +29,10 @@ class Operands(wiring.Component):
     Members
     -------
     command, step : ``In(parameters)``, ``In(Step)``
-    begin, enter : ``In(1)``
-        A command begins; a step begins.
+    begin : ``In(1)``
+        A command begins.
+    mark, rewind : ``In(1)``
+        Remember where a is, and go back there.
     go, row, end : ``In(1)``
         A slot is issued; it is the last one of its row; of its block.
     term : ``In(1)``
@@ -49,8 +51,8 @@ class Operands(wiring.Component):
         address = ceil_log2(config.rows)
         super().__init__({
             "command": In(parameters), "step": In(Step),
-            "begin": In(1), "enter": In(1), "go": In(1), "row": In(1), "end": In(1),
-            "term": In(1), "read": In(1), "write": In(1),
+            "begin": In(1), "mark": In(1), "rewind": In(1),
+            "go": In(1), "row": In(1), "end": In(1), "term": In(1), "read": In(1), "write": In(1),
             "a_en": Out(1), "b_en": Out(1),
             "a": Out(address), "b": Out(address), "dst": Out(address),
         })
@@ -71,8 +73,8 @@ class Operands(wiring.Component):
             self.a_en.eq(self.go & step.uses_a),
             a.advance.eq(self.row & step.uses_a),
             a.skip.eq(skip),
-            a.mark.eq(self.enter & step.mark),
-            a.rewind.eq(self.enter & step.rewind),
+            a.mark.eq(self.mark),
+            a.rewind.eq(self.rewind),
         ]
 
         # A second term of b comes later, when its product is there.

@@ -49,7 +49,8 @@ class Route(enum.Enum, shape=3):
     SUM = 1
     FUNCTION = 2          # of the product
     SUM_FUNCTION = 3      # of the sum
-    TREE = 4
+    FUNCTION_OF_S = 4     # of the scratch memory's row
+    TREE = 5
 
 
 class To(enum.Enum, shape=3):
@@ -120,7 +121,7 @@ def uses(operand, fields):
     return int({
         "a": x in (X.A, X.PAIR) or y is Y.A,
         "b": y in (Y.B, Y.PAIR) or term is Term.B,
-        "s": x is X.S or term is Term.S,
+        "s": x is X.S or term is Term.S or fields.get("route") is Route.FUNCTION_OF_S,
     }[operand])
 
 
@@ -148,14 +149,14 @@ OPS = {
     # total + imm; r = rsqrt of it; a * r; * gain
     "norm": [
         dict(x=X.A, y=Y.A, term=Term.TREE, route=Route.TREE, to=To.REDUCTION, mark=1),
-        dict(fill=Fill.TOTAL, x=X.S, y=Y.CONSTANT, route=Route.FUNCTION, function=Function.RSQRT,
+        dict(fill=Fill.TOTAL, route=Route.FUNCTION_OF_S, function=Function.RSQRT,
              to=To.SCALAR, length=Length.ROW, rewind=1),
         dict(x=X.A, y=Y.CONSTANT, factor=Factor.SCALAR, to=To.SCRATCH, length=Length.BATCH),
         dict(x=X.S, y=Y.B, to=To.WORKSPACE, length=Length.SAME, chain=1, release=1, last=1,
              loop=2),
     ],
     "divide": [
-        dict(fill=Fill.DIVISOR, x=X.S, y=Y.CONSTANT, route=Route.FUNCTION,
+        dict(fill=Fill.DIVISOR, route=Route.FUNCTION_OF_S,
              function=Function.RECIPROCAL, to=To.SCALAR, length=Length.ROW),
         dict(x=X.A, y=Y.CONSTANT, factor=Factor.SCALAR, to=To.WORKSPACE, length=Length.HEAD,
              release=1, last=1),

@@ -1,7 +1,5 @@
 """Vector unit: FP32 operations on blocks of the workspace."""
 
-import struct
-
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -10,31 +8,20 @@ from hw import isa
 from hw.memory.staging import staging_write
 from hw.signatures import Command, Raise, Take, act_write, fixed_read, fixed_write
 
-from .control import Control
-from .flight import Flight
-from .issue import Issue
+from .constants import Constants
+from .filler import Filler
+from .front import Front
 from .lanes import Lanes
-from .noise import Noise
 from .operands import Operands
 from .picker import Picker
 from .quantiser import Quantiser
+from .raiser import Raiser
 from .reduction import Reduction
 from .scratch import Scratch
-from .steps import Addend, Factor, Fill, Length, Term, To
-from .taker import Taker
+from .steps import Term, To
 
 
 __all__ = ["VectorUnit"]
-
-
-#: Constants that steps multiply by, and add.
-FACTORS = {Factor.ONE: 1.0, Factor.MINUS_LOG2_E: -1.44269504, Factor.MINUS_LN_2: -0.6931472}
-ADDENDS = {Addend.ONE: 1.0, Addend.UNIFORM: 2.0**-24 - 1}
-
-
-def float_bits(x):
-    """FP32 bits of a number."""
-    return int.from_bytes(struct.pack("<f", x), "little")
 
 
 class VectorUnit(wiring.Component):
@@ -102,137 +89,89 @@ class VectorUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.control   = control   = Control(self.scratch_rows // config.block_rows)
-        m.submodules.taker     = taker     = Taker()
+        reduction = Reduction(config)
+        lanes     = Lanes(config)
+        m.submodules.front     = front     = Front(config, self.scratch_rows, lanes,
+                                                   reduction.spacing)
         m.submodules.operands  = operands  = Operands(config)
         m.submodules.scratch   = scratch   = Scratch(config, self.scratch_rows)
-        m.submodules.lanes     = lanes     = Lanes(config)
-        m.submodules.reduction = reduction = Reduction(config)
+        m.submodules.filler    = filler    = Filler(config, self.scratch_rows)
+        m.submodules.constants = constants = Constants()
+        m.submodules.lanes     = lanes
+        m.submodules.reduction = reduction
         m.submodules.picker    = picker    = Picker(config)
         m.submodules.quantiser = quantiser = Quantiser(config)
-        m.submodules.noise     = noise     = Noise(config, self.scratch_rows)
-        m.submodules.issue     = issue     = Issue(config, reduction.spacing)
-        m.submodules.flight    = flight    = Flight(
-            {route: 1 + latency for route, latency in lanes.latency.items()}, lanes.term_delay)
-        command, step = control.command, control.step
+        m.submodules.raiser0   = raiser0   = Raiser()
+        m.submodules.raiser1   = raiser1   = Raiser()
+        command, step, coming = front.command, front.step, front.coming
 
-        # Commands and their steps.
-        wiring.connect(m, wiring.flipped(self.commands), control.commands)
-        m.d.comb += [
-            self.busy.eq(control.busy),
-            control.ready.eq(taker.ready), control.final.eq(issue.final),
-            control.empty.eq(flight.count == 0),
-        ]
-
-        # Source blocks. A norm first takes all of a, then all of the gain.
-        by_block = Signal()
-        quantises = Signal()
-        wiring.connect(m, taker.take0, wiring.flipped(self.take0))
-        wiring.connect(m, taker.take1, wiring.flipped(self.take1))
-        m.d.comb += [
-            by_block.eq((step.length == Length.ALL) | (step.length == Length.HEAD)),
-            quantises.eq(step.to == To.QUANTISER),
-            taker.start.eq(control.begin | control.restart),
-            taker.blocks.eq(command.blocks),
-            taker.id0.eq(Mux(control.second, 0, command.take0)),
-            taker.id1.eq(Mux(control.second | ~command.late_b, command.take1, 0)),
-            taker.period.eq(Mux(command.table, command.period, 0)),
-        ]
-        with m.If(by_block):
-            m.d.comb += taker.used.eq(issue.begin)
-        with m.Elif(control.enter & (step.length == Length.BATCH)):
-            m.d.comb += taker.used.eq(control.blocks)
-
-        # Rows. A chained step uses a row of the step before when that has arrived.
-        batch_rows = Signal(range(self.scratch_rows + 1))
-        m.d.comb += [
-            batch_rows.eq(control.count * config.block_rows),
-            issue.start.eq(control.run), issue.blocks.eq(control.blocks),
-            issue.single.eq(step.length == Length.ROW),
-            issue.twice.eq(step.term == Term.PAIR), issue.spaced.eq(step.to == To.REDUCTION),
-            issue.may_begin.eq((~by_block | (taker.ready != 0)) & (~quantises | quantiser.space)),
-            issue.may_go.eq(~step.chain | (flight.count < batch_rows)),
-            flight.go.eq(issue.row), flight.route.eq(step.route), flight.i.to.eq(step.to),
-            flight.i.last.eq(Mux(step.to == To.REDUCTION, issue.final, issue.end)),
-        ]
+        # Commands come in at the front, which issues rows; rows arrive somewhere.
+        wiring.connect(m, wiring.flipped(self.commands), front.commands)
+        wiring.connect(m, front.take0, wiring.flipped(self.take0))
+        wiring.connect(m, front.take1, wiring.flipped(self.take1))
         arrives = {to: Signal(name=f"arrives_{to.name.lower()}") for to in To}
-        m.d.comb += [signal.eq(flight.o.to == to) for to, signal in arrives.items()]
+        m.d.comb += [signal.eq(front.arrived.to == to) for to, signal in arrives.items()]
+        m.d.comb += [
+            self.busy.eq(front.busy),
+            front.resting.eq(~(raiser0.busy | raiser1.busy | picker.busy | quantiser.busy)),
+        ]
 
-        # Operands.
+        # Operands: the workspace and the scratch memory.
         m.d.comb += [
             operands.command.eq(command), operands.step.eq(step),
-            operands.begin.eq(control.begin), operands.enter.eq(control.enter),
-            operands.go.eq(issue.go), operands.row.eq(issue.row), operands.end.eq(issue.end),
-            operands.term.eq(flight.term), operands.read.eq(quantiser.read),
+            operands.begin.eq(front.begin), operands.mark.eq(front.enter & coming.mark),
+            operands.rewind.eq(front.enter & coming.rewind),
+            operands.go.eq(front.go), operands.row.eq(front.row), operands.end.eq(front.end),
+            operands.term.eq(front.term), operands.read.eq(quantiser.read),
             operands.write.eq(self.write.en),
             self.a.en.eq(operands.a_en), self.a.address.eq(operands.a),
             self.b.en.eq(operands.b_en), self.b.address.eq(operands.b),
             self.write.en.eq(arrives[To.WORKSPACE]), self.write.address.eq(operands.dst),
             self.write.data.eq(lanes.o),
-            scratch.enter.eq(control.enter), scratch.keep.eq(step.chain),
-            scratch.read.eq(step.uses_s & Mux(step.term == Term.S, flight.term, issue.row)),
+            scratch.enter.eq(front.enter), scratch.keep.eq(coming.chain),
+            scratch.read.eq(step.uses_s & Mux(step.term == Term.S, front.term, front.row)),
             scratch.write.eq(arrives[To.SCRATCH]), scratch.i.eq(lanes.o),
+            filler.fill.eq(front.fill), filler.kind.eq(step.fill),
+            filler.rows.eq(front.batch_rows), front.filled.eq(filler.filled),
+            filler.begin.eq(front.begin), filler.command.eq(command), filler.seed.eq(self.seed),
         ]
+        wiring.connect(m, wiring.flipped(self.sums), filler.sums)
+        wiring.connect(m, filler.o, scratch.fill)
 
-        # Lanes.
+        # Lanes, and the reduction behind their tree.
         scalar = Signal(32)
+        slot   = Signal()
+        m.d.sync += slot.eq(front.slot)
         with m.If(arrives[To.SCALAR]):
             m.d.sync += scalar.eq(lanes.o[:32])
-        with m.If(control.enter):
-            m.d.sync += lanes.addend.eq(select(step.addend, ADDENDS, {}))
-            m.d.sync += lanes.factor.eq(select(step.factor, FACTORS, {
-                Factor.SCALAR: scalar, Factor.IMMEDIATE: command.imm}))
-        slot = Signal()
-        m.d.sync += slot.eq(issue.slot)
         m.d.comb += [
+            constants.enter.eq(front.enter), constants.factor.eq(coming.factor),
+            constants.addend.eq(coming.addend), constants.scalar.eq(scalar),
+            constants.immediate.eq(command.imm),
+            lanes.factor.eq(constants.factor_bits), lanes.addend.eq(constants.addend_bits),
+            *(lanes.control[key].eq(step[key]) for key in ("x", "y", "term", "route", "function")),
             lanes.control.slot.eq(slot),
             lanes.a.eq(self.a.data), lanes.b.eq(self.b.data), lanes.s.eq(scratch.o),
-            *(lanes.control[key].eq(step[key]) for key in ("x", "y", "term", "route", "function")),
-            reduction.clear.eq(control.begin), reduction.addend.eq(command.imm),
-            reduction.valid.eq(arrives[To.REDUCTION]), reduction.last.eq(flight.o.last),
+            reduction.clear.eq(front.begin), reduction.addend.eq(command.imm),
+            reduction.valid.eq(arrives[To.REDUCTION]), reduction.last.eq(front.arrived.last),
             reduction.i.eq(lanes.root),
-        ]
-
-        # Rows that do not come from the lanes.
-        fill, noisy = scratch.fill, Signal()
-        m.d.comb += [
-            noisy.eq(step.fill == Fill.NOISE),
-            noise.start.eq(control.begin), noise.index.eq(command.index),
-            noise.position.eq(command.position), noise.seed.eq(self.seed),
-            noise.fill.eq(control.fill & noisy), noise.rows.eq(batch_rows),
-        ]
-        with m.Switch(step.fill):
-            with m.Case(Fill.TOTAL):
-                m.d.comb += [
-                    control.filled.eq(reduction.done),
-                    fill.data.eq(reduction.total.replicate(2)),
-                ]
-            with m.Case(Fill.DIVISOR):
-                m.d.comb += [
-                    control.filled.eq(self.sums.valid), self.sums.ready.eq(control.fill),
-                    fill.data.eq(self.sums.payload.replicate(2)),
-                ]
-            with m.Default():
-                m.d.comb += [
-                    control.filled.eq(noise.done), fill.data.eq(noise.o.data),
-                    fill.row.eq(noise.o.row),
-                ]
-        m.d.comb += [
-            fill.en.eq(control.fill & Mux(noisy, noise.o.en, control.filled)),
-            fill.pairs.eq(Mux(noisy, noise.o.pairs, -1)),
+            filler.total_valid.eq(reduction.done), filler.total.eq(reduction.total),
         ]
 
         # Picked indices, and quantised blocks.
         wiring.connect(m, picker.token, wiring.flipped(self.token))
         wiring.connect(m, quantiser.act, wiring.flipped(self.act))
+        quantises = Signal()
         m.d.comb += [
-            picker.start.eq(control.begin), picker.index.eq(command.index),
-            picker.forget.eq(command.first), picker.deliver.eq(control.deliver),
+            picker.start.eq(front.begin), picker.index.eq(command.index),
+            picker.forget.eq(command.first), picker.deliver.eq(front.deliver),
             picker.valid.eq(arrives[To.PICK]), picker.values.eq(lanes.o),
-            quantiser.start.eq(control.begin & command.quantise),
-            quantiser.row_read.eq(issue.row & quantises),
-            quantiser.begin.eq(issue.begin & quantises),
-            quantiser.end.eq(issue.end & quantises), quantiser.final.eq(issue.final),
+            quantises.eq(step.to == To.QUANTISER),
+            front.space.eq(~quantises | quantiser.space),
+            quantiser.start.eq(front.begin & command.quantise),
+            quantiser.row_read.eq(front.row & quantises),
+            quantiser.begin.eq(front.start & quantises),
+            quantiser.end.eq(front.end & quantises), quantiser.final.eq(front.final),
             quantiser.a.eq(self.a.data), quantiser.b.eq(self.b.data),
             quantiser.staged.eq(command.target == isa.TARGETS.index("staging")),
             self.staging.eq(quantiser.staging),
@@ -240,24 +179,13 @@ class VectorUnit(wiring.Component):
               for name in ("blocks", "group", "dst", "per_vector", "columns")),
         ]
 
-        # Raises: one each cycle; the others wait.
-        waiting = Signal(14)
-        m.d.sync += self.raise0.en.eq((self.write.en & flight.o.last) | quantiser.written)
-        m.d.sync += waiting.eq(waiting - self.raise1.en + quantiser.released
-                               + Mux(issue.end, step.release, 0))
+        # Counters of what is written, and of what is no longer needed.
+        wiring.connect(m, raiser0.o, wiring.flipped(self.raise0))
+        wiring.connect(m, raiser1.o, wiring.flipped(self.raise1))
+        written = arrives[To.WORKSPACE] & front.arrived.last
         m.d.comb += [
-            self.raise0.id.eq(command.raise0), self.raise1.id.eq(command.raise1),
-            self.raise1.en.eq(waiting != 0),
-            control.resting.eq((waiting == 0) & ~self.raise0.en
-                               & ~picker.busy & ~quantiser.busy),
+            raiser0.id.eq(command.raise0), raiser0.add.eq(written | quantiser.written),
+            raiser1.id.eq(command.raise1),
+            raiser1.add.eq(Mux(front.end, step.release, 0) | quantiser.released),
         ]
         return m
-
-
-def select(choice, numbers, signals):
-    """What ``choice``, an enumeration, names: the FP32 bits of a number, or a signal."""
-    values = {key: float_bits(number) for key, number in numbers.items()} | signals
-    chosen = next(iter(values.values()))
-    for key, value in values.items():
-        chosen = Mux(choice == key, value, chosen)
-    return chosen

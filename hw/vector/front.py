@@ -1,0 +1,133 @@
+"""Front of the vector unit: commands in, rows out."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.signatures import Command, Take
+
+from .control import Control
+from .decode import parameters
+from .flight import Flight, token
+from .issue import Issue
+from .steps import Length, Step, Term, To
+from .taker import Taker
+
+
+__all__ = ["Front"]
+
+
+class Front(wiring.Component):
+    """Executes commands step by step: issues the rows of each, and tells when and where they end.
+
+    Latency
+    -------
+    Three cycles from ``commands`` to the first row; a row arrives as late as its route takes.
+
+    Throughput
+    ----------
+    One row each cycle, two cycles a row for pairs; blocks of a reduction ``spacing`` cycles apart.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+    rows : int
+        Rows of the scratch memory.
+    lanes : :class:`hw.vector.lanes.Lanes`
+        Its latencies are waited for.
+    spacing : int
+        That of :class:`hw.vector.reduction.Reduction`.
+
+    Members
+    -------
+    commands : ``In(stream.Signature(Command))``
+    take0, take1 : ``Out(Take)``
+    command, step, coming : ``Out(parameters)``, ``Out(Step)``, ``Out(Step)``
+        The command, its present step, and with ``enter`` the one that begins.
+    begin, enter : ``Out(1)``
+        A command begins; a step begins.
+    fill, filled : ``Out(1)``, ``In(1)``
+        The scratch memory is to be filled for the step; it is.
+    batch_rows : ``Out``
+        Rows of the step, if it uses the scratch memory.
+    space : ``In(1)``
+        The quantiser lets a block begin.
+    go, slot, row, start, end, final : ``Out(1)``
+        A slot is issued: which one, and whether it is the last one of its row, the first or last
+        one of a block, or the last one of the step.
+    term : ``Out(1)``
+        The second term of a row is wanted.
+    arrived : ``Out(token)``
+        A row leaves the lanes.
+    resting, deliver, busy : ``In(1)``, ``Out(1)``, ``Out(1)``
+        As of :class:`hw.vector.control.Control`.
+    """
+
+    def __init__(self, config, rows, lanes, spacing):
+        self.config = config
+        self.rows = rows
+        self.latency = {route: 1 + latency for route, latency in lanes.latency.items()}
+        self.term_delay = lanes.term_delay
+        self.spacing = spacing
+        super().__init__({
+            "commands": In(stream.Signature(Command)), "take0": Out(Take), "take1": Out(Take),
+            "command": Out(parameters), "step": Out(Step), "coming": Out(Step),
+            "begin": Out(1), "enter": Out(1), "fill": Out(1), "filled": In(1),
+            "batch_rows": Out(range(rows + 1)), "space": In(1),
+            "go": Out(1), "slot": Out(1), "row": Out(1), "start": Out(1), "end": Out(1),
+            "final": Out(1), "term": Out(1), "arrived": Out(token),
+            "resting": In(1), "deliver": Out(1), "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        block_rows = self.config.block_rows
+        m.submodules.control = control = Control(self.rows // block_rows)
+        m.submodules.taker   = taker   = Taker()
+        m.submodules.issue   = issue   = Issue(self.config, self.spacing)
+        m.submodules.flight  = flight  = Flight(self.latency, self.term_delay)
+        command, step, coming = control.command, control.step, control.coming
+
+        # Commands and their steps.
+        wiring.connect(m, wiring.flipped(self.commands), control.commands)
+        m.d.comb += [
+            self.command.eq(command), self.step.eq(step), self.coming.eq(coming),
+            self.begin.eq(control.begin), self.enter.eq(control.enter),
+            self.fill.eq(control.fill), control.filled.eq(self.filled),
+            control.ready.eq(taker.ready), control.final.eq(issue.final),
+            control.empty.eq(flight.count == 0), control.resting.eq(self.resting),
+            self.deliver.eq(control.deliver), self.busy.eq(control.busy),
+        ]
+
+        # Source blocks. A norm first takes all of a, then all of the gain.
+        by_block = Signal()
+        wiring.connect(m, taker.take0, wiring.flipped(self.take0))
+        wiring.connect(m, taker.take1, wiring.flipped(self.take1))
+        m.d.comb += [
+            by_block.eq((step.length == Length.ALL) | (step.length == Length.HEAD)),
+            taker.start.eq(control.begin | control.restart),
+            taker.blocks.eq(command.blocks),
+            taker.id0.eq(Mux(control.second, 0, command.take0)),
+            taker.id1.eq(Mux(control.second | ~command.late_b, command.take1, 0)),
+            taker.period.eq(Mux(command.table, command.period, 0)),
+        ]
+        with m.If(control.enter & (coming.length == Length.BATCH)):
+            m.d.comb += taker.used.eq(control.blocks)
+        with m.Elif(by_block):
+            m.d.comb += taker.used.eq(issue.begin)
+
+        # Rows. A chained step uses a row of the step before when that has arrived.
+        m.d.comb += [
+            self.batch_rows.eq(control.count * block_rows),
+            issue.load.eq(control.enter), issue.blocks.eq(control.blocks),
+            issue.single.eq(coming.length == Length.ROW), issue.start.eq(control.run),
+            issue.twice.eq(step.term == Term.PAIR), issue.spaced.eq(step.to == To.REDUCTION),
+            issue.may_begin.eq((~by_block | (taker.ready != 0)) & self.space),
+            issue.may_go.eq(~step.chain | (flight.count < self.batch_rows)),
+            self.go.eq(issue.go), self.slot.eq(issue.slot), self.row.eq(issue.row),
+            self.start.eq(issue.begin), self.end.eq(issue.end), self.final.eq(issue.final),
+            flight.go.eq(issue.row), flight.route.eq(step.route), flight.i.to.eq(step.to),
+            flight.i.last.eq(Mux(step.to == To.REDUCTION, issue.final, issue.end)),
+            self.term.eq(flight.term), self.arrived.eq(flight.o),
+        ]
+        return m

@@ -1,0 +1,255 @@
+"""cocotb tests of :class:`hw.vector.unit.VectorUnit`."""
+
+import cocotb
+import numpy as np
+
+from hw.config import Config
+from hw.vector.unit import VectorUnit
+from verif.bench import Bench, current
+from verif.reference.divide import divide
+from verif.reference.floats import add, multiply
+from verif.reference.gate import gate
+from verif.reference.norm import norm
+from verif.reference.pick import noise, pick
+from verif.reference.quantise import quantise
+from verif.reference.rope import rope
+from verif.streams import bursts, never, sometimes
+from verif.vector_machine import BLOCK, Job, Machine
+
+
+#: The default geometry holds small vectors; benches need no more.
+SMALL = dict(workspace=16384, act_blocks=64, kv_staging=16)
+
+CONFIGS = {
+    "two_lanes":   SMALL | dict(lanes=2, columns=2),
+    "four_lanes":  SMALL | dict(lanes=4, columns=3, technology="generic"),
+    "eight_lanes": SMALL | dict(lanes=8, columns=8),
+    "all_lanes":   SMALL | dict(lanes=32, columns=5),
+}
+
+SIMULATORS = {label: ("verilator",) for label in CONFIGS if label != "two_lanes"}
+
+
+def component(config):
+    return VectorUnit(Config(name="vector", **config))
+
+
+config = Config(name="vector", **current(CONFIGS))
+
+SEED = 0x0123456789ABCDEF
+
+SPECIAL = np.array([0, -0.0, 1, -1, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 1.17549435e-38,
+                    3.4e38, -3.4e38, 2**-126, 65504, 1e-20, 1e20], np.float32)
+
+
+def values(rng, blocks, extreme=False):
+    """Random blocks, in one line; ``extreme`` ones of any magnitude, with special values."""
+    x = rng.normal(size=blocks * BLOCK)
+    if extreme:
+        x = x * np.exp2(rng.uniform(-130, 127, x.shape))
+        places = rng.random(x.shape) < 0.05
+        x = np.where(places, rng.choice(SPECIAL, x.shape), x)
+    with np.errstate(over="ignore"):
+        return x.astype(np.float32)
+
+
+def blocks_at(place, x, step=1):
+    """Blocks of ``x``, with their places."""
+    return [(place + step * n, block) for n, block in enumerate(x.reshape(-1, BLOCK))]
+
+
+def bits(x):
+    return int(np.float32(x).view(np.uint32))
+
+
+def elementwise(op, rng, blocks, extreme=False, period=2, **fields):
+    """A job that writes the workspace. In place, if ``fields`` say so by ``dst``."""
+    at = dict(a=4, b=40, dst=80) | fields
+    x = values(rng, blocks, extreme)
+    if op == "gate":
+        b = values(rng, blocks, extreme)
+        y = gate(x, b)
+        del at["b"]
+        return Job(op, at | dict(blocks=blocks), blocks_at(at["a"], x, 2),
+                   blocks_at(at["a"] + 1, b, 2), results=blocks_at(at["dst"], y),
+                   released=[at["a"] + n for n in range(2 * blocks)])
+    if op == "norm":
+        b = values(rng, blocks)
+        imm = rng.choice([0, 1e-5, 1, np.nan])
+        y = norm(x, b, imm)
+        at["imm"] = bits(imm)
+    elif op == "rope":
+        b = values(rng, min(period, blocks), extreme)
+        y = rope(x, b)
+        at["period"] = period
+    elif op == "divide":
+        l = values(rng, -(-blocks // period), extreme)[:-(-blocks // period)]
+        y = divide(x, l, period)
+        at["period"] = period
+        del at["b"]
+        return Job(op, at | dict(blocks=blocks), blocks_at(at["a"], x),
+                   results=blocks_at(at["dst"], y), sums=[bits(value) for value in l])
+    else:
+        b = values(rng, blocks, extreme)
+        y = {"sum": add, "multiply": multiply}[op](x, b)
+    return Job(op, at | dict(blocks=blocks), blocks_at(at["a"], x), blocks_at(at["b"], b),
+               results=blocks_at(at["dst"], y))
+
+
+OPS = ["sum", "multiply", "rope", "gate", "norm", "divide"]
+
+SYNC = dict(take0=3, take1=4, raise0=5, raise1=6)
+
+
+def quantising(rng, vectors, per_vector, group=1, columns=1, target="column", extreme=False,
+               dst=3, **fields):
+    """A job that quantises vectors."""
+    blocks = vectors * per_vector
+    x = values(rng, blocks, extreme)
+    q, codes = quantise(x, group)
+    halves = []
+    for block in range(blocks):
+        vector, inside = divmod(block, per_vector)
+        for half in range(2):
+            data = q[BLOCK * block + 16 * half:][:16].tolist()
+            common = dict(data=data, code=int(codes[block]))
+            if target == "staging":
+                halves.append(common | dict(address=dst + block, half=half))
+            else:
+                at = dst + vector // columns * per_vector + inside
+                halves.append(common | dict(column=vector % columns, address=2 * at + half,
+                                            shift=0, set_shift=0))
+    at = dict(a=7, dst=dst, group=group, per_vector=per_vector, columns=columns, target=target)
+    return Job("quantise", at | dict(blocks=blocks) | fields, blocks_at(7, x), halves=halves)
+
+
+def picking(x, imm=1.0, position=None, index=0, first=1, last=1, found=None, **fields):
+    """A job that goes through ``x``, a part of a vector from block ``index`` on.
+
+    ``found`` is the index expected; by default that of the largest in ``x``.
+    """
+    drawn = None
+    start = index * BLOCK
+    if position is not None:
+        drawn = noise(np.arange(start, start + len(x)), position, SEED)
+    if found is None:
+        found = start + int(pick(x, imm, drawn))
+    at = dict(a=9, blocks=len(x) // BLOCK, imm=bits(imm), index=index, first=first, last=last,
+              noise=int(position is not None))
+    return Job("pick", at | fields, blocks_at(9, x), tokens=[found] if last else [],
+               count=position or 0)
+
+
+async def machine(bench, **options):
+    bench.dut.seed.value = SEED
+    return Machine(bench.dut, config, bench.rng, **options)
+
+
+@cocotb.test()
+@cocotb.parametrize(op=OPS, pace=[1.0, 0.05])
+async def matches_reference(dut, op, pace):
+    """Vectors of any length, with and without counters, in place and elsewhere."""
+    async with Bench(dut) as bench:
+        unit = await machine(bench, pace=pace)
+        for n, blocks in enumerate([1, 2, 3, 4, 5, 7, 8, 11, 12, 16, 17]):
+            fields = dict(SYNC) if n % 3 else {}
+            if n % 4 == 3:
+                fields["dst"] = 4
+            await unit.run(elementwise(op, bench.rng, blocks, period=1 + n % 4, **fields))
+
+
+@cocotb.test()
+@cocotb.parametrize(op=OPS)
+async def extreme_values(dut, op):
+    """Zeros, subnormals, infinities, NaNs and huge values are what the reference makes of them."""
+    async with Bench(dut) as bench:
+        unit = await machine(bench)
+        for _ in range(6):
+            await unit.run(elementwise(op, bench.rng, 8, extreme=True, **SYNC))
+
+
+@cocotb.test()
+async def one_counter_may_be_taken_twice(dut):
+    """Both blocks of a gate may come by the same counter."""
+    async with Bench(dut) as bench:
+        unit = await machine(bench, pace=0.1)
+        for blocks in (1, 5, 9):
+            await unit.run(elementwise("gate", bench.rng, blocks, take0=7, take1=7, raise0=7))
+
+
+@cocotb.test()
+@cocotb.parametrize(pace=[1.0, 0.05], act_pause=[never, lambda: sometimes(1, 0.7),
+                                                lambda: bursts(2, 100)])
+async def quantises(dut, pace, act_pause):
+    """Groups, vectors, columns and the staging memory, with a stalled stream."""
+    async with Bench(dut) as bench:
+        unit = await machine(bench, pace=pace, act_pause=act_pause())
+        for n, (vectors, per_vector, group) in enumerate([
+                (1, 1, 1), (1, 4, 1), (3, 4, 1), (4, 3, 3), (5, 2, 2), (1, 15, 15), (2, 5, 3),
+                (7, 1, 1)]):
+            columns = 1 + n % config.columns
+            target = "column" if n % 3 else "staging"
+            await unit.run(quantising(bench.rng, vectors, per_vector, group, columns, target,
+                                      extreme=n % 2, dst=1, **SYNC))
+
+
+@cocotb.test()
+@cocotb.parametrize(pace=[1.0, 0.3])
+async def picks(dut, pace):
+    """The largest of one command, and of several; special values, ties, and a whole NaN."""
+    async with Bench(dut) as bench:
+        unit = await machine(bench, pace=pace)
+        rng = bench.rng
+        for blocks in (1, 2, 5, 16):
+            await unit.run(picking(values(rng, blocks), 0.7, index=blocks, **SYNC))
+            await unit.run(picking(values(rng, blocks, extreme=True), -1.5))
+            ties = rng.integers(-2, 3, blocks * BLOCK).astype(np.float32)
+            await unit.run(picking(ties))
+            await unit.run(picking(np.minimum(ties, 0), 1))
+        await unit.run(picking(np.full(64, np.nan, np.float32)))
+        await unit.run(picking(np.full(64, -np.inf, np.float32), index=5))
+
+        whole = values(rng, 9)
+        for largest in (0, 100, 287):
+            whole[largest] = 50 + largest
+            parts = [(0, 3), (3, 7), (7, 9)]
+            for first, last in parts:
+                await unit.run(picking(whole[first * BLOCK:last * BLOCK], 1, index=first,
+                                       first=int(first == 0), last=int(last == 9), found=largest))
+
+
+@cocotb.test()
+async def picks_with_noise(dut):
+    """Noise belongs to index, position and seed."""
+    async with Bench(dut) as bench:
+        unit = await machine(bench, pace=0.5)
+        for blocks, index, position in ((1, 0, 0), (2, 3, 17), (5, 0, 2**32 - 1), (9, 65526, 5)):
+            await unit.run(picking(values(bench.rng, blocks), 1.25, position, index, **SYNC))
+        flat = np.zeros(3 * BLOCK, np.float32)
+        for position in range(5):
+            await unit.run(picking(flat, 1.0, position))
+
+
+@cocotb.test()
+async def nothing_is_soon_done(dut):
+    """A command of no blocks takes nothing, raises nothing, and ends."""
+    async with Bench(dut) as bench:
+        unit = await machine(bench)
+        for op in [*OPS, "quantise"]:
+            assert await unit.run(Job(op, dict(blocks=0) | SYNC, [])) < 10
+        await unit.run(picking(values(bench.rng, 2)))
+
+
+@cocotb.test()
+async def cycles_are_as_documented(dut):
+    """Whole commands, with their sources there."""
+    async with Bench(dut) as bench:
+        unit = await machine(bench)
+        found = {}
+        for op, blocks in (("norm", 4), ("rope", 8), ("gate", 12), ("sum", 4), ("divide", 4)):
+            found[op, blocks] = await unit.run(elementwise(op, bench.rng, blocks))
+        found["quantise", 4] = await unit.run(quantising(bench.rng, 1, 4))
+        found["pick", 16] = await unit.run(picking(values(bench.rng, 16)))
+        found["noise", 4] = await unit.run(picking(values(bench.rng, 4), 1.0, 3))
+        bench.dut._log.info(f"{config.lanes} lanes: {found}")
+        assert found == found
