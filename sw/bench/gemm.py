@@ -1,4 +1,4 @@
-"""Matrix products of many shapes: cycles from the first beat to the last result."""
+"""Matrix products of many shapes: cycles from the start of the product to its last result."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ SHAPES = (
     (1, 512, 512, "int8"), (1, 512, 512, "int4"),
 )
 
-COUNTERS = {"written": 1, "free": 2, "quantised": 3, "loaded": 4, "last": 5, "room": 6}
+COUNTERS = {"loaded": 1, "written": 2, "last": 3, "room": 4}
 REGISTERS = {"start": 1, "end": 2, "none": 3}
 BLOCK = 32
 
@@ -48,18 +48,26 @@ class Layout:
         self.chunks = [(first, min(chunk, padded(outputs) - first))
                        for first in range(0, padded(outputs), chunk)]
         self.half = half
+        # Time counts from the first beat at the array, but where memory is the limit, what it
+        # delivers before does not come for free.
+        self.ahead = vectors > 1
 
     def lines(self, count):
         return -(-count // self.config.line_bytes)
+
+
+def stream_weights(out, layout, addresses):
+    beats = sum(tape_beats((rows, 16 * layout.halves), layout.format, layout.config.slices)
+                for _, rows in layout.chunks)
+    out.emit("stream", "weights", stream="w", base=addresses["weights"], beats=beats)
 
 
 def program(layout, addresses):
     """Loads and quantises the vectors, multiplies, stores; emits the cycles of the product."""
     out = Assembler(COUNTERS, REGISTERS)
     vector_blocks = layout.blocks
-    beats = sum(tape_beats((rows, 16 * layout.halves), layout.format, layout.config.slices)
-                for _, rows in layout.chunks)
-    out.emit("stream", "weights", stream="w", base=addresses["weights"], beats=beats)
+    if layout.ahead:
+        stream_weights(out, layout, addresses)
     at_once = max(1, layout.config.blocks // vector_blocks // layout.columns) * layout.columns
     for first in range(0, layout.all_vectors, at_once):
         number = min(at_once, layout.all_vectors - first)
@@ -70,32 +78,36 @@ def program(layout, addresses):
                  target="column", group=1, per_vector=vector_blocks, columns=layout.columns,
                  take0="loaded")
         out.emit("sync")
+    for first, rows in layout.chunks[:2]:
+        # Both halves of the workspace are free.
+        free = rows // BLOCK * layout.all_vectors
+        for counted in range(0, free, 1023):
+            out.emit("raise", counter="room", count=min(1023, free - counted))
     out.emit("wait", rd="start", source="cycle")
+    if not layout.ahead:
+        stream_weights(out, layout, addresses)
     region = 0
     for n, (_, rows) in enumerate(layout.chunks):
         tiles, height, tail = tiling(rows, layout.config.slices, layout.format)
         dst, last = layout.half * (n % 2), n == len(layout.chunks) - 1
         chunk_blocks = rows // BLOCK
-        results = chunk_blocks * layout.all_vectors
-        if n >= 2:
-            # The buffer was read by the scatter two chunks ago.
-            out.emit("sync")
+        others = chunk_blocks * (layout.all_vectors - 1)
         out.emit("matmul", dst=dst, act=0, halves=layout.halves, tiles=tiles, height=height,
                  tail=tail, columns=layout.columns, groups=layout.groups, stride=chunk_blocks,
-                 format=layout.format, drain="store", raise0="last" if last else "written")
+                 format=layout.format, drain="store", take1="room",
+                 raise0="last" if last else "written")
         if last:
-            # Taking all blocks tells the sequencer when the last one was written.
-            out.emit("pick", a=dst + results - 1, blocks=chunk_blocks, imm=0, index=0, first=1,
-                     last=1, take0="last")
+            # Blocks are counted in the last vector only: it is written last.
+            out.emit("pick", a=dst + others, blocks=chunk_blocks, imm=0, index=0, first=1, last=1,
+                     take0="last")
             out.emit("wait", rd="none", source="token")
             out.emit("wait", rd="end", source="cycle")
-        else:
-            # Blocks are counted in the last vector only; it is written last.
-            out.emit("scatter", a=dst + results - chunk_blocks, blocks=chunk_blocks,
-                     base=addresses["results"] + region + layout.lines(
-                         (results - chunk_blocks) * 128), take0="written")
-        out.emit("scatter", a=dst, blocks=results, base=addresses["results"] + region)
-        region += layout.lines(results * 128)
+        results = addresses["results"] + region
+        out.emit("scatter", a=dst + others, blocks=chunk_blocks, raise1="room",
+                 base=results + layout.lines(others * 128), take0=0 if last else "written")
+        if others:
+            out.emit("scatter", a=dst, blocks=others, base=results, raise1="room")
+        region += layout.lines((others + chunk_blocks) * 128)
     out.emit("sync")
     out.emit("emit", ra="start")
     out.emit("emit", ra="end")
