@@ -204,3 +204,50 @@ def test_a_host_is_told_what_is_wrong():
     compiled, _ = build("plain")
     with pytest.raises(UserError, match="the machine has configuration hash"):
         Session(device, compiled)
+
+
+def verifier_after_a_run():
+    compiled, device = build("nano", check=True)
+    session = Session(device, compiled)
+    verifier = Verifier(device, compiled)
+    list(session.tokens())
+    assert "equal the reference" in verifier.verify(session.outcome)
+    return compiled, device, session, verifier
+
+
+def test_a_wrong_bit_is_found_and_named():
+    compiled, device, session, verifier = verifier_after_a_run()
+
+    def flip(address):
+        device.write(address, bytes([device.read(address, 1)[0] ^ 1]))
+    (address, _), = compiled.logits_address(2)
+    flip(address + 4 * 17)
+    with pytest.raises(UserError, match="1 logits of position 2 differ.* that of token 17"):
+        verifier.verify(session.outcome)
+    flip(address + 4 * 17)
+    line = compiled.config.line_bytes
+    flip(compiled.memory.regions["kv"].line * line
+         + compiled.config.kv_lines(1) * line + 5)      # the second layer's only head
+    with pytest.raises(UserError, match="1 bytes of keys and values differ.* layer 1, head 0, "
+                                        "byte 5"):
+        verifier.verify(session.outcome)
+
+
+def test_a_wrong_choice_is_found():
+    compiled, device, session, verifier = verifier_after_a_run()
+    tokens = session.outcome.tokens
+    wrong = replace(session.outcome, tokens=[*tokens[:-1], (tokens[-1] + 1) % 300])
+    with pytest.raises(UserError, match="after position 5, the reference"):
+        verifier.verify(wrong)
+
+
+def test_a_fault_is_reported_with_its_instruction():
+    compiled, device = build("plain")
+    words = list(compiled.words)
+    words[7] = 63
+    with pytest.raises(UserError, match=r"stopped with ILLEGAL at instruction 7 \(an illegal"):
+        list(Session(device, replace(compiled, words=words)).tokens())
+    words[7] = isa.encode("scatter", blocks=1, base=0, a=0)
+    with pytest.raises(UserError, match=r"stopped with WRITE_WINDOW at instruction .* "
+                                        r"address 0x0"):
+        list(Session(device, replace(compiled, words=words)).tokens())

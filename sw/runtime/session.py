@@ -86,7 +86,10 @@ class Session:
         pc = device.read_register("pc")
         address = device.read_register("fault_low") | device.read_register("fault_high") << 32
         words = self.compiled.words
-        name = isa.decode(words[pc])[0] if pc < len(words) else "nothing"
+        try:
+            name = isa.decode(words[pc])[0] if pc < len(words) else "beyond the program"
+        except ValueError:
+            name = "an illegal word"
         text = f"the machine stopped with {device.cause().name} at instruction {pc} ({name})"
         if device.cause() in (rm.Cause.READ_WINDOW, rm.Cause.WRITE_WINDOW, rm.Cause.READ_BUS,
                               rm.Cause.WRITE_BUS):
