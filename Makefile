@@ -7,7 +7,7 @@ TOOL   := $(VENV)/bin/tokamac
 
 # Variables given on the command line reach the recipes through the environment, so that a prompt
 # may hold any character.
-export MODEL PROMPT TOKENS CONFIG FORMAT BLOCK SIM WAVES SEED TESTCASE
+export MODEL PROMPT TOKENS CONFIG FORMAT BLOCK SIM WAVES SEED TESTCASE BENCH
 
 # $(call option,--flag,NAME) is --flag "$NAME" if NAME is given.
 option = $(if $($(2)),$(1) "$$$(2)")
@@ -16,7 +16,7 @@ flag = $(if $(filter-out 0,$($(2))),$(1))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup doctor run test lint verilog sim timing bench clean
+.PHONY: help setup doctor run test lint verilog area sim timing bench clean
 
 
 help: ## list the targets
@@ -49,6 +49,9 @@ lint: $(READY) ## check the Python sources
 verilog: $(READY) ## write the core as Verilog: CONFIG=
 	@$(TOOL) verilog $(if $(CONFIG),"$$CONFIG")
 
+area: $(READY) ## count the ECP5 cells of the machine: CONFIG=
+	@$(TOOL) area $(if $(CONFIG),"$$CONFIG")
+
 sim: $(READY) ## run a block's bench, or list the blocks: BLOCK= CONFIG= SIM=icarus WAVES=1 SEED= TESTCASE=
 	@$(TOOL) sim $(if $(BLOCK),"$$BLOCK") $(call option,--simulator,SIM) $(call option,--config,CONFIG) \
 	    $(call flag,--waves,WAVES) $(call option,--seed,SEED) $(call option,--testcase,TESTCASE)
@@ -60,8 +63,8 @@ $(VENV)/ready-fpga: $(READY)
 	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -e '.[fpga]'
 	@touch $@
 
-bench: $(READY) ## measure speed: CONFIG=
-	@$(TOOL) bench $(call option,--config,CONFIG)
+bench: $(READY) ## measure, beside each limit: BENCH= CONFIG=
+	@$(TOOL) bench $(if $(BENCH),"$$BENCH") $(call option,--config,CONFIG)
 
 clean: ## remove what was built; .venv stays
 	rm -rf build .pytest_cache .ruff_cache .hypothesis

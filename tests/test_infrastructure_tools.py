@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 import sw.cli
+from hw.verilog import convert
 from sw.doctor import checks
+from sw.errors import UserError
+from sw.synthesis import synthesise
 from sw.toolenv import VERILATOR_MAKE_VARIABLES, tool_environment
+from tests.example_bench import Square
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,3 +128,16 @@ def test_make_hands_prompts_over_whole():
                  "TOKENS=3")
     assert '--prompt "$PROMPT"' in told.stdout and '--tokens "$TOKENS"' in told.stdout
     assert "--config" not in told.stdout
+
+
+def test_area_counts_cells(tmp_path):
+    cells = synthesise(convert(Square("good"), "square"), "square", tmp_path)
+    # A buffer of a 13-bit payload with its valid and its counter, and two pipeline registers.
+    assert cells["flip-flops"] >= 14 + 16
+    assert cells["multipliers"] == 1
+    assert cells["block RAM"] == 0
+
+
+def test_failing_synthesis_shows_its_log(tmp_path):
+    with pytest.raises(UserError, match="synthesis failed; its log is .*synthesis.log"):
+        synthesise("module square(; endmodule", "square", tmp_path)

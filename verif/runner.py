@@ -65,7 +65,7 @@ def run_bench(block, component, simulator="verilator", *, config=None, test_modu
     test_module : str or None
         Module of the bench; by default ``verif.test_<block>``.
     run_dir : path or None
-        Where logs, results and waves go; by default ``build/sim/<block>-<simulator>``.
+        Where logs, results and waves go; by default ``build/runs/<block>-<simulator>``.
     waves : bool
         Record every signal into ``<block>.fst``, with a GTKWave save file beside it.
     seed : int or None
@@ -84,7 +84,7 @@ def run_bench(block, component, simulator="verilator", *, config=None, test_modu
     # The simulator's Python gets this path.
     if str(ROOT) not in sys.path:
         sys.path.append(str(ROOT))
-    run_dir = Path(run_dir or ROOT / "build" / "sim" / f"{block}-{simulator}").resolve()
+    run_dir = Path(run_dir or ROOT / "build" / "runs" / f"{block}-{simulator}").resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
     ports = top_ports(component)
     seed = DEFAULT_SEED if seed is None else seed

@@ -43,7 +43,7 @@ def command(
     if not chosen:
         raise UserError(f"the bench of {block} does not run this on {simulator}")
     for case in chosen:
-        run_dir = ROOT / "build" / "sim" / str(case)
+        run_dir = ROOT / "build" / "runs" / str(case)
         start = time.perf_counter()
         try:
             passed = case.run(run_dir=run_dir, waves=waves, seed=seed, testcase=testcase)

@@ -1,19 +1,10 @@
-"""``tokamac verilog``: the core of a configuration as plain Verilog."""
+"""``tokamac verilog``: the machine of a configuration as plain Verilog."""
 
-import os
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-
-def write_whole(path, text):
-    """Write a file that is never seen half written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def command(
@@ -22,14 +13,15 @@ def command(
     out: Annotated[Path | None, typer.Option(
         help="Directory to write to; by default build/<configuration>.")] = None,
 ):
-    """Write a configuration's core as Verilog-2005."""
+    """Write a configuration's machine as Verilog-2005."""
     from hw.config import load
     chosen = load(config)
 
-    from hw.core import Core
+    from hw.top import Tokamac
     from hw.verilog import convert
+    from sw.files import write_whole
     start = time.perf_counter()
-    text = convert(Core(chosen), "tokamac")
+    text = convert(Tokamac(chosen), "tokamac")
     path = (out or Path("build") / chosen.name) / "tokamac.v"
     write_whole(path, text)
     modules = sum(line.startswith("module ") for line in text.splitlines())
