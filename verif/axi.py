@@ -84,9 +84,11 @@ class Channel:
             self.wires[name].value = 0
 
     def value(self, name):
-        value = self.wires[name].value
-        assert value.is_resolvable, f"{name} of channel {self.number} is {value}"
-        return int(value)
+        try:
+            return int(self.wires[name].value)
+        except ValueError:
+            raise AssertionError(f"{name} of channel {self.number} is "
+                                 f"{self.wires[name].value}") from None
 
     def cycle(self):
         """What happened at this edge, and what is offered until the next."""

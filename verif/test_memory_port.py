@@ -23,6 +23,8 @@ CONFIGS = {
     "four_channels": dict(name="test", data_bits=32, channels=4, burst=8, outstanding=8),
 }
 
+SIMULATORS = {"two_channels": ("icarus",), "four_channels": ("verilator",)}
+
 
 def component(config):
     return MemoryPort(Config(**config))

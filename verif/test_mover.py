@@ -31,9 +31,7 @@ CONFIGS = {
                         workspace=16384, d_fifo=8192, max_head=64),
 }
 
-#: Verilator for some is enough: the commands are the same.
-SIMULATORS = {"nano": ("icarus", "verilator"), "two_slices": ("icarus",),
-              "four_slices": ("icarus",), "many_slices": ("verilator",),
+SIMULATORS = {"nano": ("icarus",), "four_slices": ("icarus",), "many_slices": ("verilator",),
               "wide_word": ("verilator",)}
 
 SIZE = 1 << 18

@@ -7,6 +7,7 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from ..config import BLOCK
 from ..signatures import row_write
+from .choose import choose
 from .reader import descriptor
 
 
@@ -82,7 +83,7 @@ class Gather(wiring.Component):
             last.eq(last_of_block & (row[rows:] + 1 == self.blocks)),
             self.write.valid.eq(asked & self.items.valid & (self.ok | ~first)),
             self.write.p.address.eq((self.dst << rows) + row),
-            self.write.p.data.eq(self.items.payload.word_select(part, config.row_bits)),
+            self.write.p.data.eq(choose(m, self.items.payload, part, config.row_bits, "row_data")),
             moved.eq(self.write.valid & self.write.ready),
             self.items.ready.eq(moved & (part.all() | last)),
             self.take.eq(moved & first),

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from ..signatures import read_data, read_request
+from .choose import choose
 
 
 __all__ = ["Load"]
@@ -56,7 +57,7 @@ class Load(wiring.Component):
                 m.d.comb += self.data.ready.eq(1)
                 with m.If(self.data.valid):
                     m.d.sync += self.loaded.payload.eq(
-                        self.data.p.data.word_select(self.address[2:word], 32))
+                        choose(m, self.data.p.data, self.address[2:word], 32, "value"))
                     m.next = "DELIVER"
             with m.State("DELIVER"):
                 m.d.comb += self.loaded.valid.eq(1)

@@ -5,6 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, exact_log2
 
+from ..config import BLOCK
+from .choose import choose
 from .staging import staging_block
 
 
@@ -94,8 +96,10 @@ class Place(wiring.Component):
             key_strobe = Const(-1, config.word_bytes)
 
         # Values: channel i S + s of a beat is byte i of slice s.
-        value_data, value_strobe = self._value_image()
+        value_data, value_strobe = self._value_image(m)
         value_step = self.step[:exact_log2(self.value_words)]
+        value_data = choose(m, value_data, value_step, config.word_bits, "value_data")
+        value_strobe = choose(m, value_strobe, value_step, config.word_bytes, "value_strobe")
         value_beat, value_word = Signal.like(self.data_beat), value_step[:beat - word]
         m.d.comb += value_beat.eq(self.data_beat)
         if config.slices == 1:
@@ -109,20 +113,21 @@ class Place(wiring.Component):
         with m.Elif(self.values):
             m.d.comb += [
                 self.offset.eq((value_beat << beat) + (value_word << word)),
-                self.data.eq(value_data.word_select(value_step, config.word_bits)),
-                self.strobe.eq(value_strobe.word_select(value_step, config.word_bytes)),
+                self.data.eq(value_data),
+                self.strobe.eq(value_strobe),
             ]
         with m.Else():
             m.d.comb += [self.offset.eq(key_offset), self.data.eq(key_data),
                          self.strobe.eq(key_strobe)]
         return m
 
-    def _value_image(self):
+    def _value_image(self, m):
         """Bytes of the beat, and which of them this block provides."""
         slices = self.config.slices
         if slices == 1:
-            return self.block.data.as_value(), Const(-1, 32)
+            return self.block.data.as_value(), Const(-1, BLOCK)
         channels = [i * slices + s for s in range(slices) for i in range(16)]
-        return (Cat(self.block.data[channel % 32] for channel in channels),
-                Cat(self.member[:exact_log2(slices // 2)] == channel // 32
-                    for channel in channels))
+        provided = Signal(slices // 2)
+        m.d.comb += provided.eq(1 << self.member[:exact_log2(slices // 2)])
+        return (Cat(self.block.data[channel % BLOCK] for channel in channels),
+                Cat(provided[channel // BLOCK] for channel in channels))

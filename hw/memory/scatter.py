@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from ..signatures import row_read, write_data
+from .choose import choose
 
 
 __all__ = ["Scatter"]
@@ -110,7 +111,7 @@ class Scatter(wiring.Component):
         strobe = Cat(bit.replicate(row_bits // 8) for bit in filled)
         m.d.comb += [
             self.writes.p.address.eq(self.address + offset),
-            self.writes.p.data.eq(Cat(held).word_select(word, word_bits)),
-            self.writes.p.strobe.eq(strobe.word_select(word, config.word_bytes)),
+            self.writes.p.data.eq(choose(m, Cat(held), word, word_bits, "word_data")),
+            self.writes.p.strobe.eq(choose(m, strobe, word, config.word_bytes, "word_strobe")),
         ]
         return m
