@@ -2,12 +2,12 @@
 
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import In, Out
 
 from hw.signatures import act_write
 from hw.verilog import shared
 
-from .column import Column
+from .chain import Chain
 from .front import Front
 from .layouts import drain_read, issue
 
@@ -68,10 +68,7 @@ class Array(wiring.Component):
             self.act.ready.eq(1),
         ]
         m.d.sync += [front.act.en.eq(self.act.valid), front.act.write.eq(self.act.payload)]
-        before = front.o
-        for c in range(self.config.columns):
-            m.submodules[f"column_{c}"] = column = shared(Column(self.config))
-            connect(m, before, column.i)
-            before = column.o
-        m.d.comb += [out.eq(result) for out, result in zip(self.result, before.result)]
+        m.submodules.columns = columns = shared(Chain(self.config, self.config.columns))
+        columns.i = front.o
+        m.d.comb += [out.eq(result) for out, result in zip(self.result, columns.o.result)]
         return m

@@ -63,8 +63,10 @@ class Column(wiring.Component):
         # Activations, their codes, and the shifts that came with them.
         act, codes, shifts = memories(m, config, self.i.act, self.i.read)
         four = delays(m, here.read.four, timing.groups - 1, "four")
-        pairs = Cat(delayed(m, act[8 * n:8 * n + 8], n // config.depth, f"act_{n}")
-                    for n in range(PAIRS))
+        width = 8 * config.depth
+        pairs = Signal(8 * PAIRS)
+        m.d.comb += pairs.eq(Cat(delayed(m, act[n:n + width], n // width, f"act_{n}")
+                                 for n in range(0, 8 * PAIRS, width)))
         # The high sum comes a cycle late: its code is that of the cycle before.
         code, code_before = delays(m, codes, timing.value + 1, "code")[-2:]
         shift, shift_before = delays(m, shifts, timing.value + 1, "shift")[-2:]

@@ -120,22 +120,24 @@ class Front(wiring.Component):
         # Only FP16 scales belong to 4-bit weights.
         kind = Signal(ScaleKind)
         m.d.comb += kind.eq(Mux(high, ScaleKind.FP16, i.kind))
+        four, half, width = Signal(), Signal(), 8 * config.depth
+        m.d.comb += [four.eq(i.four), half.eq(i.address[0])]
         for s in range(config.slices):
+            # A signal of its own: each look at a part of a wide one costs time in proportion.
+            weights, scale_now = Signal(8 * PAIRS, name=f"data_{s}"), Signal(16, name=f"raw_{s}")
+            m.d.comb += [weights.eq(i.beat.data[s]), scale_now.eq(i.beat.scale[s])]
             # Pairs of later groups come later.
-            bytes_ = i.beat.data[s]
-            for n in range(PAIRS):
-                pair = bytes_[8 * n:8 * n + 8]
-                m.d.comb += self.o.data[s][8 * n:8 * n + 8].eq(
-                    delayed(m, pair, n // config.depth, f"data_{s}_{n}"))
+            groups = [delayed(m, weights[n:n + width], n // width, f"data_{s}_{n}")
+                      for n in range(0, 8 * PAIRS, width)]
+            m.d.comb += self.o.data[s].eq(Cat(groups))
             # The first half of a block of 4-bit weights comes with the scale of the low row.
-            scale_now = i.beat.scale[s]
             first, last = Signal(16, name=f"first_{s}"), Signal(16, name=f"last_{s}")
             with m.If(i.valid):
                 m.d.sync += last.eq(scale_now)
-                with m.If(~i.address[0]):
+                with m.If(~half):
                     m.d.sync += first.eq(scale_now)
             chosen = Signal(16, name=f"chosen_{s}")
-            m.d.comb += chosen.eq(Mux(high, last, Mux(i.four, first, scale_now)))
+            m.d.comb += chosen.eq(Mux(high, last, Mux(four, first, scale_now)))
             scale = decode(m, chosen, kind, f"decoded_{s}")
             m.d.comb += self.o.scale[s].eq(delayed(m, scale, timing.value, f"scale_{s}"))
         return m

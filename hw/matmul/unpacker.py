@@ -147,8 +147,9 @@ class Unpacker(wiring.Component):
             m.d.sync += self.o.p.last.eq(tile_ends)
         pieces, scales = [], []
         for s in range(config.slices):
-            raw = self.i.payload[128 * s:128 * s + 128]
-            m.submodules[f"scales_{s}"] = memory = Memory(shape=128, depth=GROUP_PIECES, init=[])
+            raw = Signal(8 * PIECE, name=f"raw_{s}")
+            m.d.comb += raw.eq(self.i.payload[8 * PIECE * s:8 * PIECE * (s + 1)])
+            m.submodules[f"scales_{s}"] = memory = Memory(shape=8 * PIECE, depth=GROUP_PIECES, init=[])
             write, read = memory.write_port(), memory.read_port(domain="comb")
             m.d.comb += [
                 write.addr.eq(piece), write.data.eq(raw), write.en.eq(accepted & scaling),
