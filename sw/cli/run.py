@@ -92,6 +92,8 @@ def open_device(choice, compiled, latency):
         return Emulator(compiled.config, memory_bytes=compiled.memory.bytes)
     if choice == "sim":
         from sim.device import SimulatedDevice, Timing
+        typer.echo(f"preparing the simulated machine {compiled.config}; it is built once, which "
+                   "takes minutes", err=True)
         return SimulatedDevice(compiled.config, memory_bytes=compiled.memory.bytes,
                                timing=Timing(latency=latency))
     raise UserError(f"the device must be sim or emulator, not {choice!r}")
