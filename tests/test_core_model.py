@@ -1,0 +1,93 @@
+"""Whole models on the whole machine, under Verilator, against the whole reference."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hw.config import load as load_config
+from sim.build import verilog_of
+from sim.device import SimulatedDevice, Timing
+from sw.compile.compiler import compile_model
+from sw.compile.program import Sampling
+from sw.errors import UserError
+from sw.models import load
+from sw.models.bundled import model_path
+from sw.runtime.session import Session
+from sw.runtime.verify import Verifier
+from tests.models import random_model
+
+
+BUNDLED = load(model_path("bundled"))
+STORIES = Path(__file__).parents[2] / "shared" / "data" / "stories260K.bin"
+
+#: "Once upon a time" differs between tokenizers; any tokens do.
+PROMPT = [1, 403, 407, 261, 378]
+
+
+def check(model, preset, format, tokens, *, timing=None, sampling=None, verilog=None, prompt=PROMPT,
+          seed=1):
+    """Outcome of a run whose logits, keys and values equal the reference."""
+    config = load_config(preset)
+    compiled = compile_model(model, config, prompt, tokens, format=format, check=True,
+                             sampling=sampling)
+    with SimulatedDevice(config, memory_bytes=compiled.memory.bytes, timing=timing,
+                         verilog=verilog, seed=seed) as device:
+        session = Session(device, compiled)
+        verifier = Verifier(device, compiled)
+        for _ in session.tokens():
+            pass
+        assert "bit for bit" in verifier.verify(session.outcome)
+    counters = session.outcome.counters
+    assert counters["cycles"] == sum(
+        counters[name] for name in ("busy", "memory", "dependency", "other"))
+    assert counters["other"] <= 0.02 * counters["cycles"]
+    return session.outcome
+
+
+@pytest.mark.parametrize("format", ["int8", "int4"])
+@pytest.mark.parametrize("preset", ["nano", "sim"])
+def test_bundled_model(preset, format):
+    outcome = check(BUNDLED, preset, format, 4)
+    assert outcome.positions == len(PROMPT) + 3
+
+
+def test_keys_of_several_blocks_and_memory_that_stalls():
+    """More than 32 tokens; refresh, random stalls and a slow bus change no bit."""
+    timing = Timing(latency=100, refresh_every=780, refresh_for=10, stall_per_256=40, rate_num=2,
+                    rate_den=3)
+    prompt = PROMPT + [(37 * n) % 400 + 3 for n in range(32)]
+    check(BUNDLED, "sim", "int4", 4, timing=timing, prompt=prompt, seed=5)
+
+
+def test_sampling_draws_the_same_tokens_as_the_reference():
+    sampling = Sampling(temperature=1.0, seed=2**40 + 3)
+    greedy = check(BUNDLED, "nano", "int4", 4)
+    drawn = check(BUNDLED, "nano", "int4", 4, sampling=sampling)
+    assert drawn.tokens != greedy.tokens
+
+
+@pytest.mark.parametrize("preset", ["nano", "sim"])
+def test_sizes_that_need_padding(preset):
+    """Heads, vocabulary and inner sizes that are no multiples of 32."""
+    model = replace(random_model(shared=False), name="odd")
+    check(model, preset, "int8", 3, prompt=[1, 5, 9])
+
+
+@pytest.mark.skipif(not STORIES.exists(), reason=f"{STORIES} is not there")
+@pytest.mark.parametrize("format", ["int8", "int4"])
+def test_stories260k(format):
+    """A model that others trained: hidden size 172 and heads of 8."""
+    check(load(STORIES), "sim", format, 6)
+
+
+def test_the_text_comes_from_the_hardware():
+    """One product with the wrong sign changes the text, and the comparison says so."""
+    text = verilog_of(load_config("nano"))
+    start = text.index("\nmodule \\cell ")
+    product = re.compile(r"= (\$signed\([^;\n]*\) \* \$signed\([^;\n]*\));")
+    wrong = text[:start] + product.sub(r"= -(\1);", text[start:], count=1)
+    assert wrong != text
+    with pytest.raises(UserError, match="differ|reference"):
+        check(BUNDLED, "nano", "int8", 2, verilog=wrong)
