@@ -64,5 +64,6 @@ async def every_beat_goes_where_it_belongs(dut, d_pause, keys_pause, codes_pause
                    bench.expect("keys", pause=keys_pause()),
                    bench.expect("codes", pause=codes_pause()),
                    bench.expect("values", value_row(config), pause=values_pause()))
-        for head_blocks, blocks in ((1, 1), (2, 2), (1, 3), (config.max_head_blocks, 1)):
-            await deal(bench, head_blocks, blocks, streams)
+        for head_blocks, blocks in ((1, 1), (2, 2), (3, 1), (1, 3), (4, 1)):
+            if head_blocks <= config.max_head_blocks:
+                await deal(bench, head_blocks, blocks, streams)
