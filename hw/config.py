@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from math import gcd
 from pathlib import Path
 
+
 __all__ = ["Config", "presets", "load"]
 
 PRESETS = Path(__file__).parent / "presets"

@@ -6,6 +6,7 @@ their definition, and every bit that no field uses must be zero. This module is 
 
 from dataclasses import dataclass
 
+
 __all__ = ["WORD_BITS", "OPCODE_BITS", "REGISTERS", "COUNTERS", "Field", "Instruction",
            "INSTRUCTIONS", "BY_NAME", "BY_OPCODE", "UNITS", "CONDITIONS", "SOURCES", "STREAMS",
            "FORMATS", "VECTOR_OPS", "encode", "decode"]

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In
 from . import isa
 from .signatures import Raise, Take
 
+
 __all__ = ["Semaphores"]
 
 

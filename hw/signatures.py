@@ -9,6 +9,7 @@ from amaranth.utils import bits_for, ceil_log2
 
 from . import isa
 
+
 __all__ = ["Command", "command_fields", "Take", "Raise", "Source", "Drain", "ScaleKind",
            "act_write", "array_command", "beat", "drain_job", "scores", "row_write", "row_read",
            "fixed_read", "fixed_write", "read_request", "read_data", "write_data"]

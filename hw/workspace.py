@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In
 
 from .signatures import fixed_read, fixed_write, row_read, row_write
 
+
 __all__ = ["Workspace"]
 
 

@@ -6,12 +6,12 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from hw.top import Tokamac
 from hw.verilog import convert
 from sw.errors import UserError
+from sw.files import write_whole
 from sw.toolenv import tool_environment
 
 
@@ -41,13 +41,6 @@ def verilog_of(config):
     if not path.exists():
         write_whole(path, convert(Tokamac(config), name="tokamac"))
     return path.read_text()
-
-
-def write_whole(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(text)
-    os.replace(file.name, path)
 
 
 def ports_header(verilog):

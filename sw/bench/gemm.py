@@ -78,7 +78,7 @@ def program(layout, addresses):
                  target="column", group=1, per_vector=vector_blocks, columns=layout.columns,
                  take0="loaded")
         out.emit("sync")
-    for first, rows in layout.chunks[:2]:
+    for _, rows in layout.chunks[:2]:
         # Both halves of the workspace are free.
         free = rows // BLOCK * layout.all_vectors
         for counted in range(0, free, 1023):
