@@ -1,16 +1,14 @@
 """The text of the bundled model: clean stories from the data folder, and the held-out tokens.
 
 The data folder holds ``tinystories_a.txt`` (stories ended by ``<|endoftext|>``) and
-``tinystories_b.txt`` (stories that follow each other without a mark); ``grimm.txt`` and
-``andersen.txt`` may be there. The last tokens of ``tinystories_b.txt`` are never trained on.
+``tinystories_b.txt`` (stories that follow each other without a mark). The last tokens of ``tinystories_b.txt`` are never trained on.
 """
 
 import re
 from pathlib import Path
 
 
-__all__ = ["HELD_OUT_TOKENS", "clean", "held_out", "read_tales", "read_tiny_stories",
-           "training_stories"]
+__all__ = ["HELD_OUT_TOKENS", "clean", "held_out", "training_stories"]
 
 HELD_OUT_TOKENS = 20_000
 #: Characters cut off the training text: the held-out tokens for any tokenizer of up to 2.5
@@ -61,8 +59,8 @@ def split_unmarked(text):
     return [clean(story) for story in [*stories, story] if clean(story)]
 
 
-def read_tiny_stories(folder):
-    """Return the TinyStories training texts of a data folder."""
+def training_stories(folder):
+    """Return the TinyStories texts that the tokenizer and the model learn from."""
     marked = read_file(Path(folder) / "tinystories_a.txt").split("<|endoftext|>")
     unmarked = split_unmarked(read_file(Path(folder) / "tinystories_b.txt")[:-HELD_OUT_CHARS])
     return [clean(story) for story in marked if clean(story)] + unmarked
@@ -76,26 +74,3 @@ def held_out(folder, tokenizer):
         raise ValueError(f"the held-out text gives {len(ids)} tokens, not {HELD_OUT_TOKENS}: "
                          "the tokenizer does not fit the text")
     return ids[-HELD_OUT_TOKENS:]
-
-
-def read_tales(folder, size=1200):
-    """Return pieces of about ``size`` characters of the fairy tales that the folder holds."""
-    pieces = []
-    for name in ("grimm.txt", "andersen.txt"):
-        if not (Path(folder) / name).is_file():
-            continue
-        raw = re.sub(r"(?<!\n)\n[ ]*(?!\s)", " ", read_file(Path(folder) / name))
-        piece = ""
-        for line in clean(raw).split("\n"):
-            if not re.search(r"[a-z]", line):
-                continue  # a heading
-            piece += line.replace(";", ",") + "\n"
-            if len(piece) > size:
-                pieces.append(piece.strip())
-                piece = ""
-    return pieces
-
-
-def training_stories(folder):
-    """Return the TinyStories texts that the tokenizer and the model learn from."""
-    return read_tiny_stories(folder)
