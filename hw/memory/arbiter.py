@@ -12,7 +12,7 @@ from .queue import Queue
 __all__ = ["ReadArbiter"]
 
 
-class Reader(enum.Enum, shape=2):
+class Requester(enum.Enum, shape=2):
     GATHER = 0
     D = 1
     W = 2
@@ -60,7 +60,7 @@ class ReadArbiter(wiring.Component):
         config = self.config
         # The port's bursts, and the one that waits for it.
         m.submodules.order = order = Queue(data.StructLayout({
-            "reader": Reader, "last": bits_for(config.burst - 1)}), config.outstanding + 2)
+            "reader": Requester, "last": bits_for(config.burst - 1)}), config.outstanding + 2)
 
         # Requests. What is granted stays in a register until the port takes it.
         room = Signal()
@@ -68,8 +68,8 @@ class ReadArbiter(wiring.Component):
         with m.If(self.reads.ready):
             m.d.sync += self.reads.valid.eq(0)
         granted = Const(0)
-        for reader, request in ((Reader.GATHER, self.gather), (Reader.D, self.d),
-                                (Reader.W, self.w)):
+        for reader, request in ((Requester.GATHER, self.gather), (Requester.D, self.d),
+                                (Requester.W, self.w)):
             grant = Signal(name=f"grant_{reader.name.lower()}")
             m.d.comb += [request.ready.eq(room & ~granted),
                          grant.eq(request.valid & request.ready)]
@@ -84,8 +84,8 @@ class ReadArbiter(wiring.Component):
         taken = Signal()
         m.d.comb += taken.eq(self.data.valid & self.data.ready)
         with m.Switch(order.o.p.reader):
-            for reader, target in ((Reader.GATHER, self.gather_data), (Reader.D, self.d_data),
-                                   (Reader.W, self.w_data)):
+            for reader, target in ((Requester.GATHER, self.gather_data), (Requester.D, self.d_data),
+                                   (Requester.W, self.w_data)):
                 m.d.comb += target.payload.eq(self.data.payload)
                 with m.Case(reader):
                     m.d.comb += [target.valid.eq(self.data.valid & order.o.valid),

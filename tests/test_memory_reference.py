@@ -1,0 +1,71 @@
+"""The memory reference against what it must be by definition, and errors of the memory system."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.config import Config
+from hw.memory.reader import Reader
+from verif.reference.kv import kv_read
+from verif.reference.memory import append, bursts, channel_address, global_address, walk
+
+
+CONFIGS = [Config(name="narrow", data_bits=32, slices=1),
+           Config(name="channels", data_bits=64, channels=4, slices=4),
+           Config(name="wide", data_bits=512, channels=2, slices=8, burst=8)]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_channels_share_the_memory_word_by_word(config):
+    size = config.data_bits // 8
+    for address in range(3 * config.word_bytes):
+        channel, inside = channel_address(address, config)
+        assert channel == address % config.word_bytes // size
+        assert inside == address // config.word_bytes * size + address % size
+        assert global_address(inside, channel, config) == address
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@settings(deadline=None, max_examples=50)
+@given(start=st.integers(0, 1000), words=st.integers(0, 300))
+def test_bursts_cover_the_run_and_cross_no_border(config, start, words):
+    span = config.burst * config.word_bytes
+    covered = []
+    for address, number in bursts(start * config.word_bytes, words, config):
+        assert 1 <= number <= config.burst
+        assert address // span == (address + number * config.word_bytes - 1) // span
+        covered += range(address // config.word_bytes, address // config.word_bytes + number)
+    assert covered == list(range(start, start + words))
+
+
+@pytest.mark.parametrize("count, blocks", [(0, 0), (1, 1), (32, 1), (33, 2), (64, 2)])
+def test_walk_reads_the_blocks_that_hold_tokens(count, blocks):
+    config = CONFIGS[0]
+    expected = [((7 + 5 * n) * config.line_bytes, 9) for n in range(blocks)]
+    assert walk(7, count, 5, 9, config) == expected
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("head_blocks", [1, 2])
+def test_appended_tokens_are_read_back(config, head_blocks):
+    rng = np.random.default_rng(0)
+    heads, tokens, stride = 2, 40, 2 * config.kv_lines(head_blocks)
+    image = np.zeros(heads * stride * config.line_bytes, np.uint8)
+    staging = rng.integers(-128, 128, (tokens, 2, heads, head_blocks, 32)).astype(np.int8)
+    codes = rng.integers(0, 256, (tokens, 2, heads, head_blocks))
+    for position in range(tokens):
+        append(image, staging[position].reshape(-1, 32), codes[position].reshape(-1), 0, position,
+               heads, head_blocks, stride, config)
+    for head in range(heads):
+        k, k_codes, v, v_codes = kv_read(image, config, head * stride, tokens, head_blocks)
+        assert np.array_equal(k, staging[:, 0, head].reshape(tokens, -1))
+        assert np.array_equal(k_codes, codes[:, 0, head])
+        assert np.array_equal(v, staging[:, 1, head].reshape(tokens, -1))
+        assert np.array_equal(v_codes, codes[:, 1, head, 0])
+
+
+def test_a_fifo_must_hold_a_burst():
+    with pytest.raises(ValueError, match="fifo_bytes must hold a burst of 16 words of 4 bytes, "
+                                         "not 32 bytes"):
+        Reader(CONFIGS[0], 32)
