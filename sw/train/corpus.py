@@ -1,7 +1,8 @@
 """The text of the bundled model: clean stories from the data folder, and the held-out tokens.
 
 The data folder holds ``tinystories_a.txt`` (stories ended by ``<|endoftext|>``) and
-``tinystories_b.txt`` (stories that follow each other without a mark). The last tokens of ``tinystories_b.txt`` are never trained on.
+``tinystories_b.txt`` (stories that follow each other without a mark). The last tokens of the
+second are never trained on.
 """
 
 import re
