@@ -1,9 +1,11 @@
 """cocotb tests of :class:`hw.matmul.engine.MatmulEngine`."""
 
+from dataclasses import asdict
+
 import cocotb
 import numpy as np
 
-from hw.config import Config
+from hw.config import Config, load
 from hw.matmul.engine import MatmulEngine
 from hw.signatures import Drain, Source
 from verif.bench import Bench, current
@@ -20,16 +22,25 @@ CONFIGS = {
     "two_slices":  SMALL | dict(slices=2, columns=3, depth=4, lanes=8, max_head=64),
     "four_slices": SMALL | dict(slices=4, columns=1, depth=1, lanes=4, max_head=128),
     "wide_rows":   SMALL | dict(slices=1, columns=2, depth=16, lanes=32, max_head=32),
-    "wide_beats":  SMALL | dict(slices=16, columns=2, depth=16, lanes=8, max_head=128),
+    "wide_beats":  SMALL | dict(burst=64, w_fifo=1024, d_fifo=1024, slices=16,
+                                columns=2, depth=16, lanes=8, max_head=128),
     "only_int8":   SMALL | dict(slices=2, columns=2, depth=8, lanes=4, formats=("int8",)),
+    "sim":         asdict(load("sim")),
 }
+
+#: Icarus is slow: the smallest geometries are enough there.
+SIMULATORS = {label: ("verilator",) for label in CONFIGS
+              if label not in ("one_slice", "two_slices")}
 
 
 def component(config):
-    return MatmulEngine(Config(name="test", **config))
+    return MatmulEngine(Config(**{"name": "test", **config}))
 
 
-config = Config(name="test", **current(CONFIGS))
+config = Config(**{"name": "test", **current(CONFIGS)})
+
+#: Products of a test with random ones.
+NUMBER = 14 if getattr(cocotb, "SIM_NAME", "") == "Verilator" else 4
 
 
 def operands(rng, rows, size, vectors, format="int8", scale_type=np.float16):
@@ -141,4 +152,39 @@ async def random_products_match_the_reference(dut, kind):
     async with Bench(dut) as bench:
         machine = Machine(dut, config, bench.rng,
                           {name: pauses(n) for n, name in enumerate(names)})
-        await machine.run(random_products(bench.rng, 14))
+        await machine.run(random_products(bench.rng, NUMBER))
+
+
+@cocotb.test()
+async def the_array_is_kept_busy(dut):
+    """A product with many groups takes a cycle a beat; the drain keeps up."""
+    async with Bench(dut) as bench:
+        machine = Machine(dut, config, bench.rng)
+        full = config.slices * config.columns == 16 and config.act_blocks >= 64
+        groups, rows = (16, 128) if full else (4, 64)
+        product = Product(**operands(bench.rng, rows, 128, groups * config.columns),
+                          columns=config.columns, stride=rows // 32, counters={"raise1": 1})
+        await machine.run([product])
+        cycles = machine.last_write - machine.first_beat
+        beats = rows // config.slices * 8 * groups
+        # What is written in a cycle limits wide beats with narrow rows.
+        slowest = max(beats, len(product.act) * rows // min(config.lanes, config.slices))
+        print(f"{cycles} cycles for {beats} beats")
+        assert cycles <= 1.06 * slowest + (0 if full else 150)
+
+
+@cocotb.test()
+async def commands_follow_each_other(dut):
+    """Commands cost an idle cycle each, and the array does not wait for sums of the one before."""
+    async with Bench(dut) as bench:
+        machine = Machine(dut, config, bench.rng)
+        places, rows = Places(), 16 * config.slices if config.slices > 1 else 32
+        products = [weights_product(bench.rng, places, columns=1, groups=1, drain=Drain.STORE,
+                                    rows=rows, size=64) for _ in range(8)]
+        for product in products:
+            product.counters = {"raise1": 1}
+            product.format = "int8"
+        await machine.run(products)
+        beats = sum(len(product.beats(config)) for product in products)
+        cycles = machine.last_write - machine.first_beat
+        assert cycles <= beats + 2 * len(products) + 60, f"{cycles} cycles for {beats} beats"

@@ -20,7 +20,7 @@ class DrainUnit(wiring.Component):
 
     Throughput
     ----------
-    ``min(slices, lanes)`` sums each cycle, with an idle cycle between jobs.
+    ``min(slices, lanes)`` sums each cycle.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ class RowPacker(wiring.Component):
 
     Throughput
     ----------
-    ``min(slices, lanes)`` sums each cycle, and one idle cycle between jobs.
+    ``min(slices, lanes)`` sums each cycle.
 
     Parameters
     ----------
@@ -56,33 +56,26 @@ class RowPacker(wiring.Component):
 
         # Where the next sums belong.
         height, column = Signal(4), Signal(7)
-        last_row, last_column, taken = Signal(), Signal(), Signal()
+        last_row, last_column, taken, fetch = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             to_scores.eq(c.drain.drain == Drain.SCORES),
             last_row.eq(height == c.drain.height - 1),
             last_column.eq(column == c.drain.columns - 1),
             taken.eq(self.sums.valid & self.sums.ready),
-            self.jobs.ready.eq(~active),
+            fetch.eq(~active | (taken & last_row & last_column)),
+            self.jobs.ready.eq(fetch),
             self.busy.eq(active | self.jobs.valid | self.rows.valid),
         ]
-        with m.If(~active):
-            m.d.sync += [active.eq(self.jobs.valid), c.eq(self.jobs.payload)]
-            m.d.sync += [height.eq(0), column.eq(0)]
         with m.If(taken):
             m.d.sync += height.eq(Mux(last_row, 0, height + 1))
             with m.If(last_row):
                 m.d.sync += column.eq(column + 1)
-                with m.If(last_column):
-                    m.d.sync += active.eq(0)
 
         # The row of the workspace that the next sums belong to, or complete.
         place = Signal(row_place(config))
         block = Signal(16)          # of the column's first element
         start = Signal(5)           # element of the block at which the column starts
         step, last_in_column = Signal(), Signal()
-        with m.If(~active):
-            m.d.sync += [block.eq(self.jobs.p.drain.dst), start.eq(self.jobs.p.drain.offset),
-                         place.eq(self.jobs.p.drain.offset >> exact_log2(config.lanes))]
         with m.If(step):
             m.d.sync += place.eq(place + 1)
             with m.If(last_in_column):
@@ -126,8 +119,6 @@ class RowPacker(wiring.Component):
             parts  = config.lanes // config.slices
             middle = TILE_ROWS if halves else 0
             part   = Signal(range(parts))
-            with m.If(~active):
-                m.d.sync += part.eq(Mux(self.jobs.p.drain.offset[4], middle, 0))
             gathered = [Signal(len(wide), name=f"gathered_{n}") for n in range(parts)]
             m.d.comb += [
                 ready.eq(~self.rows.valid | self.rows.ready),
@@ -138,7 +129,7 @@ class RowPacker(wiring.Component):
             with m.If(self.rows.ready):
                 m.d.sync += self.rows.valid.eq(0)
             with m.If(taken & ~to_scores):
-                m.d.sync += part.eq(Mux(step, Mux(start[4], middle, 0), part + 1))
+                m.d.sync += part.eq(Mux(step, middle & start[4].replicate(5), part + 1))
                 with m.Switch(part):
                     for n, signal in enumerate(gathered):
                         with m.Case(n):
@@ -147,6 +138,17 @@ class RowPacker(wiring.Component):
                 m.d.sync += self.rows.valid.eq(1)
                 m.d.sync += [self.rows.p[key].eq(row[key]) for key, _ in drained_row(config)
                              if key != "data"]
+
+        # The next job.
+        following = self.jobs.p
+        with m.If(fetch):
+            m.d.sync += [
+                active.eq(self.jobs.valid), c.eq(following), height.eq(0), column.eq(0),
+                block.eq(following.drain.dst), start.eq(following.drain.offset),
+                place.eq(following.drain.offset >> exact_log2(config.lanes)), part.eq(0),
+            ]
+            if halves:
+                m.d.sync += part.eq(Mux(following.drain.offset[4], middle, 0))
 
         # Scores go as they come.
         m.d.comb += [

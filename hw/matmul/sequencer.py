@@ -182,7 +182,8 @@ class ArraySequencer(wiring.Component):
             out.old.eq(~first_block | c.onto), out.shifted.eq(first_block),
             out.out.eq(last_block & to_bank), out.bank.eq(bank),
             out.done.eq(last_block & last_row & to_bank),
-            self.raise1.id.eq(c.raise1), self.raise1.en.eq(ends_block & last_tile & (c.raise1 != 0)),
+            self.raise1.id.eq(c.raise1),
+            self.raise1.en.eq(ends_block & last_tile & (c.raise1 != 0)),
         ]
 
         m.submodules.job_queue = job_queue = JobQueue(config)

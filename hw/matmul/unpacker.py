@@ -149,7 +149,8 @@ class Unpacker(wiring.Component):
         for s in range(config.slices):
             raw = Signal(8 * PIECE, name=f"raw_{s}")
             m.d.comb += raw.eq(self.i.payload[8 * PIECE * s:8 * PIECE * (s + 1)])
-            m.submodules[f"scales_{s}"] = memory = Memory(shape=8 * PIECE, depth=GROUP_PIECES, init=[])
+            memory = Memory(shape=8 * PIECE, depth=GROUP_PIECES, init=[])
+            m.submodules[f"scales_{s}"] = memory
             write, read = memory.write_port(), memory.read_port(domain="comb")
             m.d.comb += [
                 write.addr.eq(piece), write.data.eq(raw), write.en.eq(accepted & scaling),
