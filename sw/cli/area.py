@@ -1,4 +1,4 @@
-"""``tokamac area``: size of a configuration on an ECP5-85F."""
+"""``tokamac area``: size of a machine on an ECP5-85F."""
 
 from typing import Annotated
 
@@ -9,40 +9,49 @@ def command(
     config: Annotated[str, typer.Option(
         help="A preset's name, or a configuration file.")] = "ulx3s",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of rows.")] = False,
+    jobs: Annotated[int, typer.Option(
+        min=1, help="Yosys processes at a time; as many as processors if not given.")] = None,
 ):
-    """Print LUTs, flip-flops, multipliers and block RAMs of each block."""
-    import json
-    import re
+    """Print lookup tables, flip-flops, multipliers and block RAMs of each block.
 
-    from rich import box
+    A row has all instances of its block, and everything below it.
+    """
+    import json
+    import os
+
     from rich.console import Console
-    from rich.table import Table
+    from rich.status import Status
 
     from hw.config import load
     from hw.top import Tokamac
     from hw.verilog import convert
-    from sw.area import ECP5_85F, area
+    from sw.area import ECP5_85F, Hierarchy, area
 
     chosen = load(config)
-    total, parts = area(convert(Tokamac(chosen), "tokamac"), "tokamac")
-    rows = [("whole machine", 1, total)]
-    # The blocks of the top, and those of the core.
-    for level, module in (("", "tokamac"), ("core: ", "core")):
-        rows += [(level + re.sub(r"^.*\.", "", name), count, size)
-                 for name, count, size in parts[module]]
+    console = Console(stderr=True, highlight=False)
+    with Status(f"{chosen}: writing Verilog", console=console) as status:
+        verilog = convert(Tokamac(chosen), "tokamac")
+        total = len(Hierarchy(verilog, "tokamac").blocks)
+        done = []
+
+        def progress(title):
+            done.append(title)
+            status.update(f"{chosen}: {len(done)} of {total} blocks synthesised, {title} last")
+
+        rows = area(verilog, "tokamac", "build/area", jobs=jobs or os.cpu_count() or 1,
+                    progress=progress)
     if as_json:
-        print(json.dumps([{"block": name, "instances": count, **size,
-                           **{f"{kind}_share": size[kind] / most
-                              for kind, most in ECP5_85F.items()}}
-                          for name, count, size in rows], indent=2))
+        print(json.dumps([{"block": row.name, "depth": row.depth, "instances": row.instances,
+                           **row.cells, **{f"{kind}_share": row.cells[kind] / most
+                                           for kind, most in ECP5_85F.items()}}
+                          for row in rows], indent=2))
         return
-    table = Table(title=f"{chosen} on an ECP5-85F", box=box.SIMPLE, title_justify="left")
-    table.add_column("block")
-    for kind in ECP5_85F:
-        table.add_column(kind, justify="right")
-        table.add_column("share", justify="right")
-    for name, _, size in rows:
-        cells = [text for kind, most in ECP5_85F.items()
-                 for text in (f"{size[kind]:,}", f"{100 * size[kind] / most:.1f} %")]
-        table.add_row(name, *cells)
-    Console().print(table)
+    names = ["  " * row.depth + (f"{row.instances} x " if row.instances > 1 else "")
+             + row.name.rsplit(".", 1)[-1] for row in rows]
+    width = max(map(len, names))
+    print(f"{chosen} on an ECP5-85F\n")
+    print(f"{'block':{width}}" + "".join(f"{kind:>8}{'':8}" for kind in ECP5_85F).rstrip())
+    for name, row in zip(names, rows, strict=True):
+        print(f"{name:{width}}" + "".join(
+            f"{row.cells[kind]:8,} {100 * row.cells[kind] / most:5.1f} %"
+            for kind, most in ECP5_85F.items()))

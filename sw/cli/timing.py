@@ -6,31 +6,41 @@ import typer
 
 
 def command(
-    block: Annotated[str, typer.Argument(help="A block that `tokamac sim` lists.")],
+    block: Annotated[str, typer.Argument(
+        help="A block that `tokamac area` shows; without one, all are listed.")] = "",
     config: Annotated[str, typer.Option(
-        help="One of its bench's configurations; the first if not given.")] = "",
-    frequency: Annotated[float, typer.Option(help="Clock rate to aim at, in MHz.")] = 50.0,
+        help="A preset's name, or a configuration file.")] = "ulx3s",
+    seed: Annotated[int, typer.Option(help="Seed of the placer.")] = 1,
+    frequency: Annotated[float, typer.Option(
+        min=1, help="Clock rate to aim at, in MHz.")] = 100.0,
 ):
-    """Place and route one block by itself on an LFE5U-85F, and show its clock rate and cells."""
-    from pathlib import Path
+    """Place and route one block by itself on an LFE5U-85F, and show its clock rate and cells.
 
+    The block stands between registers, so that pins do not matter.
+    """
+    import time
+
+    from hw.config import load
+    from hw.top import Tokamac
     from hw.verilog import convert
-    from sw.errors import UserError
-    from sw.synthesis import place_and_route, synthesise
-    from verif.blocks import blocks, cases
+    from sw.area import Hierarchy
+    from sw.timing import timing
 
-    if block not in blocks():
-        raise UserError(f"there is no block {block!r}; there are {', '.join(blocks())}")
-    found = {case.label: case for case in cases(block)}
-    label = config or next(iter(found))
-    if label not in found:
-        raise UserError(f"{block} has no configuration {label!r}; it has {', '.join(found)}")
-    folder = Path("build") / "timing" / f"{block}-{label}"
-    netlist = synthesise(convert(found[label].component(), block), block, folder)
-    report = place_and_route(netlist, frequency=frequency)
-    for kind, cells in report["utilization"].items():
-        if cells["used"]:
-            typer.echo(f"{kind:<16} {cells['used']:8d} of {cells['available']}")
-    for clock in report["fmax"].values():
-        typer.echo(f"{'clock':<16} {clock['achieved']:8.1f} MHz")
-    typer.echo(f"logs in {folder}")
+    chosen = load(config)
+    hierarchy = Hierarchy(convert(Tokamac(chosen), "tokamac"), "tokamac")
+    if not block:
+        for title in sorted(map(hierarchy.title, hierarchy.blocks)):
+            typer.echo(title)
+        return
+    name = hierarchy.find(block)
+    typer.echo(f"{hierarchy.title(name)} of {chosen}: synthesis, place and route. This takes "
+               "minutes; the whole machine, hours.", err=True)
+    start = time.perf_counter()
+    result = timing(hierarchy, name, "build/timing", frequency=frequency, seed=seed)
+    seconds = time.perf_counter() - start
+    typer.echo(f"clock     {result.clock:.1f} MHz (speed grade 6, seed {seed})")
+    for kind, count in result.cells.items():
+        typer.echo(f"{kind:<9} {count:,}")
+    typer.echo(f"slowest   {result.delay:.1f} ns, from {result.start}\n"
+               f"          to {result.end}")
+    typer.echo(f"time      {seconds:.0f} s; files are in {result.folder}")
