@@ -56,8 +56,8 @@ sim: $(READY) ## run a block's bench, or list the blocks: BLOCK= CONFIG= SIM=ica
 	@$(TOOL) sim $(if $(BLOCK),"$$BLOCK") $(call option,--simulator,SIM) $(call option,--config,CONFIG) \
 	    $(call flag,--waves,WAVES) $(call option,--seed,SEED) $(call option,--testcase,TESTCASE)
 
-timing: $(READY) $(VENV)/ready-fpga ## clock rate and size of a block on an ECP5: BLOCK= CONFIG=
-	@$(TOOL) timing $(if $(BLOCK),"$$BLOCK") $(call option,--config,CONFIG)
+timing: $(READY) $(VENV)/ready-fpga ## clock rate and size of a block on an ECP5, or list the blocks: BLOCK= CONFIG= SEED=
+	@$(TOOL) timing $(if $(BLOCK),"$$BLOCK") $(call option,--config,CONFIG) $(call option,--seed,SEED)
 
 $(VENV)/ready-fpga: $(READY)
 	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -e '.[fpga]'
