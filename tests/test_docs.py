@@ -74,6 +74,13 @@ def test_files_that_pages_name_exist(path):
             assert (ROOT / name).exists(), f"{path.name}: {name}"
 
 
+def test_the_table_of_blocks_names_every_component():
+    text = (ROOT / "docs" / "blocks.md").read_text()
+    for path in (ROOT / "hw").rglob("*.py"):
+        for name in re.findall(r"^class (\w+)\(wiring.Component\)", path.read_text(), re.MULTILINE):
+            assert f"`{name}(" in text or f"`{name}`" in text, f"{path.relative_to(ROOT)}: {name}"
+
+
 def test_readme_names_commands():
     """The checks above look at something."""
     text = README.read_text()
