@@ -30,7 +30,7 @@ $(READY): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: apt-get install python3"; exit 1; }
 	@$(PYTHON) sw/doctor.py --fix
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -e '.[test,area]'
+	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -e '.[test,area,formal]'
 	@touch $@
 
 doctor: ## check the programs and libraries of this machine

@@ -10,6 +10,7 @@ import re
 from amaranth.back import rtlil, verilog
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal
 
+from .ecp5 import multiplier_model
 from .ram import ram_instance, ram_key, ram_module
 
 
@@ -111,4 +112,6 @@ def convert(component, name="top"):
     """Verilog of a component and of all shared components below it, as one string."""
     rtlil_text, modules = emit(component, name)
     text = verilog._convert_rtlil_text(rtlil_text, strip_internal_attrs=True)
+    if "MULT18X18D" in text:
+        modules.append(multiplier_model())
     return "\n".join([*modules, text])

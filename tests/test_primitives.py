@@ -8,26 +8,9 @@ import pytest
 from amaranth.back import rtlil, verilog
 from pyosys import libyosys
 
+from hw.ecp5 import multiplier_model
 from hw.primitives import Multiplier
 
-
-#: What the multiplier block does, when both inputs and the output have registers.
-BLOCK = """
-module MULT18X18D({ports}, input SIGNEDA, SIGNEDB, SOURCEA, SOURCEB, CLK0, CE0, RST0);
-  parameter REG_INPUTA_CLK = "NONE", REG_INPUTB_CLK = "NONE", REG_OUTPUT_CLK = "NONE";
-  wire [17:0] a = {{{a}}}, b = {{{b}}};
-  reg [17:0] a_reg = 0, b_reg = 0;
-  reg [35:0] p = 0;
-  reg signed_a = 0, signed_b = 0;
-  assign {{{p}}} = p;
-  initial if (REG_INPUTA_CLK != "CLK0" || REG_INPUTB_CLK != "CLK0" || REG_OUTPUT_CLK != "CLK0")
-    $display("FAIL: a register is missing");
-  always @(posedge CLK0) if (CE0) begin
-    a_reg <= a; b_reg <= b; signed_a <= SIGNEDA; signed_b <= SIGNEDB;
-    p <= {{{{18{{a_reg[17] & signed_a}}}}, a_reg}} * {{{{18{{b_reg[17] & signed_b}}}}, b_reg}};
-  end
-endmodule
-"""
 
 #: Drives both multipliers with random operands and the extreme ones.
 BENCH = """
@@ -66,17 +49,9 @@ CASES = [
 ]
 
 
-def block_model():
-    names = {letter: [f"{letter.upper()}{n}" for n in reversed(range(width))]
-             for letter, width in (("a", 18), ("b", 18), ("p", 36))}
-    ports = ", ".join([f"input {name}" for name in names["a"] + names["b"]]
-                      + [f"output {name}" for name in names["p"]])
-    return BLOCK.format(ports=ports, **{key: ", ".join(value) for key, value in names.items()})
-
-
 @pytest.mark.parametrize("a, b, signed, blocks", CASES)
 def test_blocks_compute_what_the_generic_multiplier_does(a, b, signed, blocks, tmp_path):
-    sources = {"model": block_model(), "bench": BENCH.format(a=a, b=b)}
+    sources = {"model": multiplier_model(), "bench": BENCH.format(a=a, b=b)}
     for name, technology in (("block", "ecp5"), ("generic", "generic")):
         sources[name] = verilog.convert(Multiplier(a, b, technology, signed=signed), name=name,
                                         emit_src=False, strip_internal_attrs=True)
