@@ -17,14 +17,29 @@ from verif.streams import bursts, never, sometimes
 from verif.vector_machine import BLOCK, Job, Machine
 
 
-#: The default geometry holds small vectors; benches need no more.
+#: The workspace holds 128 blocks; vectors of the bench are no longer than that needs.
 SMALL = dict(workspace=16384, act_blocks=64, kv_staging=16)
 
 CONFIGS = {
     "two_lanes":   SMALL | dict(lanes=2, columns=2),
-    "four_lanes":  SMALL | dict(lanes=4, columns=3, technology="generic"),
+    "four_lanes":  SMALL | dict(lanes=4, columns=3),
     "eight_lanes": SMALL | dict(lanes=8, columns=8),
     "all_lanes":   SMALL | dict(lanes=32, columns=5),
+}
+
+#: Blocks of vectors, around the blocks of a batch.
+LENGTHS = {2: [1, 2], 4: [1, 2, 3, 5], 8: [1, 3, 4, 5, 8, 9], 32: [1, 2, 7, 16, 17]}
+
+#: Lanes -> operation and blocks -> cycles from a command to rest.
+CYCLES = {
+    2: {("norm", 4): 293, ("rope", 8): 273, ("gate", 12): 1455, ("sum", 4): 81, ("divide", 4): 119,
+        ("quantise", 4): 97, ("pick", 4): 78, ("noise", 1): 317},
+    4: {("norm", 4): 180, ("rope", 8): 145, ("gate", 12): 729, ("sum", 4): 49, ("divide", 4): 87,
+        ("quantise", 4): 57, ("pick", 4): 48, ("noise", 1): 287},
+    8: {("norm", 4): 130, ("rope", 8): 81, ("gate", 12): 366, ("sum", 4): 33, ("divide", 4): 71,
+        ("quantise", 4): 38, ("pick", 4): 36, ("noise", 1): 275},
+    32: {("norm", 4): 108, ("norm", 16): 200, ("rope", 8): 33, ("gate", 12): 113, ("sum", 4): 21,
+         ("quantise", 4): 27, ("pick", 4): 48, ("noise", 1): 287},
 }
 
 SIMULATORS = {label: ("verilator",) for label in CONFIGS if label != "two_lanes"}
@@ -35,6 +50,7 @@ def component(config):
 
 
 config = Config(name="vector", **current(CONFIGS))
+lengths = LENGTHS[config.lanes]
 
 SEED = 0x0123456789ABCDEF
 
@@ -151,8 +167,8 @@ async def matches_reference(dut, op, pace):
     """Vectors of any length, with and without counters, in place and elsewhere."""
     async with Bench(dut) as bench:
         unit = await machine(bench, pace=pace)
-        for n, blocks in enumerate([1, 2, 3, 4, 5, 7, 8, 11, 12, 16, 17]):
-            fields = dict(SYNC) if n % 3 else {}
+        for n, blocks in enumerate([*lengths, *lengths[:2]]):
+            fields = {} if n % 3 == 1 else dict(SYNC)
             if n % 4 == 3:
                 fields["dst"] = 4
             await unit.run(elementwise(op, bench.rng, blocks, period=1 + n % 4, **fields))
@@ -164,8 +180,8 @@ async def extreme_values(dut, op):
     """Zeros, subnormals, infinities, NaNs and huge values are what the reference makes of them."""
     async with Bench(dut) as bench:
         unit = await machine(bench)
-        for _ in range(6):
-            await unit.run(elementwise(op, bench.rng, 8, extreme=True, **SYNC))
+        for blocks in lengths:
+            await unit.run(elementwise(op, bench.rng, blocks, extreme=True, **SYNC))
 
 
 @cocotb.test()
@@ -173,7 +189,7 @@ async def one_counter_may_be_taken_twice(dut):
     """Both blocks of a gate may come by the same counter."""
     async with Bench(dut) as bench:
         unit = await machine(bench, pace=0.1)
-        for blocks in (1, 5, 9):
+        for blocks in lengths[:4]:
             await unit.run(elementwise("gate", bench.rng, blocks, take0=7, take1=7, raise0=7))
 
 
@@ -200,7 +216,7 @@ async def picks(dut, pace):
     async with Bench(dut) as bench:
         unit = await machine(bench, pace=pace)
         rng = bench.rng
-        for blocks in (1, 2, 5, 16):
+        for blocks in lengths:
             await unit.run(picking(values(rng, blocks), 0.7, index=blocks, **SYNC))
             await unit.run(picking(values(rng, blocks, extreme=True), -1.5))
             ties = rng.integers(-2, 3, blocks * BLOCK).astype(np.float32)
@@ -223,10 +239,10 @@ async def picks_with_noise(dut):
     """Noise belongs to index, position and seed."""
     async with Bench(dut) as bench:
         unit = await machine(bench, pace=0.5)
-        for blocks, index, position in ((1, 0, 0), (2, 3, 17), (5, 0, 2**32 - 1), (9, 65526, 5)):
+        for blocks, index, position in zip(lengths, (0, 3, 65530), (0, 17, 2**32 - 1)):
             await unit.run(picking(values(bench.rng, blocks), 1.25, position, index, **SYNC))
-        flat = np.zeros(3 * BLOCK, np.float32)
-        for position in range(5):
+        flat = np.zeros(BLOCK, np.float32)
+        for position in range(3):
             await unit.run(picking(flat, 1.0, position))
 
 
@@ -242,14 +258,14 @@ async def nothing_is_soon_done(dut):
 
 @cocotb.test()
 async def cycles_are_as_documented(dut):
-    """Whole commands, with their sources there."""
+    """Commands take what the tables say, with their sources there."""
     async with Bench(dut) as bench:
         unit = await machine(bench)
         found = {}
-        for op, blocks in (("norm", 4), ("rope", 8), ("gate", 12), ("sum", 4), ("divide", 4)):
-            found[op, blocks] = await unit.run(elementwise(op, bench.rng, blocks))
-        found["quantise", 4] = await unit.run(quantising(bench.rng, 1, 4))
-        found["pick", 16] = await unit.run(picking(values(bench.rng, 16)))
-        found["noise", 4] = await unit.run(picking(values(bench.rng, 4), 1.0, 3))
-        bench.dut._log.info(f"{config.lanes} lanes: {found}")
-        assert found == found
+        for op, blocks in CYCLES[config.lanes]:
+            job = (quantising(bench.rng, 1, blocks) if op == "quantise" else
+                   picking(values(bench.rng, blocks)) if op == "pick" else
+                   picking(values(bench.rng, blocks), 1.0, 3) if op == "noise" else
+                   elementwise(op, bench.rng, blocks))
+            found[op, blocks] = await unit.run(job)
+        assert found == CYCLES[config.lanes], f"cycles are {found}"

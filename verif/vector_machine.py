@@ -84,6 +84,7 @@ class Machine:
         self.counters = [0] * isa.COUNTERS
         self.job      = None
         self.cycle    = 0
+        self.staged   = False
         self.halves, self.tokens = [], []
         self.commands = StreamDriver(dut, "commands", Command)
         self.sums     = StreamDriver(dut, "sums", pause=self.pauses())
@@ -98,43 +99,54 @@ class Machine:
 
     async def answer(self):
         """Tell in the middle of each cycle whether the counters allow to take."""
+        ports = [(getattr(self.dut, f"{take}__id"), getattr(self.dut, f"{take}__ok"))
+                 for take in ("take0", "take1")]
+        told = [None, None]
         while True:
             await FallingEdge(self.dut.clk)
-            for take in ("take0", "take1"):
-                counter = int(getattr(self.dut, f"{take}__id").value)
-                getattr(self.dut, f"{take}__ok").value = counter == 0 or self.counters[counter] > 0
+            for n, (id_wire, ok) in enumerate(ports):
+                counter = int(id_wire.value)
+                allowed = counter == 0 or self.counters[counter] > 0
+                if allowed != told[n]:
+                    ok.value = told[n] = allowed
 
     async def serve(self):
         """Do in each cycle what the unit asks for."""
         dut = self.dut
         rows = self.memory.reshape(-1, self.config.lanes)
-        byte_rows = rows.view("<u4")
+        takes = [(getattr(dut, f"{take}__id"), getattr(dut, f"{take}__take"))
+                 for take in ("take0", "take1")]
+        reads = [(getattr(dut, f"{port}__en"), getattr(dut, f"{port}__address"),
+                  getattr(dut, f"{port}__data")) for port in "ab"]
+        write_en, staging = dut.write__en, dut.staging
+        raise0, raise1 = dut.raise0__en, dut.raise1__en
+        held = [False, False]
         while True:
             await RisingEdge(dut.clk)
             self.cycle += 1
-            for take in ("take0", "take1"):
-                counter = int(getattr(dut, f"{take}__id").value)
-                if getattr(dut, f"{take}__take").value and counter:
-                    assert self.counters[counter] > 0, f"{take} of an empty counter"
-                    self.counters[counter] -= 1
-            for port in "ab":
-                data = getattr(dut, f"{port}__data")
-                if getattr(dut, f"{port}__en").value:
-                    row = byte_rows[int(getattr(dut, f"{port}__address").value)]
-                    data.value = int.from_bytes(row.tobytes(), "little")
-                else:
+            for id_wire, take in takes:
+                if take.value:
+                    counter = int(id_wire.value)
+                    assert counter == 0 or self.counters[counter] > 0, "take of an empty counter"
+                    self.counters[counter] -= counter != 0
+            for n, (en, address, data) in enumerate(reads):
+                if en.value:
+                    data.value = int.from_bytes(rows[int(address.value)].tobytes(), "little")
+                elif held[n]:
                     # Nothing is held for those who do not ask.
-                    data.value = int.from_bytes(self.rng.bytes(len(data) // 8), "little")
-            if dut.write__en.value:
-                bits = int(dut.write__data.value).to_bytes(4 * self.config.lanes, "little")
-                byte_rows[int(dut.write__address.value)] = np.frombuffer(bits, "<u4")
-            if dut.raise0__en.value:
+                    data.value = int.from_bytes(self.rng.bytes(4 * self.config.lanes), "little")
+                held[n] = bool(en.value)
+            if write_en.value:
+                row = int(dut.write__data.value).to_bytes(4 * self.config.lanes, "little")
+                rows[int(dut.write__address.value)] = np.frombuffer(row, np.uint32)
+            if raise0.value:
                 self.produced(int(dut.raise0__id.value))
-            if dut.raise1__en.value:
+            if raise1.value:
                 self.release(int(dut.raise1__id.value))
-            staging = unpack(staging_write(self.config), int(dut.staging.value))
-            if staging.pop("en"):
-                self.halves.append(staging)
+            if self.staged and staging.value[0]:
+                half = unpack(staging_write(self.config), int(staging.value))
+                del half["en"]
+                self.halves.append(half)
 
     def produced(self, counter):
         assert counter == self.job.fields.get("raise0", 0)
@@ -166,6 +178,7 @@ class Machine:
     async def run(self, job, limit=20000):
         """Execute ``job`` and check all it does; return the cycles that it took."""
         self.job, self.raised = job, 0
+        self.staged = job.fields.get("target") == "staging"
         self.written = {place for place, _ in job.results}
         self.halves.clear()
         self.tokens.clear()
