@@ -1,0 +1,54 @@
+"""The emitted machine is one plain Verilog file that common tools read, the same at each time."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from hw.config import load
+from hw.top import Tokamac
+from hw.verilog import convert
+from sw.toolenv import tool_environment
+
+
+READERS = {
+    "verilator": ["verilator", "--lint-only", "-Wno-lint", "-Wno-style", "--top-module",
+                  "tokamac"],
+    "icarus": ["iverilog", "-g2005", "-o", "/dev/null"],
+    "yosys": [sys.executable, "-c", "import sys; from pyosys import libyosys as ys; "
+              "ys.run_pass('read_verilog ' + sys.argv[1], ys.Design())"],
+}
+
+
+@pytest.fixture(scope="module", params=["nano", "ulx3s"])
+def machine(request, tmp_path_factory):
+    text = convert(Tokamac(load(request.param)), "tokamac")
+    path = tmp_path_factory.mktemp(request.param) / "tokamac.v"
+    path.write_text(text)
+    return request.param, path
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_tools_read_it(machine, reader):
+    _, path = machine
+    environment = tool_environment()
+    command = READERS[reader]
+    assert shutil.which(command[0], path=environment["PATH"]), f"{command[0]} is missing"
+    told = subprocess.run([*command, str(path)], env=environment, capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_the_same_configuration_gives_the_same_bytes(machine):
+    name, path = machine
+    assert convert(Tokamac(load(name)), "tokamac") == path.read_text()
+
+
+def test_ports_have_the_usual_names(machine):
+    _, path = machine
+    text = path.read_text()
+    header = text[text.index("\nmodule tokamac("):]
+    header = header[:header.index(");")]
+    for port in ("clk", "rst", "irq", "m_axi0_araddr", "m_axi0_wstrb", "m_axi0_bready",
+                 "s_axil_awaddr", "s_axil_rdata"):
+        assert port in header
