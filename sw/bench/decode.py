@@ -72,8 +72,8 @@ def rows(config, latency=60):
             config=config.name, cycles=cycles, limit=useful / config.word_bytes,
             correct=correct and outcome.tokens == wanted.tokens,
             command=f"tokamac bench decode --config {config.name}",
-            more={"bytes_a_token": useful,
-                  "moved_a_token": words * config.word_bytes / positions,
+            more={"bytes_a_token": round(useful),
+                  "moved_a_token": round(words * config.word_bytes / positions),
                   "memory_busy": words / counters["cycles"],
                   **{f"{name}_share": counters[name] / counters["cycles"]
                      for name in ("busy", "memory", "dependency", "other")}})

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 
@@ -62,12 +63,17 @@ def show(rows, title, *, as_json=False):
                  and any(row.as_dict().get(name) is not None for row in rows)]
         table = Table(title=title, box=box.SIMPLE, title_justify="left")
         for name in names:
-            table.add_column(name, justify="left" if name in ("case", "config") else "right")
+            table.add_column(name, justify="left" if name in ("case", "config") else "right",
+                             no_wrap=True)
         for row in rows:
             values = row.as_dict()
             table.add_row(*(form(values.get(name)) for name in names),
                           style=None if row.correct else "red")
-        Console(width=None if len(names) < 9 else 140).print(table)
+        # Rows stay on one line, also where the terminal is narrower.
+        console = Console()
+        console.width = max(console.width, Measurement.get(
+            console, console.options.update(width=1000), table).maximum)
+        console.print(table)
         for command in dict.fromkeys(row.command for row in rows):
             print(f"reproduce with: {command}")
     wrong = [row.case for row in rows if not row.correct]
