@@ -122,7 +122,7 @@ class Machine:
         getattr(self.dut, f"flush_{name}").value = 0
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize((("restless", "pause"), [
     (False, never), (True, lambda: sometimes(3)), (True, lambda: bursts(4, 150))]))
 async def streams_deliver_what_was_asked(dut, restless, pause):
@@ -152,7 +152,7 @@ async def streams_deliver_what_was_asked(dut, restless, pause):
     assert machine.events["gather"] == 4 * 256 // config.word_bytes
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize((("words", "pieces"), [(4000, 1), (1600, 20)]))
 async def memory_is_read_at_full_rate(dut, words, pieces):
     """Words take hardly more cycles than there are words, in one descriptor or in many."""
@@ -174,7 +174,7 @@ async def memory_is_read_at_full_rate(dut, words, pieces):
         assert cycles <= 1.01 * words + 60 + 20, f"{cycles} cycles for {words} words"
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def one_stream_does_not_wait_for_the_other(dut):
     """W goes on while D's walk waits for a counter, and while nobody takes D's beats."""
     async with Bench(dut) as bench:
@@ -194,7 +194,7 @@ async def one_stream_does_not_wait_for_the_other(dut):
         await machine.allow(9)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def a_walk_waits_before_its_last_block(dut):
     """All blocks but the last are read at once, the last only when it is allowed."""
     async with Bench(dut) as bench:
@@ -213,7 +213,7 @@ async def a_walk_waits_before_its_last_block(dut):
             assert received == expected and not dut.fetch_busy.value
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def a_walk_of_no_tokens_reads_and_takes_nothing(dut):
     """Neither a word nor a permission is lost."""
     async with Bench(dut) as bench:
@@ -227,7 +227,7 @@ async def a_walk_of_no_tokens_reads_and_takes_nothing(dut):
     assert machine.issued() == machine.wanted and not dut.overflow.value
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(restless=[False, True])
 async def a_flush_forgets_one_stream(dut, restless):
     """Whenever it comes: nothing asked before it is delivered after, and the other goes on."""

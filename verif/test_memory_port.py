@@ -105,7 +105,7 @@ async def count_written(dut, counter):
         counter[0] += int(dut.written.value)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(latency=[fixed(1), fixed(30, 5, 60), random_latency], pause=[calm, restless])
 async def bursts_come_in_order(dut, latency, pause):
     """Whatever the channels' latencies, each word is put together from one burst."""
@@ -121,7 +121,7 @@ async def bursts_come_in_order(dut, latency, pause):
     assert memory.reading == 0 and dut.quiet.value and not dut.fault.value
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(latency=[fixed(1), random_latency], pause=[calm, restless])
 async def writes_reach_memory(dut, latency, pause):
     """Strobed bytes are written, others are not; each word is acknowledged once."""
@@ -142,7 +142,7 @@ async def writes_reach_memory(dut, latency, pause):
     assert np.array_equal(data, expected)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def a_word_is_written_when_it_is_acknowledged(dut):
     """``written`` does not come before memory has the word."""
     async with Bench(dut) as bench:
@@ -156,7 +156,7 @@ async def a_word_is_written_when_it_is_acknowledged(dut):
         assert data[4 * W:5 * W].all()
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def reads_run_at_full_rate(dut):
     """A sequential read takes a cycle a word, when enough bursts are in flight."""
     async with Bench(dut) as bench:
@@ -178,7 +178,7 @@ async def reads_run_at_full_rate(dut):
     assert cycles <= 1.01 * words + latency + 10, f"{cycles} cycles"
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(place=["before", "after", "across"])
 async def reads_outside_the_window_are_not_issued(dut, place):
     """A burst that is not wholly inside ends the run with its address."""
@@ -201,7 +201,7 @@ async def reads_outside_the_window_are_not_issued(dut, place):
         assert len(memory.bursts) == config.channels, "the bad burst was issued"
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def writes_outside_the_window_are_not_issued(dut):
     """Memory outside the window never changes, and nothing follows the fault."""
     async with Bench(dut) as bench:
@@ -219,7 +219,7 @@ async def writes_outside_the_window_are_not_issued(dut):
         assert np.flatnonzero(data).tolist() == list(range(2 * 4096, 2 * 4096 + W))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(kind=["read", "write"])
 async def bus_errors_are_faults(dut, kind):
     """The address of the first bad answer is told: of the burst, or of the word."""
@@ -245,7 +245,7 @@ async def bus_errors_are_faults(dut, kind):
         assert fault(dut) == expected
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(delay=[3, 20, 47])
 async def a_halt_leaves_nothing_in_flight(dut, delay):
     """What is in flight ends by the rules of AXI; afterwards the port works as new."""
@@ -280,7 +280,7 @@ async def a_halt_leaves_nothing_in_flight(dut, delay):
             await reads.send(request)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def a_halt_clears_the_fault(dut):
     """The fault stays until nothing is in flight."""
     async with Bench(dut) as bench:

@@ -133,7 +133,7 @@ def random_line(rng, blocks):
     return int(rng.integers(0, (SIZE - 4 * BLOCK * blocks) // config.line_bytes))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(restless=[False, True])
 async def gather_copies_blocks(dut, restless):
     """Blocks come to the workspace, none before it is allowed, and each is counted once."""
@@ -152,7 +152,7 @@ async def gather_copies_blocks(dut, restless):
         assert machine.raised == {("raise0", 2): total}
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def gather_waits_for_each_block(dut):
     """Exactly the allowed blocks are written."""
     async with Bench(dut) as bench:
@@ -169,7 +169,7 @@ async def gather_waits_for_each_block(dut):
             await machine.allow(5)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(restless=[False, True])
 async def scatter_copies_blocks(dut, restless):
     """Blocks come to memory and nothing beside them changes; the end is told once it is there."""
@@ -189,7 +189,22 @@ async def scatter_copies_blocks(dut, restless):
         assert machine.raised == {("raise0", 2): len(sizes), ("raise1", 3): total}
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def scatter_tells_its_end_when_it_is_in_memory(dut):
+    """At the raise, memory has every byte."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench, True)
+        expected = machine.image.copy()
+        reference.scatter(expected, machine.workspace, 8, 3, 4, config)
+        await machine.send("scatter", 8, a=3, blocks=4, raise0=2)
+        assert not np.array_equal(machine.image, expected), "memory is slower than the command"
+        while ("raise0", 2) not in machine.raised:
+            await RisingEdge(dut.clk)
+        assert np.array_equal(machine.image, expected)
+        await machine.rest()
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(restless=[False, True])
 async def append_follows_the_layout(dut, restless):
     """Every token of random geometry lands where the reference puts it; no other byte changes."""
@@ -219,7 +234,7 @@ async def append_follows_the_layout(dut, restless):
         assert machine.raised == {("raise0", 7): heads_done, ("raise1", 8): blocks_done}
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def append_tells_each_head_when_it_is_in_memory(dut):
     """At the n-th raise, the bytes of n heads are there."""
     async with Bench(dut) as bench:
@@ -247,7 +262,7 @@ async def append_tells_each_head_when_it_is_in_memory(dut):
         await machine.rest()
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(restless=[False, True])
 async def load_delivers_the_value(dut, restless):
     """Any 32-bit value, between other commands."""
@@ -266,7 +281,7 @@ async def load_delivers_the_value(dut, restless):
         assert np.array_equal(machine.workspace, expected)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def gather_runs_ahead_of_memory(dut):
     """A long gather takes little more than a cycle for each word or row, and the latency once."""
     async with Bench(dut) as bench:
