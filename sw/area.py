@@ -2,7 +2,8 @@
 
 Yosys takes long for a whole machine, and nothing of it can be kept when one block changes. So the
 emitted Verilog is cut at the blocks: each is synthesised by itself, once for all its instances,
-with the blocks below it as black boxes, and the result is kept under the hash of its text.
+with the blocks below it as black boxes, and the result is kept under the hash of its text. Nothing
+is optimised across the cuts, so the sums are somewhat more than the whole machine takes.
 """
 
 import hashlib
@@ -77,11 +78,13 @@ class Hierarchy:
 
     def _is_block(self, name):
         """The machine and its units; their parts and shared components, if they are not small."""
-        if name == self.top or re.fullmatch(r"\\(core|" + self.top + r")\.[^.]*", name):
+        inside = re.fullmatch(rf"\\(?:core|{re.escape(self.top)})\.([^.]*)(\.[^.]*)?", name)
+        if name == self.top or (inside and not inside[2]):
             return True
         text = self.texts[name]
-        # What is only wires is part of its surroundings, and so are memories and small leaves.
-        if "always @" not in text or name.startswith("ram_") or name.count(".") > 2:
+        # What is only wires is part of its surroundings, and so are memories, small blocks, and
+        # parts of blocks: logic between black boxes is not mapped as well as it is as a whole.
+        if "always @" not in text or name.startswith("ram_") or ("." in name and not inside):
             return False
         return len("".join(map(self.texts.get, self.closure(name)))) > LEAST_TEXT
 
