@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """``tokamac run``: a model writes on a device."""
 
 import time
@@ -26,6 +27,9 @@ def command(
     device: Annotated[str, typer.Option(
         help="sim (the generated hardware, simulated) or emulator (numpy).")] = "sim",
     latency: Annotated[int, typer.Option(help="Of the simulated memory, in cycles.")] = 60,
+    waves: Annotated[Path | None, typer.Option(
+        help="Record every signal into this .fst file, with a GTKWave save file beside it; a "
+             "run of a few tokens already fills gigabytes on large machines.")] = None,
     report: Annotated[Path | None, typer.Option(
         help="Directory for a report, the program and the memory map.")] = None,
 ):
@@ -39,7 +43,7 @@ def command(
     console = Console(highlight=False, soft_wrap=True)
     compiled, words = compile_choice(model, prompt, tokens, config, format, check=check,
                                      temperature=temperature, seed=seed, tokenizer=tokenizer)
-    machine = open_device(device, compiled, latency)
+    machine = open_device(device, compiled, latency, waves)
     session = Session(machine, compiled)
     verifier = Verifier(machine, compiled) if check else None
     start = time.perf_counter()
@@ -52,6 +56,8 @@ def command(
     summary.print(console)
     if report is not None:
         summary.write(report)
+    if waves is not None:
+        finish_waves(machine, waves)
 
 
 def compile_choice(model, prompt, tokens, config, format, *, check=False, temperature=0.0, seed=0,
@@ -83,20 +89,33 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
     return compiled, words
 
 
-def open_device(choice, compiled, latency):
+def open_device(choice, compiled, latency, waves=None):
     """The device of this name, with enough memory."""
     from sw.errors import UserError
 
     if choice == "emulator":
         from sw.runtime.emulator import Emulator
+        if waves is not None:
+            raise UserError("the emulator has no signals to record; waves need --device sim")
         return Emulator(compiled.config, memory_bytes=compiled.memory.bytes)
     if choice == "sim":
         from sim.device import SimulatedDevice, Timing
         typer.echo(f"preparing the simulated machine {compiled.config}; it is built once, which "
                    "takes minutes", err=True)
         return SimulatedDevice(compiled.config, memory_bytes=compiled.memory.bytes,
-                               timing=Timing(latency=latency))
+                               timing=Timing(latency=latency), waves=waves)
     raise UserError(f"the device must be sim or emulator, not {choice!r}")
+
+
+def finish_waves(machine, path):
+    """End the recording, and write a GTKWave save file that shows the core's streams."""
+    from hw.core import Core
+    from verif.waves import top_ports, write_save_file
+
+    machine.close()
+    save = path.with_suffix(".gtkw")
+    write_save_file(save, path.resolve(), "TOP.tokamac.core", top_ports(Core(machine.config)))
+    typer.echo(f"waves: gtkwave {save}")
 
 
 def write_text(session, prompt, tokenizer):
