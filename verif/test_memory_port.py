@@ -19,7 +19,9 @@ from verif.streams import StreamMonitor, never, sometimes
 
 CONFIGS = {
     "one_channel":   dict(name="test", data_bits=32, slices=1, outstanding=8),
-    "two_channels":  dict(name="test", data_bits=64, channels=2, outstanding=4),
+    # Bursts of all channels together are longer than the pages of the windows.
+    "two_channels":  dict(name="test", data_bits=512, channels=2, slices=8, burst=64,
+                          outstanding=4, w_fifo=16384, d_fifo=16384),
     "four_channels": dict(name="test", data_bits=32, channels=4, burst=8, outstanding=8),
 }
 
@@ -31,7 +33,7 @@ def component(config):
 
 
 config = Config(**current(CONFIGS))
-W, SIZE = config.word_bytes, 1 << 16
+W, SIZE = config.word_bytes, 1 << 18
 
 
 def image(rng):
@@ -199,6 +201,21 @@ async def reads_outside_the_window_are_not_issued(dut, place):
         await bench.cycles(30)
         assert fault(dut) == {"valid": 1, "cause": Cause.READ_WINDOW, "address": bad["address"]}
         assert len(memory.bursts) == config.channels, "the bad burst was issued"
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def a_burst_must_end_inside_the_window(dut):
+    """The longest burst that starts on the window's only page fits, unless it is longer."""
+    async with Bench(dut) as bench:
+        memory = AxiMemory(dut, config, image(bench.rng), latency=fixed(1))
+        dut.read_base.value, dut.read_limit.value = 2, 3
+        StreamMonitor(dut, "data")
+        driver = bench.drive("reads", read_request(config))
+        await driver.send({"address": 2 * 4096, "words": config.burst})
+        await bench.cycles(20)
+        fits = config.burst * W <= 4096
+        assert fault(dut)["valid"] != fits
+        assert len(memory.bursts) == (config.channels if fits else 0)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
