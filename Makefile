@@ -26,7 +26,7 @@ help: ## list the targets
 setup: $(READY) ## install what is missing, into .venv
 	@echo "Set up in $(VENV)."
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml Makefile
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: apt-get install python3"; exit 1; }
 	@$(PYTHON) sw/doctor.py --fix
 	$(PYTHON) -m venv $(VENV)
