@@ -109,11 +109,12 @@ class Hierarchy:
         return re.sub(r"\$\d+", "", name.strip("\\"))
 
     def find(self, title):
-        """The block with this title, or with this end of a title that no other block has."""
+        """The block of this title; ``core.`` may be left out, and any start that is not needed."""
         titles = {self.title(name): name for name in self.blocks}
+        for known in (title, f"core.{title}"):
+            if known in titles:
+                return titles[known]
         ends = [name for long, name in titles.items() if long.endswith(f".{title}")]
-        if title in titles:
-            return titles[title]
         if len(ends) == 1:
             return ends[0]
         raise UserError(f"there is no block {title!r}; there are {', '.join(sorted(titles))}")
