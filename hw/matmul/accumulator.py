@@ -113,9 +113,12 @@ class Accumulator(wiring.Component):
         # Meanwhile: what the term is added to.
         m.submodules.memory = memory = Memory(shape=32, depth=self.config.acc_rows, init=[])
         read, write = memory.read_port(), memory.write_port()
-        old = Signal(32, reset_less=True)
+        stored, old = Signal(32, reset_less=True), Signal(32, reset_less=True)
         m.d.comb += read.addr.eq(self.acc_row)
-        m.d.sync += old.eq(Mux(self.old, shifted(m, read.data, self.shift), 0))
+        m.d.sync += [
+            stored.eq(read.data),
+            old.eq(Mux(self.old, shifted(m, stored, self.shift), 0)),
+        ]
         m.d.comb += [adder.a.eq(scaler.o), adder.b.eq(old)]
 
         # The sum.

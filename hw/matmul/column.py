@@ -72,8 +72,8 @@ class Column(wiring.Component):
         shift, shift_before = delays(m, shifts, timing.value + 1, "shift")[-2:]
         shift = delayed(m, Mux(here.value.high, shift_before, shift), timing.old - timing.value,
                         "old_shift")
-        use_old, use_shift = Signal(), Signal()
-        m.d.sync += [use_old.eq(here.acc.old), use_shift.eq(here.acc.shifted)]
+        use_old   = delayed(m, here.acc.old, timing.old - timing.acc, "use_old")
+        use_shift = delayed(m, here.acc.shifted, timing.old - timing.acc, "use_shift")
 
         hit, hit_before = Signal(), Signal()
         m.d.comb += hit.eq(self.i.drain.en & (self.i.drain.column == 0))

@@ -56,8 +56,9 @@ class Timing:
         # A register before the scaler.
         term        = self.value + 1 + latency(FixedToFloat(SUM_BITS, FACTOR_BITS,
                                                             config.technology))
+        # What is read waits in a register, for block RAM is slow.
         self.old    = term - 1
-        self.acc    = term - 2
+        self.acc    = term - 3
         self.write  = term + FloatAdd.latency
         self.loop   = self.write - self.acc + 1
 
