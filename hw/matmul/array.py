@@ -36,7 +36,7 @@ class Array(wiring.Component):
     Members
     -------
     act : ``In(stream.Signature(act_write))``
-        Activations, always accepted. A beat that is issued in a later cycle meets them.
+        Activations, always accepted. Beats that are issued two cycles later meet them.
     issue : ``In(issue)``
         Beats, each with what becomes of it.
     drain : ``In(drain_read)``

@@ -60,7 +60,7 @@ class MatmulEngine(wiring.Component):
     values : ``In(stream.Signature(beat))``
         Values, turned.
     act : ``In(stream.Signature(act_write))``
-        Activations, always accepted. Products whose beats are issued later meet them.
+        Activations, always accepted. A block that is taken a cycle later meets them.
     read : ``Out(row_read)``, ``write`` : ``Out(stream.Signature(row_write))``
         The workspace.
     scores : ``Out(stream.Signature(scores))``
@@ -122,14 +122,14 @@ class MatmulEngine(wiring.Component):
         connect(m, flipped(self.w), unpacker.i)
         connect(m, flipped(self.keys), key_unpacker.i)
         connect(m, unpacker.o, replay.i)
-        connect(m, replay.o, sequencer.weights)
         connect(m, flipped(self.values), sequencer.values)
-        m.d.comb += [
-            sequencer.keys.valid.eq(key_unpacker.o.valid),
-            sequencer.keys.payload.eq(key_unpacker.o.p.beat),
-            key_unpacker.o.ready.eq(sequencer.keys.ready),
-            array.issue.eq(sequencer.issue),
-        ]
+        # Queues, so that what the sequencer decides does not run back through all the others.
+        for name, source in (("weights", replay.o), ("keys", key_unpacker.o)):
+            m.submodules[f"{name}_queue"] = queue = Queue(beat(config), QUEUE)
+            connect(m, queue.o, getattr(sequencer, name))
+            m.d.comb += [queue.i.valid.eq(source.valid), source.ready.eq(queue.i.ready)]
+            m.d.comb += queue.i.payload.eq(source.p.beat if name == "keys" else source.payload)
+        m.d.comb += array.issue.eq(sequencer.issue)
         connect(m, flipped(self.act), array.act)
 
         # Sums.

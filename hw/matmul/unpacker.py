@@ -3,9 +3,10 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .layouts import tile_beat, unpack_command
+from .tile_shapes import SHAPE, TileShapes, shaped_command
 
 
 __all__ = ["Unpacker"]
@@ -22,7 +23,8 @@ class Unpacker(wiring.Component):
 
     Latency
     -------
-    One cycle from ``i`` to ``o``. A command costs a cycle of its own only if it arrives late.
+    One cycle from ``i`` to ``o``. A command must come ``TileShapes.latency`` cycles before the end
+    of the one before it, or it costs what is missing.
 
     Throughput
     ----------
@@ -56,97 +58,85 @@ class Unpacker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, z = self.config, self.scale_bytes
+        z = self.scale_bytes
+        m.submodules.shapes = shapes = TileShapes(z)
+        connect(m, flipped(self.commands), shapes.i)
 
         # Control: where in the command the next raw beat is.
-        command = Signal(unpack_command)
-        active  = Signal()
-        tiles   = Signal(12)           # after this one
-        height  = Signal(5)
-        blocks  = Signal(12)           # of the tile, from this group on
-        in_group = Signal(5)           # block of the group
-        row     = Signal(4)            # or pair of rows
-        half    = Signal()
-        scaling = Signal()             # beats of scales come
-        piece   = Signal(4)            # beat of scales, or the one that holds the next scale
-        index   = Signal(3 if z == 2 else 4)   # scale in its piece
+        active, command = Signal(), Signal(shaped_command)
+        tiles, shape    = Signal(12), Signal(SHAPE)      # tiles after this one
+        groups, block   = Signal(12), Signal(4)          # groups after this one
+        row, half       = Signal(4), Signal()
+        scaling         = Signal()                       # beats of scales come
+        # Beat of scales; or where the next scale is.
+        piece, index    = Signal(4), Signal(3 if z == 2 else 4)
 
-        # A group is as many blocks as fill whole pieces with scales.
-        group = Signal(5)
-        with m.Switch(height):
-            for h in range(1, 17):
-                with m.Case(h):
-                    m.d.comb += group.eq(config.scale_group(h, z))
-        number    = Signal(5)
-        last_byte = Signal(9)
+        four = command.four if z == 2 else Const(0, 1)
+        last_tile, last_group, last_block = Signal(), Signal(), Signal()
+        last_piece, last_row, last_half = Signal(), Signal(), Signal()
         m.d.comb += [
-            number.eq(Mux(blocks < group, blocks, group)),
-            last_byte.eq(number * height * z - 1),
+            last_tile.eq(tiles == 0), last_group.eq(groups == 0),
+            last_piece.eq(piece == Mux(last_group, shape.end_pieces, shape.pieces)),
+            last_block.eq(block == Mux(last_group, shape.end_blocks, shape.blocks)),
+            last_row.eq(row == shape.rows),
+            last_half.eq(half | (last_group & last_block & command.odd)),
         ]
-
-        four  = command.four if z == 2 else Const(0)
-        lines = Mux(four, height >> 1, height)
-        last_block, last_half, last_row = Signal(), Signal(), Signal()
-        m.d.comb += [
-            last_block.eq(blocks == 1),
-            last_half.eq(half | (last_block & command.halves[0])),
-            last_row.eq(row == lines - 1),
-        ]
-
         advance, accepted, weight = Signal(), Signal(), Signal()
+        ends_group, ends_tile = Signal(), Signal()
         m.d.comb += [
             advance.eq(~self.o.valid | self.o.ready),
             self.i.ready.eq(active & (scaling | advance)),
             accepted.eq(self.i.valid & self.i.ready),
             weight.eq(accepted & ~scaling),
+            ends_group.eq(last_half & last_row & last_block),
+            ends_tile.eq(ends_group & last_group),
         ]
-        tile_ends = Signal()
-        m.d.comb += tile_ends.eq(last_half & last_row & last_block)
 
         with m.If(accepted & scaling):
             m.d.sync += piece.eq(piece + 1)
-            with m.If(piece == last_byte[4:8]):
+            with m.If(last_piece):
                 m.d.sync += [scaling.eq(0), piece.eq(0)]
         with m.If(weight):
             m.d.sync += half.eq(~last_half)
-            with m.If(last_half):
-                m.d.sync += row.eq(row + 1)
             # 4-bit weights have a scale a beat: one for each row of the pair.
             with m.If(last_half | four):
                 m.d.sync += Cat(index, piece).eq(Cat(index, piece) + 1)
-            with m.If(last_half & last_row):
-                m.d.sync += [row.eq(0), blocks.eq(blocks - 1), in_group.eq(in_group + 1)]
-                with m.If(in_group == group - 1):
-                    m.d.sync += [scaling.eq(1), in_group.eq(0), piece.eq(0), index.eq(0)]
+            with m.If(last_half):
+                m.d.sync += row.eq(Mux(last_row, 0, row + 1))
+                with m.If(last_row):
+                    m.d.sync += block.eq(block + 1)
+            with m.If(ends_group):
+                m.d.sync += [groups.eq(groups - 1), block.eq(0), scaling.eq(1), piece.eq(0),
+                             index.eq(0)]
 
         # The next tile; of the next command, if there is no other.
-        start, fetch = Signal(), Signal()
-        following = Signal(unpack_command)
+        fetch, following = Signal(), shapes.o.p
         m.d.comb += [
-            fetch.eq(~active | (weight & tile_ends & (tiles == 0))),
-            start.eq(weight & tile_ends & (tiles != 0) | (fetch & self.commands.valid)),
-            self.commands.ready.eq(fetch),
-            following.eq(Mux(fetch, self.commands.payload, command)),
+            fetch.eq(~active | (weight & ends_tile & last_tile)),
+            shapes.o.ready.eq(fetch),
         ]
         with m.If(fetch):
-            m.d.sync += [active.eq(self.commands.valid), command.eq(self.commands.payload)]
-        with m.If(start):
-            left = Signal(12)
-            m.d.comb += left.eq(Mux(fetch, following.tiles, tiles) - 1)
+            first = Signal(SHAPE)
+            m.d.comb += first.eq(Mux(following.tiles == 1, following.tail, following.full))
             m.d.sync += [
-                tiles.eq(left),
-                height.eq(Mux(left == 0, following.tail, following.height)),
-                blocks.eq((following.halves + 1) >> 1),
-                in_group.eq(0), row.eq(0), half.eq(0), scaling.eq(1), piece.eq(0), index.eq(0),
+                active.eq(shapes.o.valid), command.eq(following), tiles.eq(following.tiles - 1),
+                shape.eq(first), groups.eq(first.groups),
+                scaling.eq(1), block.eq(0), row.eq(0), half.eq(0), piece.eq(0), index.eq(0),
             ]
+        with m.Elif(weight & ends_tile):
+            with m.If(tiles == 1):
+                m.d.sync += [shape.eq(command.tail), groups.eq(command.tail.groups)]
+            with m.Else():
+                m.d.sync += groups.eq(shape.groups)
+            m.d.sync += tiles.eq(tiles - 1)
 
         # Data: pieces of scales wait in a small memory.
         with m.If(advance):
             m.d.sync += self.o.valid.eq(weight)
         with m.If(weight):
-            m.d.sync += self.o.p.last.eq(tile_ends)
+            m.d.sync += self.o.p.last.eq(ends_tile)
         pieces, scales = [], []
-        for s in range(config.slices):
+        for s in range(self.config.slices):
             raw = Signal(8 * PIECE, name=f"raw_{s}")
             m.d.comb += raw.eq(self.i.payload[8 * PIECE * s:8 * PIECE * (s + 1)])
             memory = Memory(shape=8 * PIECE, depth=GROUP_PIECES, init=[])
@@ -157,7 +147,7 @@ class Unpacker(wiring.Component):
                 read.addr.eq(piece),
             ]
             pieces.append(raw)
-            scales.append(read.data.word_select(index, 8 * z) | Const(0, 16))
+            scales.append((read.data.word_select(index, 8 * z) | Const(0, 16))[:16])
         with m.If(weight):
-            m.d.sync += self.o.p.beat.eq(Cat(*pieces, *(scale[:16] for scale in scales)))
+            m.d.sync += self.o.p.beat.eq(Cat(*pieces, *scales))
         return m

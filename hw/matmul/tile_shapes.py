@@ -1,0 +1,108 @@
+"""Works out how the tiles of a matrix lie on a stream."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import Config
+
+from .layouts import TILE_ROWS, unpack_command
+
+
+__all__ = ["TileShapes", "SHAPE", "shaped_command"]
+
+
+#: A tile: numbers that are counted to, so all are less by one.
+SHAPE = data.StructLayout({
+    "rows":       4,     # or pairs of rows
+    "groups":     12,    # of blocks whose scales come together
+    "blocks":     4,     # of a group...
+    "pieces":     4,     # ...and pieces of its scales
+    "end_blocks": 4,     # the same of the last group
+    "end_pieces": 4,
+})
+
+#: An ``unpack_command`` with the shapes of its tiles.
+shaped_command = data.StructLayout({
+    "four": 1, "odd": 1, "tiles": 12, "full": SHAPE, "tail": SHAPE,
+})
+
+
+class TileShapes(wiring.Component):
+    """Prepares commands, so that whoever follows them only counts.
+
+    Latency
+    -------
+    :attr:`latency` cycles.
+
+    Throughput
+    ----------
+    A command each ``latency + 1`` cycles.
+
+    Parameters
+    ----------
+    scale_bytes : int
+        2 for FP16, 1 for E8M0.
+
+    Members
+    -------
+    i : ``In(stream.Signature(unpack_command))``
+    o : ``Out(stream.Signature(shaped_command))``
+    """
+
+    latency = 4
+
+    i: In(stream.Signature(unpack_command))
+    o: Out(stream.Signature(shaped_command))
+
+    def __init__(self, scale_bytes):
+        self.scale_bytes = scale_bytes
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        command, age = Signal(unpack_command), Signal(range(self.latency + 1))
+        m.d.comb += [
+            self.i.ready.eq(age == 0),
+            self.o.valid.eq(age == self.latency),
+            self.o.p.four.eq(command.four),
+            self.o.p.odd.eq(command.halves[0]),
+            self.o.p.tiles.eq(command.tiles),
+        ]
+        with m.If(age == 0):
+            m.d.sync += [command.eq(self.i.payload), age.eq(self.i.valid)]
+        with m.Elif((age != self.latency) | self.o.ready):
+            m.d.sync += age.eq(Mux(age == self.latency, 0, age + 1))
+        for name, height in (("full", command.height), ("tail", command.tail)):
+            self.shape(m, name, command, height, self.o.p[name])
+        return m
+
+    def shape(self, m, name, command, height, shape):
+        z = self.scale_bytes
+
+        # Stage 1: groups of blocks whose scales fill whole pieces.
+        s1_blocks = Signal(12, name=f"{name}_s1_blocks")
+        s1_size   = Signal(3, name=f"{name}_s1_size")       # of a group, as a power of two
+        s1_pieces = Signal(4, name=f"{name}_s1_pieces")
+        m.d.sync += s1_blocks.eq(((command.halves + 1) >> 1) - 1)
+        with m.Switch(height):
+            for rows in range(1, TILE_ROWS + 1):
+                with m.Case(rows):
+                    group = Config.scale_group(rows, z)
+                    m.d.sync += [s1_size.eq(group.bit_length() - 1),
+                                 s1_pieces.eq(group * rows * z // 16 - 1)]
+
+        # Stage 2: how many groups, and blocks of the last one.
+        m.d.sync += [
+            shape.groups.eq(s1_blocks >> s1_size),
+            shape.blocks.eq((1 << s1_size) - 1),
+            shape.end_blocks.eq(s1_blocks & ((1 << s1_size) - 1)),
+            shape.pieces.eq(s1_pieces),
+            shape.rows.eq(Mux(command.four, height >> 1, height) - 1),
+        ]
+
+        # Stage 3: pieces of the last group's scales. Not worth a hard multiplier.
+        s3_scales = Signal(9, name=f"{name}_s3_scales")
+        m.d.sync += s3_scales.eq(sum(
+            (Mux(height[bit], shape.end_blocks + 1, 0) << bit for bit in range(5)), 0))
+        m.d.comb += shape.end_pieces.eq((s3_scales * z - 1) >> 4)

@@ -1,0 +1,168 @@
+"""cocotb tests of :class:`hw.matmul.drain.DrainUnit`."""
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge, Timer
+
+from hw.config import Config
+from hw.matmul.drain import DrainUnit
+from hw.matmul.layouts import BANKS, TILE_ROWS, drain_read, job
+from hw.signatures import Drain, row_write, scores
+from verif.bench import Bench, current
+from verif.packing import unpack
+from verif.reference.floats import add
+from verif.streams import StreamMonitor, bursts, never, sometimes
+
+
+SMALL = dict(data_bits=32, workspace=8192, w_fifo=2048, d_fifo=2048, burst=64)
+
+#: Cycles from a read of a bank to its sums.
+LATENCY = 5
+
+CONFIGS = {
+    "narrow_rows": SMALL | dict(slices=4, columns=3, lanes=2),
+    "equal":       SMALL | dict(slices=4, columns=2, lanes=4),
+    "wide_rows":   SMALL | dict(slices=2, columns=3, lanes=8),
+    "half_rows":   SMALL | dict(slices=1, columns=2, lanes=32),
+    "many_slices": SMALL | dict(slices=64, columns=1, lanes=32, data_bits=512, w_fifo=8192,
+                                d_fifo=8192),
+}
+
+#: Icarus takes minutes for wide ports.
+SIMULATORS = {"many_slices": ("verilator",)}
+
+#: Jobs of a test.
+NUMBER = 16 if getattr(cocotb, "SIM_NAME", "") == "Verilator" else 6
+
+
+def component(config):
+    return DrainUnit(Config(name="test", **config), LATENCY)
+
+
+config = Config(name="test", **current(CONFIGS))
+
+
+class Surroundings:
+    """Banks, workspace and counters."""
+
+    def __init__(self, dut, rng, pauses):
+        self.dut, self.rng, self.pauses = dut, rng, pauses
+        self.banks = np.zeros((BANKS, config.columns, TILE_ROWS, config.slices), np.uint32)
+        self.rows = rng.normal(size=(config.rows, config.lanes)).astype(np.float32)
+        self.tokens = self.taken = self.raised = self.drained = self.written = 0
+        self.takes_before, self.raises = [], []
+
+    async def run(self):
+        dut, answer = self.dut, 0
+        results = [[0] * config.slices] * (LATENCY - 1)
+        while True:
+            dut.read__request__ready.value = not next(self.pauses)
+            dut.read__data.value = answer
+            await Timer(1, unit="ns")
+            dut.take1__ok.value = int(dut.take1__id.value) == 0 or self.tokens > 0
+            await RisingEdge(dut.clk)
+            answer = int.from_bytes(self.rng.bytes(4 * config.lanes), "little")
+            if bool(dut.read__request__valid.value) and bool(dut.read__request__ready.value):
+                row = self.rows[int(dut.read__request__payload.value)]
+                answer = int.from_bytes(row.tobytes(), "little")
+            read = unpack(drain_read(config), int(dut.drain.value))
+            bank, row = divmod(read["place"], TILE_ROWS)
+            if read["en"]:
+                results.append(self.banks[bank, read["column"], row].tolist())
+            else:
+                results.append([0] * config.slices)
+            for s, result in enumerate(results.pop(0)):
+                getattr(dut, f"result__{s}").value = result
+            self.drained += bool(dut.drained.value)
+            if bool(dut.take1__take.value):
+                assert self.tokens, "taken without a token"
+                self.tokens -= 1
+                self.taken += 1
+            if bool(dut.raise0__en.value):
+                assert int(dut.raise0__id.value) == 9
+                assert self.written >= self.raises[self.raised], "raised before it is written"
+                self.raised += 1
+
+    def on_write(self, value):
+        assert self.taken >= self.takes_before[self.written], "written before it is free"
+        self.rows[value["address"]] = np.frombuffer(
+            value["data"].to_bytes(4 * config.lanes, "little"), np.float32)
+        self.written += 1
+
+
+def shapes(rng):
+    """Rows a slice of a job, and elements of the block before its first."""
+    if config.slices == 1:
+        return TILE_ROWS, 16 * int(rng.integers(2))
+    step = max(1, 32 // config.slices)
+    return step * int(rng.integers(1, TILE_ROWS // step + 1)), 0
+
+
+def random_jobs(rng, number):
+    """Jobs with the sums of their banks."""
+    for _ in range(number):
+        drain = (Drain.STORE, Drain.ADD, Drain.SCORES)[rng.integers(3)]
+        height, offset = shapes(rng)
+        columns = int(rng.integers(1, config.columns + 1))
+        stride = -(-(height * config.slices + offset) // 32)
+        fields = {"drain": drain, "height": height, "columns": columns, "offset": offset,
+                  "dst": int(rng.integers(0, config.blocks - stride * columns)),
+                  "stride": stride, "take1": int(rng.integers(2)) * 8,
+                  "raise0": int(rng.integers(2)) * 9, "raise": int(rng.integers(2))}
+        yield ({"drain": fields, "each": int(rng.integers(2)), "first": 1},
+               rng.normal(size=(columns, height, config.slices)).astype(np.float32))
+
+
+def plan(around, model, number, each, sums, wanted_scores):
+    """Change the model of the workspace as the job should; note events. Returns tokens needed."""
+    fields, tokens = each["drain"], 0
+    for column, part in enumerate(sums):
+        if fields["drain"] == Drain.SCORES:
+            for lot in part[:, :config.softmax_lanes]:
+                wanted_scores.expect({"column": column, "values": lot.view(np.uint32).tolist()})
+            continue
+        start = (fields["dst"] + column * fields["stride"]) * 32 + fields["offset"]
+        place = slice(start, start + part.size)
+        flat = model.reshape(-1)
+        flat[place] = add(flat[place], part.ravel()) if fields["drain"] == Drain.ADD \
+            else part.ravel()
+        for at in range(start - start % config.lanes, place.stop, config.lanes):
+            if at % 32 == 0 and at >= start:
+                tokens += fields["take1"] != 0
+            around.takes_before.append(around.planned + tokens)
+            end = at + config.lanes
+            counts = each["each"] or column == len(sums) - 1
+            if end % 32 == 0 and end <= place.stop and counts and fields["raise"] \
+                    and fields["raise0"]:
+                around.raises.append(len(around.takes_before))
+    around.planned += tokens
+    return tokens
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=[never, lambda: sometimes(1), lambda: bursts(2)])
+async def jobs_change_the_workspace_as_they_should(dut, pause):
+    async with Bench(dut) as bench:
+        around = Surroundings(dut, bench.rng, pause())
+        around.planned, model = 0, around.rows.copy()
+        cocotb.start_soon(around.run())
+        StreamMonitor(dut, "write", around.on_write, row_write(config), pause=pause())
+        wanted = bench.expect("scores", scores(config), pause=pause())
+        driver = bench.drive("jobs", job(config), pause=pause())
+        for number, (each, sums) in enumerate(random_jobs(bench.rng, NUMBER)):
+            # A bank is filled when it was drained.
+            while around.drained < number - 1:
+                await RisingEdge(dut.clk)
+            columns, height, _ = sums.shape
+            around.banks[number % BANKS, :columns, :height] = sums.view(np.uint32)
+            tokens = plan(around, model, number, each, sums, wanted)
+            await driver.send(each)
+            for _ in range(tokens):
+                around.tokens += 1
+                await bench.cycles(int(bench.rng.integers(0, 4)))
+        while around.written < len(around.takes_before) or bool(dut.busy.value):
+            await RisingEdge(dut.clk)
+        await bench.cycles(5)
+        assert np.array_equal(around.rows.view(np.uint32), model.view(np.uint32))
+        assert around.raised == len(around.raises) and around.taken == around.planned
+        assert not around.tokens
