@@ -3,6 +3,7 @@
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
+from amaranth.utils import bits_for, exact_log2
 
 from . import isa
 from .signatures import Raise, Take
@@ -18,7 +19,7 @@ class Semaphores(wiring.Component):
 
     Latency
     -------
-    A raise in one cycle is seen by ``ok`` in the next.
+    A raise in one cycle is seen by ``ok`` in the next; what is added by ``add`` a cycle later.
 
     Parameters
     ----------
@@ -55,15 +56,28 @@ class Semaphores(wiring.Component):
         wrong = Signal(isa.COUNTERS)
         for port in self.take:
             m.d.comb += port.ok.eq(nonzero.bit_select(port.id, 1))
+        # No cycle changes a count by this much, except through ``add``.
+        step = 1 << bits_for(max(self.takes, self.raises))
         for n in range(1, isa.COUNTERS):
-            count = Signal(self.width, name=f"count_{n}")
-            after = Signal(signed(self.width + 2), name=f"after_{n}")
-            raised = sum(port.en & (port.id == n) for port in self.raise_)
-            taken = sum(port.take & (port.id == n) for port in self.take)
-            added = Mux(self.add_en & (self.add_id == n), self.add_count, 0)
-            m.d.comb += after.eq(count + raised + added - taken)
-            m.d.sync += count.eq(after[:self.width])
-            m.d.sync += nonzero[n].eq(after != 0)
-            m.d.comb += wrong[n].eq((after < 0) | (after >= 2**self.width))
+            # A count that is out of range shows a cycle later in its upper bits.
+            count = Signal(signed(self.width + 2), name=f"count_{n}")
+            # To be quick, a count is compared with zero by its low bits only, unless it was large
+            # in the cycle before.
+            many   = Signal(name=f"many_{n}")
+            added  = Signal(10, name=f"added_{n}")
+            raised = Signal(range(self.raises + 1), name=f"raised_{n}")
+            taken  = Signal(range(self.takes + 1), name=f"taken_{n}")
+            m.d.comb += [
+                raised.eq(sum(port.en & (port.id == n) for port in self.raise_)),
+                taken.eq(sum(port.take & (port.id == n) for port in self.take)),
+            ]
+            m.d.sync += [
+                added.eq(Mux(self.add_en & (self.add_id == n), self.add_count, 0)),
+                count.eq(count + raised + added - taken),
+                many.eq((count + added) >= 2 * step),
+                nonzero[n].eq(many | added.any()
+                              | (count[:exact_log2(step) + 2] + raised != taken)),
+            ]
+            m.d.comb += wrong[n].eq(count[self.width:].any())
         m.d.sync += self.overflow.eq(wrong.any())
         return m

@@ -1,4 +1,4 @@
-"""Proofs of the queues and of the stream reader."""
+"""Proofs of the queues, the stream reader and the counters."""
 
 import pytest
 
@@ -8,6 +8,7 @@ from hw.memory.queue import Queue
 from verif.formal.fifo import FifoSpec
 from verif.formal.prove import prove
 from verif.formal.reader import ReaderSpec
+from verif.formal.semaphores import SemaphoresSpec
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -24,3 +25,8 @@ def test_reader(item_words):
     config = Config(name="proof", slices=1, burst=4, outstanding=2, w_fifo=512, d_fifo=512)
     prove(ReaderSpec(config, 8 * config.word_bytes, item_words), f"reader_{item_words}",
           engine="smtbmc yices", depth=2)
+
+
+@pytest.mark.parametrize("takes, raises", [(1, 1), (3, 2)])
+def test_semaphores(takes, raises):
+    prove(SemaphoresSpec(takes, raises, number=5), f"semaphores_{takes}_{raises}")

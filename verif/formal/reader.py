@@ -44,7 +44,7 @@ class ReaderSpec(wiring.Component):
         most = config.outstanding * config.burst
         owed, stale = Signal(range(most + 1)), Signal(range(most + 2 * config.burst + 1))
         asked, came = Signal(bits_for(config.burst)), Signal()
-        request = reader.requests
+        request, following = reader.requests, parts.bursts.next
         m.d.comb += [
             Assume(~ResetSignal()),
             reader.descriptors.valid.eq(self.d_valid),
@@ -70,6 +70,9 @@ class ReaderSpec(wiring.Component):
             # Legal bursts.
             Assert(~request.valid | (request.p.words != 0) & (
                 request.p.address[word:word + exact_log2(config.burst)] + request.p.words
+                <= config.burst)),
+            Assert((following.words == 0) | (
+                following.address[word:word + exact_log2(config.burst)] + following.words
                 <= config.burst)),
             # No word of before a flush is kept.
             *(Assert(~fifo.i.valid | ~fifo.i.payload[n * config.word_bits])
