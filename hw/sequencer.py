@@ -24,11 +24,12 @@ def program_write(config):
 
 class State(enum.Enum, shape=4):
     CLEAR = 0       # registers are zeroed, one a cycle
-    FETCH = 1       # the instruction leaves program memory
-    DECODE = 2      # legality; registers are read
-    EXECUTE = 3
-    MULTIPLY = 4    # one bit of the factor a cycle
-    ENDED = 5
+    FETCH = 1       # after a branch: the instruction leaves program memory
+    DECODE = 2      # the instruction is here
+    READ = 3        # legality; registers are read; the next instruction leaves program memory
+    EXECUTE = 4
+    MULTIPLY = 5    # one bit of the factor a cycle
+    ENDED = 6
 
 
 class Sequencer(wiring.Component):
@@ -38,7 +39,8 @@ class Sequencer(wiring.Component):
 
     Latency
     -------
-    Three cycles an instruction, 35 for ``mul``; more while a queue is full or a result is awaited.
+    Three cycles an instruction, one more if it is dispatched or if it branches; ``mul`` takes one
+    more for each bit of its factor. More while a queue is full or a result is awaited.
 
     Parameters
     ----------
@@ -97,7 +99,7 @@ class Sequencer(wiring.Component):
             writer.addr.eq(self.program.address),
             writer.en.eq(self.program.en << self.program.quarter),
             writer.data.as_value().eq(self.program.data.replicate(4)),
-            reader.addr.eq(self.pc), reader.en.eq(1),
+            reader.en.eq(1),
         ]
 
         m.submodules.registers = registers = Memory(shape=32, depth=isa.REGISTERS, init=[])
@@ -109,20 +111,21 @@ class Sequencer(wiring.Component):
         opcode, fetched = word[:isa.OPCODE_BITS], reader.data.as_value()
         clear, next_pc, factor = Signal(range(isa.REGISTERS)), Signal.like(self.pc), Signal(32)
         m.d.comb += [
-            get_a.addr.eq(self._register(m, fetched, ("ra", "offset"))),
-            get_b.addr.eq(self._register(m, fetched, ("rb", "count"))),
+            get_a.addr.eq(self._register(m, word, ("ra", "offset"))),
+            get_b.addr.eq(self._register(m, word, ("rb", "count"))),
             next_pc.eq(self.pc + 1),
+            reader.addr.eq(Mux(state == State.FETCH, self.pc, next_pc)),
         ]
         legal = Signal()
-        m.d.comb += legal.eq(self._legal(fetched))
+        m.d.comb += legal.eq(self._legal(word))
         rd = Signal(4)
         m.d.comb += rd.eq(self._register(m, word, ("rd",)))
 
         def result(value):
             return [put.en.eq(rd != 0), put.addr.eq(rd), put.data.eq(value)]
 
-        def retire(target=next_pc):
-            return [self.pc.eq(target), state.eq(State.FETCH)]
+        def retire():
+            return [self.pc.eq(next_pc), state.eq(State.DECODE)]
 
         m.d.comb += self.retired.eq(0)
         with m.Switch(state):
@@ -134,9 +137,12 @@ class Sequencer(wiring.Component):
             with m.Case(State.FETCH):
                 m.d.sync += state.eq(State.DECODE)
             with m.Case(State.DECODE):
-                m.d.sync += [word.eq(fetched), a.eq(get_a.data), b.eq(get_b.data)]
-                m.d.sync += [self.illegal.eq(~legal),
-                             state.eq(Mux(legal, State.EXECUTE, State.ENDED))]
+                m.d.sync += [word.eq(fetched), state.eq(State.READ)]
+            with m.Case(State.READ):
+                m.d.sync += [
+                    a.eq(get_a.data), b.eq(get_b.data), self.illegal.eq(~legal),
+                    state.eq(Mux(legal, State.EXECUTE, State.ENDED)),
+                ]
             with m.Case(State.EXECUTE):
                 finished = Signal()
                 m.d.comb += self.retired.eq(finished)
