@@ -47,6 +47,8 @@ class Bursts(wiring.Component):
         Words for which there is room now.
     reserved : ``Out``
         Words of the request that was formed in this cycle, or 0.
+    next : ``Out(read_request(config))``
+        The burst that will be requested when there is room; of no words if there is none.
     flush : ``In(1)``
         Forget the run. A request that already waits stays.
     busy : ``Out(1)``
@@ -60,42 +62,54 @@ class Bursts(wiring.Component):
             "requests": Out(stream.Signature(read_request(config))),
             "room": In(range(room + 1)),
             "reserved": Out(bits_for(config.burst)),
+            "next": Out(read_request(self.config)),
             "flush": In(1),
             "busy": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
+        burst = self.config.burst
         word = exact_log2(self.config.word_bytes)
-        span = word + exact_log2(self.config.burst)
-        address, left = Signal(self.config.address_bits), Signal.like(self.runs.p.words)
+        span = word + exact_log2(burst)
 
-        # The words of the next burst: up to the border, or to the end of the run.
-        border, words = Signal.like(self.reserved), Signal.like(self.reserved)
-        active, last, issue = Signal(), Signal(), Signal()
+        # The next burst, and the words after it; all is known a cycle before it is asked for.
+        address, words = self.next.address, self.next.words
+        active, last   = Signal(), Signal()
+        rest = Signal.like(self.runs.p.words)
+        issue = Signal()
         m.d.comb += [
-            active.eq(left != 0),
-            border.eq(self.config.burst - address[word:span]),
-            last.eq(left <= border),
-            words.eq(Mux(last, left, border)),
+            active.eq(words != 0),
             issue.eq(active & (self.room >= words) & ~self.flush
                      & (~self.requests.valid | self.requests.ready)),
             self.reserved.eq(Mux(issue, words, 0)),
             self.runs.ready.eq((~active | (issue & last)) & ~self.flush),
             self.busy.eq(active | self.requests.valid),
         ]
-
         with m.If(self.requests.ready):
             m.d.sync += self.requests.valid.eq(0)
         with m.If(issue):
             m.d.sync += [
                 self.requests.valid.eq(1),
                 self.requests.p.address.eq(address), self.requests.p.words.eq(words),
-                address.eq((address[span:] + 1) << span), left.eq(left - border),
             ]
+
+        # A run's first burst goes up to the border, those that follow are aligned.
+        border, first = Signal.like(self.reserved), self.runs.p.words
+        whole, part = rest[exact_log2(burst):], rest[:exact_log2(burst)]
+        m.d.comb += border.eq(burst - self.runs.p.address[word:span])
         with m.If(self.runs.ready):
-            m.d.sync += [address.eq(self.runs.p.address),
-                         left.eq(Mux(self.runs.valid, self.runs.p.words, 0))]
+            m.d.sync += [
+                last.eq(first <= border), address.eq(self.runs.p.address),
+                words.eq(Mux(self.runs.valid, Mux(first <= border, first, border), 0)),
+                rest.eq(first - border),
+            ]
+        with m.Elif(issue):
+            m.d.sync += [
+                last.eq((whole == 0) | ((whole == 1) & (part == 0))),
+                address.eq((address[span:] + 1) << span),
+                words.eq(Mux(whole == 0, part, burst)), whole.eq(whole - 1),
+            ]
         with m.If(self.flush):
-            m.d.sync += left.eq(0)
+            m.d.sync += words.eq(0)
         return m
