@@ -27,7 +27,7 @@ class Logits(wiring.Component):
 
     Latency
     -------
-    That of :class:`FloatToFixed`, log2(lanes) and 1 cycle from the last scores of a column until
+    That of :class:`FloatToFixed`, log2(lanes) and 3 cycles from the last scores of a column until
     ``finished`` counts it.
 
     Throughput
@@ -118,34 +118,51 @@ class Logits(wiring.Component):
 
         # Largest valid logit of the beat, then of the column.
         valid  = self.mask.word_select(s1_place[:self.position_bits], self.lanes)
-        masked = [Signal(signed(32), name=f"s1_logit_{n}") for n in range(self.lanes)]
-        m.d.comb += [logit.eq(Mux(valid[n], fixed, SMALLEST))
+        masked = [Signal(signed(32), name=f"s2_logit_{n}", reset_less=True)
+                  for n in range(self.lanes)]
+        m.d.sync += [logit.eq(Mux(valid[n], fixed, SMALLEST))
                      for n, (logit, fixed) in enumerate(zip(masked, s1_fixed))]
-        s2_largest  = tree(m, masked, largest, "s2_largest")
-        cycles      = exact_log2(self.lanes)
-        s2_accepted = delay(m, s1_accepted, cycles, "s2_accepted", reset_less=False)
-        s2_place    = delay(m, s1_place, cycles, "s2_place")
-        self.column_maximum(m, s2_accepted, s2_place, s2_largest)
+        s3_largest  = tree(m, masked, largest, "s3_largest")
+        cycles      = 1 + exact_log2(self.lanes)
+        s3_accepted = delay(m, s1_accepted, cycles, "s3_accepted", reset_less=False)
+        s3_place    = delay(m, s1_place, cycles, "s3_place")
+        self.column_maximum(m, s3_accepted, s3_place, s3_largest)
         return m
 
     def column_maximum(self, m, accepted, place, value):
         """Keep the largest ``value`` of each column, and count columns that are complete."""
-        position, column = place[:self.position_bits], place[self.position_bits:]
         m.submodules.maxima = maxima = Memory(shape=signed(32), depth=1 << self.column_bits,
                                               init=[])
         write = maxima.write_port()
         own, asked = (maxima.read_port(domain="comb") for _ in range(2))
         rounded = Signal(signed(34))
+
+        # Stage 4: the maximum so far; in the next cycle, if it is being formed in this one.
+        s4_accepted = delay(m, accepted, 1, "s4_accepted", reset_less=False)
+        s4_value    = delay(m, value, 1, "s4_value")
+        s4_place    = delay(m, place, 1, "s4_place")
+        position, column = s4_place[:self.position_bits], s4_place[self.position_bits:]
+        s4_first    = Signal(reset_less=True)
+        s4_same     = Signal()
+        s4_own      = Signal(signed(32), reset_less=True)
+        s5_formed   = Signal(signed(32), reset_less=True)
+        before      = Signal(signed(32))
+        m.d.comb += own.addr.eq(place[self.position_bits:])
+        m.d.sync += [
+            s4_first.eq(place[:self.position_bits] == 0), s4_own.eq(own.data),
+            s4_same.eq(s4_accepted & (place[self.position_bits:] == column)),
+            s5_formed.eq(write.data),
+        ]
         m.d.comb += [
-            own.addr.eq(column),
+            before.eq(Mux(s4_same, s5_formed, s4_own)),
             write.addr.eq(column),
-            write.data.eq(Mux(position == 0, value, largest(value, own.data))),
-            write.en.eq(accepted),
+            write.data.eq(Mux(s4_first, s4_value, largest(s4_value, before))),
+            write.en.eq(s4_accepted),
             asked.addr.eq(self.column),
             rounded.eq(asked.data + 0xFFFF),
             self.maximum.eq(rounded[16:].as_signed()),
         ]
         with m.If(self.start):
             m.d.sync += self.finished.eq(0)
-        with m.Elif(accepted & (position == self.beats - 1)):
+        with m.Elif(s4_accepted & (position == self.beats - 1)):
             m.d.sync += self.finished.eq(self.finished + 1)

@@ -38,7 +38,7 @@ class Probabilities(wiring.Component):
 
     Latency
     -------
-    ``4 + 16 / min(softmax_lanes, 16)`` cycles from ``summed`` counting a column to its first half.
+    ``5 + 16 / min(softmax_lanes, 16)`` cycles from ``summed`` counting a column to its first half.
 
     Throughput
     ----------
@@ -113,10 +113,10 @@ class Probabilities(wiring.Component):
         # Where each stage is.
         stage = data.StructLayout({"valid": 1, "column": self.column_bits,
                                    "position": self.position_bits})
-        s0, s1, s2, s3, s4 = (Signal(stage, name=f"s{n}") for n in range(5))
+        s0, s1, s2, s3, s4, s5 = (Signal(stage, name=f"s{n}") for n in range(6))
         m.d.comb += [s0.valid.eq(issue), s0.column.eq(column), s0.position.eq(position)]
         with m.If(advance):
-            m.d.sync += [s1.eq(s0), s2.eq(s1), s3.eq(s2), s4.eq(s3)]
+            m.d.sync += [s1.eq(s0), s2.eq(s1), s3.eq(s2), s4.eq(s3), s5.eq(s4)]
 
         # Of the column: its maximum, its shift and its code.
         self.column_stages(m, advance, s0, s1, s2)
@@ -131,22 +131,22 @@ class Probabilities(wiring.Component):
                     m.d.comb += term.eq(self.terms[n + self.lanes])
             elements.append(self.quantise(m, n, advance, term))
 
-        # Stage 5: elements gather in the payload until a half is complete.
-        gathered = Cat(Cat(self.act.p.data), Mux(self.s4_zero, 0, Cat(elements)))
+        # Stage 6: elements gather in the payload until a half is complete.
+        gathered = Cat(Cat(self.act.p.data), Mux(self.s5_zero, 0, Cat(elements)))
         with m.If(advance):
             m.d.sync += [
                 Cat(self.act.p.data).eq(gathered[8 * self.lanes:]),
-                self.act.valid.eq(s4.valid & s4.position[:gather_bits].all()),
-                self.act.p.column.eq(s4.column),
-                self.act.p.address.eq(Cat(s4.position[-1], self.address)),
-                self.act.p.code.eq(self.s4_code),
-                self.act.p.shift.eq(self.s4_shift),
+                self.act.valid.eq(s5.valid & s5.position[:gather_bits].all()),
+                self.act.p.column.eq(s5.column),
+                self.act.p.address.eq(Cat(s5.position[-1], self.address)),
+                self.act.p.code.eq(self.s5_code),
+                self.act.p.shift.eq(self.s5_shift),
                 self.act.p.set_shift.eq(1),
             ]
         return m
 
     def column_stages(self, m, advance, s0, s1, s2):
-        """Stages 1 to 4 of what is common to a column; they change with its first beat."""
+        """Stages 1 to 5 of what is common to a column; they change with its first beat."""
         m.submodules.maxima = maxima = Memory(shape=signed(17), depth=1 << self.column_bits,
                                               init=[])
         write, read = maxima.write_port(), maxima.read_port(domain="comb")
@@ -185,41 +185,43 @@ class Probabilities(wiring.Component):
             self.update.below.eq(s2_below), self.update.shift.eq(s2_shift),
         ]
 
-        # Stages 3 and 4: the code.
-        s3_code  = Signal(signed(19))
-        s3_shift = Signal(8)
-        self.s4_code, self.s4_shift, self.s4_zero = Signal(8), Signal(8), Signal()
+        # Stages 3 to 5: the code.
+        s3_code, s4_code   = (Signal(signed(19), name=f"s{n}_code") for n in (3, 4))
+        s3_shift, s4_shift = (Signal(8, name=f"s{n}_shift") for n in (3, 4))
+        self.s5_code, self.s5_shift, self.s5_zero = Signal(8), Signal(8), Signal()
         with m.If(advance):
             m.d.sync += [
-                s3_code.eq(s2_largest + s2_below + 127),
-                s3_shift.eq(s2_shift),
-                self.s4_zero.eq(s3_code < 1),
-                self.s4_code.eq(Mux(self.nan, 255, Mux(s3_code < 0, 0,
-                                                       Mux(s3_code > 254, 254, s3_code)))),
-                self.s4_shift.eq(s3_shift),
+                s3_code.eq(s2_largest + s2_below + 127), s4_code.eq(s3_code),
+                s3_shift.eq(s2_shift), s4_shift.eq(s3_shift),
+                self.s5_zero.eq(s4_code < 1),
+                self.s5_code.eq(Mux(self.nan, 255, Mux(s4_code < 0, 0,
+                                                       Mux(s4_code > 254, 254, s4_code)))),
+                self.s5_shift.eq(s4_shift),
             ]
-        self.s1_largest = s1_sum.largest
+        self.s2_largest = s2_largest
 
     def quantise(self, m, n, advance, term):
-        """Stages 2 to 4 of one element: ``rne(x * 2^(e - E - 10))``, at most 127."""
+        """Stages 2 to 5 of one element: ``rne(x * 2^(e - E - 10))``, at most 127."""
+        s2_term  = Signal(TERM, name=f"s2_term_{n}")
         distance = Signal(12, name=f"distance_{n}")
-        s2_shift = Signal(range(FAR + 1), name=f"s2_shift_{n}")
-        s2_x     = Signal(17, name=f"s2_x_{n}")
-        s3_kept  = Signal(7, name=f"s3_kept_{n}")
-        s3_up    = Signal(name=f"s3_up_{n}")
-        s4_q     = Signal(7, name=f"s4_q_{n}")
+        s3_shift = Signal(range(FAR + 1), name=f"s3_shift_{n}")
+        s3_x     = Signal(17, name=f"s3_x_{n}")
+        s4_kept  = Signal(7, name=f"s4_kept_{n}")
+        s4_up    = Signal(name=f"s4_up_{n}")
+        s5_q     = Signal(7, name=f"s5_q_{n}")
         # 25 bits below the point: 10 of the format, and room for the shift.
         shifted  = Signal(32, name=f"shifted_{n}")
         m.d.comb += [
-            distance.eq(self.s1_largest - term.e),
-            shifted.eq(Cat(Const(0, 15), s2_x) >> s2_shift),
+            distance.eq(self.s2_largest - s2_term.e),
+            shifted.eq(Cat(Const(0, 15), s3_x) >> s3_shift),
         ]
         with m.If(advance):
             m.d.sync += [
-                s2_shift.eq(Mux(distance > FAR, FAR, distance)),
-                s2_x.eq(term.x),
-                s3_kept.eq(shifted[25:]),
-                s3_up.eq(shifted[24] & (shifted[25] | shifted[:24].any()) & ~shifted[25:].all()),
-                s4_q.eq(s3_kept + s3_up),
+                s2_term.eq(term),
+                s3_shift.eq(Mux(distance > FAR, FAR, distance)),
+                s3_x.eq(s2_term.x),
+                s4_kept.eq(shifted[25:]),
+                s4_up.eq(shifted[24] & (shifted[25] | shifted[:24].any()) & ~shifted[25:].all()),
+                s5_q.eq(s4_kept + s4_up),
             ]
-        return Cat(s4_q, Const(0, 1))
+        return Cat(s5_q, Const(0, 1))

@@ -22,7 +22,7 @@ def softmax_latency(config):
     """Cycles from the last scores of a column to its first activation write."""
     lanes = config.softmax_lanes
     return (FloatToFixed.latency + Exp2Fixed.latency + 2 * exact_log2(lanes)
-            + BLOCK // lanes + 16 // min(lanes, 16) + 9)
+            + BLOCK // lanes + 16 // min(lanes, 16) + 12)
 
 
 class Softmax(wiring.Component):
@@ -88,6 +88,8 @@ class Softmax(wiring.Component):
         start  = Signal()
         job    = Signal(softmax_job(self.config))
         codes  = Signal(8 * BLOCK)
+        mask   = Signal(BLOCK)
+        valid  = Cat(self.jobs.p.tokens > n for n in range(BLOCK))
         halves = Signal(8)
         free   = Signal()
         leaves = Signal()
@@ -101,7 +103,7 @@ class Softmax(wiring.Component):
         ]
         with m.If(start):
             m.d.sync += [
-                active.eq(1), job.eq(self.jobs.p), codes.eq(self.v_scales.payload),
+                active.eq(1), job.eq(self.jobs.p), mask.eq(valid), codes.eq(self.v_scales.payload),
                 halves.eq(self.jobs.p.columns << 1),
             ]
         with m.If(leaves):
@@ -110,10 +112,8 @@ class Softmax(wiring.Component):
             m.d.sync += active.eq(0)
 
         # What all parts know of the block.
-        mask = Signal(BLOCK)
         nan  = Signal()
         invalid = Cat(codes.word_select(n, 8).all() for n in range(BLOCK))
-        m.d.comb += mask.eq(((1 << job.tokens) - 1)[:BLOCK])
         m.d.sync += nan.eq((invalid & mask).any())
         for part in (logits, exponentials, probabilities):
             m.d.comb += part.start.eq(start)
