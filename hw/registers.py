@@ -83,6 +83,15 @@ class Registers(wiring.Component):
         running = self.values.status[0]
         m.d.comb += [fifo.w_data.eq(self.emitted.payload), fifo.w_en.eq(self.emitted.valid),
                      self.emitted.ready.eq(fifo.w_rdy)]
+        # The oldest one waits in a register: block RAM is slow.
+        oldest, held, taken = Signal(32), Signal(), Signal()
+        m.d.comb += fifo.r_en.eq(~held | taken)
+        with m.If(fifo.r_en):
+            m.d.sync += [oldest.eq(Mux(fifo.r_rdy, fifo.r_data, 0)), held.eq(fifo.r_rdy)]
+        with m.If(self.start):
+            m.d.sync += [oldest.eq(0), held.eq(0)]
+        count = Signal(range(self.EMITTED + 2))
+        m.d.comb += count.eq(Mux(held, fifo.r_level + 1, 0))
 
         # Write: address and data are taken together, answered in the next cycle.
         write, known = Signal(), Signal()
@@ -133,13 +142,13 @@ class Registers(wiring.Component):
                         continue
                     with m.Case(offset):
                         m.d.sync += [bus.rresp.eq(OKAY),
-                                     bus.rdata.eq(self._value(register.name, fifo,
+                                     bus.rdata.eq(self._value(register.name, oldest, count,
                                                               program_address))]
                         if register.name == "emitted":
-                            m.d.comb += fifo.r_en.eq(1)
+                            m.d.comb += taken.eq(1)
         return m
 
-    def _value(self, name, fifo, program_address):
+    def _value(self, name, oldest, count, program_address):
         constants = {"identity": rm.IDENTITY, "version": rm.VERSION, "hash": self.config.hash}
         if name in constants:
             return constants[name]
@@ -147,5 +156,5 @@ class Registers(wiring.Component):
             return getattr(self.values, name)
         if name in self.SETTINGS:
             return getattr(self.settings, name)
-        return {"emitted": Mux(fifo.r_rdy, fifo.r_data, 0), "emitted_count": fifo.r_level,
+        return {"emitted": oldest, "emitted_count": count,
                 "program_address": program_address}[name]

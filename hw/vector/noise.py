@@ -50,15 +50,18 @@ class Noise(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         pairs = self.config.lanes // 2
-        m.submodules.threefry = threefry = Threefry()
+        m.submodules.threefry = threefry = Threefry(
+            # Two rounds in a cycle are the longest path of the unit on ecp5.
+            rounds=1 if self.config.technology == "ecp5" else 2)
 
         # Control: the next pair starts when one is done.
         running = Signal()
         pair    = Signal(range(pairs))
         row     = Signal.like(self.o.row)
         last    = Signal()
+        # Row and pair are constant long before they are looked at.
+        m.d.sync += last.eq((pair == pairs - 1) & (row + 1 == self.rows))
         m.d.comb += [
-            last.eq((pair == pairs - 1) & (row + 1 == self.rows)),
             self.done.eq(threefry.done & last),
             threefry.start.eq(self.fill & Mux(running, threefry.done & ~last, 1)),
         ]
