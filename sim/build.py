@@ -92,14 +92,16 @@ def build(config, *, trace=False, verilog=None):
 
 def compile_library(folder, text, harness, flags, trace):
     environment = tool_environment()
-    if shutil.which("verilator", path=environment["PATH"]) is None:
-        raise UserError("the simulator needs Verilator, which is not installed; run `make setup`")
+    for program in ("verilator", "make", "g++"):
+        if shutil.which(program, path=environment["PATH"]) is None:
+            raise UserError(f"the simulator needs {program}, which is not installed; "
+                            "run `make setup`")
     (folder / "tokamac.v").write_text(text)
     (folder / "ports.h").write_text(ports_header(text))
     run(folder, environment, ["verilator", "--cc", "tokamac.v", "--top-module", "tokamac",
                               "--prefix", "Vtokamac", "-Mdir", "obj", "-CFLAGS", CFLAGS, *flags])
     run(folder, environment, ["make", "-C", "obj", "-f", "Vtokamac.mk", "-j", str(os.cpu_count()),
-                              *OPTIMISE, "libVtokamac"])
+                              "CXX=g++", *OPTIMISE, "libVtokamac"])
     root = subprocess.run(["verilator", "--getenv", "VERILATOR_ROOT"], env=environment,
                           capture_output=True, text=True, check=True).stdout.strip()
     include = Path(root) / "include"

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import sim.build
 import sw.cli
+from hw.config import load as load_config
 from hw.verilog import convert
 from sw.doctor import checks
 from sw.errors import UserError
@@ -144,3 +146,14 @@ def test_synthesis_maps_to_cells(tmp_path):
 def test_failing_synthesis_shows_its_log(tmp_path):
     with pytest.raises(UserError, match="synthesis failed; its log is .*synthesis.log"):
         synthesise("module square(; endmodule", "square", tmp_path)
+
+
+@pytest.mark.parametrize("program", ["verilator", "make", "g++"])
+def test_a_simulator_is_not_built_without_its_tools(program, tmp_path, monkeypatch):
+    found = sim.build.shutil.which
+    monkeypatch.setattr(sim.build, "build_root", lambda: tmp_path)
+    monkeypatch.setattr(sim.build.shutil, "which",
+                        lambda name, **rest: None if name == program else found(name, **rest))
+    with pytest.raises(UserError, match=f"needs {re.escape(program)}, which is not installed"):
+        sim.build.build(load_config("nano"), verilog="module tokamac(clk);\nendmodule\n")
+    assert not list(tmp_path.rglob("*.so"))
