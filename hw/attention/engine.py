@@ -5,9 +5,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.attention.front import Front
+from hw.attention.geometry import softmax_job
 from hw.attention.router import Router
 from hw.attention.softmax import Softmax
 from hw.attention.transposer import Transposer
+from hw.memory.queue import Queue
 from hw.signatures import Command, Raise, Take, act_write, array_command, beat, scores
 
 
@@ -95,7 +97,10 @@ class AttentionEngine(wiring.Component):
         wiring.connect(m, wiring.flipped(self.commands), front.commands)
         wiring.connect(m, front.array, wiring.flipped(self.array))
         wiring.connect(m, front.heads, router.jobs)
-        wiring.connect(m, front.blocks, softmax.jobs)
+        # The queue cuts the path from the count of tokens to what a job starts.
+        m.submodules.blocks = blocks = Queue(softmax_job(self.config), 2)
+        wiring.connect(m, front.blocks, blocks.i)
+        wiring.connect(m, blocks.o, softmax.jobs)
         wiring.connect(m, front.take0, wiring.flipped(self.take0))
         wiring.connect(m, front.raise1, wiring.flipped(self.raise1))
         m.d.comb += [
