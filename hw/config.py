@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from math import gcd
 from pathlib import Path
 
+from .formats import FORMATS, KEYS
+
 
 __all__ = ["Config", "presets", "load"]
 
@@ -82,7 +84,7 @@ class Config:
     program, queue : int
         Instructions of program memory, and commands that wait for each unit.
     formats : tuple of str
-        Weight formats.
+        Weight formats, names of :data:`hw.formats.FORMATS`. What is not named costs nothing.
     technology : str
         ``generic``, or ``ecp5`` for its multiplier primitives.
     """
@@ -118,9 +120,10 @@ class Config:
                 raise TypeError(f"{key} must be {wanted}, not {value!r}")
             if not legal(value):
                 raise ValueError(f"{key} must be {wanted}, not {value!r}")
-        unknown = [name for name in self.formats if name not in ("int8", "int4")]
-        if unknown or not self.formats:
-            raise ValueError(f"formats must be a choice of int8, int4, not {list(self.formats)!r}")
+        unknown = [name for name in self.formats if name not in FORMATS]
+        if unknown or not self.formats or len(set(self.formats)) != len(self.formats):
+            raise ValueError(f"formats must be a choice of {', '.join(FORMATS)}, each once, not "
+                             f"{list(self.formats)!r}")
         self._check(self.beat_bytes % self.word_bytes == 0,
                     f"channels {self.channels} x data_bits {self.data_bits} deliver "
                     f"{self.word_bytes} bytes a cycle, more than the beat of slices "
@@ -248,6 +251,17 @@ class Config:
     def scale_group(height, scale_bytes):
         """Blocks whose scales fill whole pieces together."""
         return 16 // gcd(16, height * scale_bytes)
+
+    @property
+    def elements(self):
+        """Elements that the array decodes: those of the weight formats, and of keys and values."""
+        found = {FORMATS[name].element.name: FORMATS[name].element for name in self.formats}
+        return tuple({**found, KEYS.element.name: KEYS.element}.values())
+
+    @property
+    def split(self):
+        """Whether there are weights of 4 bits, of which a multiplier takes two."""
+        return any(FORMATS[name].four for name in self.formats)
 
     @property
     def acc_rows(self):

@@ -1,10 +1,12 @@
 """The instruction set: one definition for decoder, assembler, disassembler and documentation.
 
 An instruction is a word of 128 bits. Bits 0-5 are the opcode, the fields follow in the order of
-their definition, and every bit that no field uses must be zero. This module is plain Python.
+their definition, and every bit that no field uses must be zero.
 """
 
 from dataclasses import dataclass
+
+from .formats import FORMATS as WEIGHT_FORMATS
 
 
 __all__ = ["WORD_BITS", "OPCODE_BITS", "REGISTERS", "COUNTERS", "Field", "Instruction",
@@ -19,7 +21,8 @@ COUNTERS = 16
 CONDITIONS = ("eq", "ne", "lt", "ge")
 SOURCES = ("token", "load", "cycle")
 STREAMS = ("w", "d")
-FORMATS = ("int8", "int4")
+#: Weight formats, in the order of their numbers.
+FORMATS = tuple(WEIGHT_FORMATS)
 DRAINS = ("store", "add")
 TARGETS = ("column", "staging")
 

@@ -264,7 +264,8 @@ class Sequencer(wiring.Component):
         return number
 
     def _legal(self, word):
-        """Opcode known, choices in range, unused bits zero, branch target inside the program."""
+        """Opcode known, choices in range, format in the machine, unused bits zero, and the target
+        of a branch inside the program."""
         legal = []
         for instruction in isa.INSTRUCTIONS:
             used = isa.OPCODE_BITS + sum(field.bits for field in instruction.fields)
@@ -274,6 +275,9 @@ class Sequencer(wiring.Component):
                 value = word[offset:offset + field.bits]
                 if field.choices and len(field.choices) < 2**field.bits:
                     terms &= value < len(field.choices)
+                if field.name == "format":
+                    terms &= reduce(or_, (value == isa.FORMATS.index(name)
+                                          for name in self.config.formats))
                 if instruction.name == "branch" and field.name == "target":
                     terms &= value < self.config.program
             legal.append(terms)

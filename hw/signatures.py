@@ -8,11 +8,12 @@ from amaranth.lib.wiring import In, Out, Signature
 from amaranth.utils import bits_for, ceil_log2
 
 from . import isa
+from .formats import ELEMENTS, ScaleKind
 
 
-__all__ = ["Command", "command_fields", "Take", "Raise", "Source", "Drain", "ScaleKind",
-           "act_write", "array_command", "beat", "drain_job", "scores", "row_write", "row_read",
-           "fixed_read", "fixed_write", "read_request", "read_data", "write_data"]
+__all__ = ["Command", "command_fields", "Take", "Raise", "Source", "Drain", "act_write",
+           "array_command", "format_fields", "beat", "drain_job", "scores", "row_write",
+           "row_read", "fixed_read", "fixed_write", "read_request", "read_data", "write_data"]
 
 
 #: What the sequencer sends to a unit: the instruction, and its registers' values.
@@ -56,14 +57,6 @@ class Drain(enum.Enum, shape=2):
     KEEP = 3      # they stay in the accumulators
 
 
-class ScaleKind(enum.Enum, shape=2):
-    """Meaning of the 16-bit scale field beside a beat."""
-
-    FP16 = 0
-    E8M0 = 1      # low 8 bits; elements have an lsb of 2^-6
-    ONE = 2       # elements have an lsb of 2^-6
-
-
 def act_write(config):
     """Half a block of activations for one column, from the quantiser or the softmax."""
     return data.StructLayout({
@@ -80,7 +73,10 @@ def array_command(config):
     """One product on the array, from the matmul unit's front or from attention."""
     return data.StructLayout({
         "source":  Source,
-        "four":    1,                                   # 4-bit weights
+        "element": range(len(ELEMENTS)),                # what weights are
+        "scale":   ScaleKind,
+        "four":    1,                                   # elements have 4 bits
+        "wide":    1,                                   # scales have two bytes
         "act":     ceil_log2(config.act_blocks),        # first activation block
         "halves":  12,                                  # K in halves
         "tiles":   12, "height": 5, "tail": 5,
@@ -92,6 +88,12 @@ def array_command(config):
         "dst":     16, "stride": 12,                    # workspace blocks
         "take0":   4, "take1": 4, "raise0": 4, "raise1": 4,
     })
+
+
+def format_fields(format):
+    """Fields of an ``array_command`` that follow from a :class:`.formats.Format`."""
+    return {"element": format.element.number, "scale": format.scale.value,
+            "four": int(format.four), "wide": int(format.scale == ScaleKind.FP16)}
 
 
 def beat(config):

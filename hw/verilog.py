@@ -39,6 +39,9 @@ class Emitter:
             self.texts[name] = rtlil.convert(component, name=name, platform=self, emit_src=False)
         return self.names[key]
 
+    def clocked(self, name):
+        """Whether a shared module has a clock; one that is combinational has none."""
+        return re.search(r"\binput \d+ +\\clk$", self.texts[name], re.MULTILINE) is not None
 
     def get_memory(self, memory):
         """Amaranth's hook for memories: an instance of a module that is written once."""
@@ -80,13 +83,15 @@ class Shared(Elaboratable):
     def elaborate(self, platform):
         if not isinstance(platform, Emitter):
             raise TypeError("shared components are emitted with hw.verilog.convert")
-        ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
-        if self.reset is not None:
-            ports["i_rst"] = self.reset
+        name = platform.define(self.component)
+        ports = {}
+        if platform.clocked(name):
+            ports = {"i_clk": ClockSignal(),
+                     "i_rst": ResetSignal() if self.reset is None else self.reset}
         for path, member, value in self.signature.flatten(self):
             prefix = "o" if member.flow.name == "Out" else "i"
             ports[f"{prefix}_{'__'.join(map(str, path))}"] = value
-        return Instance(platform.define(self.component), **ports)
+        return Instance(name, **ports)
 
 
 def shared(component, *, reset=None):

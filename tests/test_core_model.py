@@ -46,8 +46,8 @@ def check(model, preset, format, tokens, *, timing=None, sampling=None, verilog=
     return session.outcome
 
 
-@pytest.mark.parametrize("format", ["int8", "int4"])
-@pytest.mark.parametrize("preset", ["nano", "sim"])
+@pytest.mark.parametrize("preset, format", [
+    (preset, format) for preset in ("nano", "sim") for format in load_config(preset).formats])
 def test_bundled_model(preset, format):
     outcome = check(BUNDLED, preset, format, 4)
     assert outcome.positions == len(PROMPT) + 3

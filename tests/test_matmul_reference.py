@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hw.formats import VALUES
 from verif.reference.floats import add
 from verif.reference.matmul import matmul
 
@@ -60,15 +61,15 @@ def test_scales_of_keys_are_powers_of_two():
     keys = rng.integers(100, 150, (8, 2)).astype(np.uint8)
     scales = np.ldexp(1.0, keys.astype(int) - 133)
     terms = exact(weights, scales, act, codes).astype(np.float32)
-    assert np.array_equal(matmul(weights, keys, act, codes, "e8m0"),
+    assert np.array_equal(matmul(weights, keys, act, codes, "mxint8"),
                           add(terms[..., 0], terms[..., 1]))
 
 
 def test_values_have_no_scale():
     weights, scales, act, codes = operands(np.random.default_rng(3), 8, 32, ())
     keys = np.full((8, 1), 127, np.uint8)
-    assert np.array_equal(matmul(weights, scales, act, codes, "one"),
-                          matmul(weights, keys, act, codes, "e8m0"))
+    assert np.array_equal(matmul(weights, scales, act, codes, VALUES),
+                          matmul(weights, keys, act, codes, "mxint8"))
 
 
 @pytest.mark.parametrize("place", ["scale", "infinite scale", "code"])
@@ -101,6 +102,6 @@ def test_many_rows_are_cut_into_parts(monkeypatch):
 def test_wrong_operands():
     with pytest.raises(ValueError, match="rows of 32 elements need activations of 32 and 1 scales"):
         matmul(np.zeros((2, 32), int), np.ones((2, 1), np.float16), np.zeros(64), np.zeros(2))
-    with pytest.raises(ValueError, match="kind must be one of fp16, e8m0, one, not 'fp8'"):
+    with pytest.raises(ValueError, match="format must be one of int8, .*, not 'fp8'"):
         matmul(np.zeros((2, 32), int), np.ones((2, 1), np.float16), np.zeros(32), np.zeros(1),
                "fp8")

@@ -67,7 +67,7 @@ def test_a_seed_chooses_a_text(folder, capsys):
 
 def test_mistakes_are_explained(folder, capsys):
     assert "does not exist" in refusal(capsys, "run", folder / "other.bin")
-    assert "must be int8 or int4, not 'int3'" in refusal(capsys, *run(folder, "--format", "int3"))
+    assert "not 'int3'" in refusal(capsys, *run(folder, "--format", "int3"))
     assert "there is no preset 'simm'" in refusal(capsys, *run(folder, "--config", "simm"))
     assert "leaves room for" in refusal(capsys, *run(folder, "--tokens", 1000))
     assert "the prompt has 102 tokens" in refusal(capsys, *run(folder, "--prompt", "a" * 100))

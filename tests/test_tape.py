@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from hw.formats import FORMATS
 from verif.reference.tape import pack, tape_beats, tiling, unpack
 
 
@@ -123,12 +124,11 @@ def test_tiling(rows, slices, format, wanted):
 
 @pytest.mark.parametrize("scale_type", [np.uint16, np.uint8], ids=["fp16", "e8m0"])
 @pytest.mark.parametrize("slices", [1, 2, 4, 8, 64])
-@pytest.mark.parametrize("format", ["int8", "int4"])
+@pytest.mark.parametrize("format", FORMATS)
 def test_what_is_packed_is_unpacked(format, slices, scale_type):
     rng = np.random.default_rng(slices)
-    low = 8 if format == "int4" else 128
     for rows, size in ((32, 32), (96, 48), (160, 100), (800, 416)):
-        weights = rng.integers(-low, low, (rows, size), np.int8)
+        weights = rng.choice(FORMATS[format].element.integers, (rows, size))
         scales = rng.integers(0, np.iinfo(scale_type).max + 1, (rows, -(-size // 32)), scale_type)
         tape = pack(weights, scales, format, slices)
         assert len(tape) == tape_beats((rows, size), format, slices, scales.itemsize) * 16 * slices
@@ -146,9 +146,9 @@ def test_millions_of_weights_take_no_time():
 
 
 @pytest.mark.parametrize("weights, scales, format, message", [
-    ([[8] * 32], [[1.0]], "int4", "int4 weights must be -8 to 7, not 8 to 8"),
+    ([[8] * 32], [[1.0]], "int4", "int4 elements are -8 to 7, and not all between; 8 is none"),
     ([[0] * 32], [[1.0, 1.0]], "int8", r"scales must have shape \(1, 1\), not \(1, 2\)"),
-    ([[0] * 32], [[1.0]], "int5", "format must be one of int8, int4, not 'int5'"),
+    ([[0] * 32], [[1.0]], "int5", "format must be one of .*, not 'int5'"),
 ])
 def test_wrong_matrices(weights, scales, format, message):
     with pytest.raises(ValueError, match=message):

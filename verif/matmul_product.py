@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hw.signatures import Drain, Source
+from hw.formats import FORMATS, KEYS, VALUES
+from hw.signatures import Drain, Source, format_fields
 from verif.reference.floats import add
 from verif.reference.matmul import matmul
 from verif.reference.tape import BLOCK, HALF, pack, tiling
@@ -13,7 +14,7 @@ from verif.reference.tape import BLOCK, HALF, pack, tiling
 __all__ = ["Product", "Grant", "plan"]
 
 
-KINDS = {Source.WEIGHTS: "fp16", Source.KEYS: "e8m0", Source.VALUES: "one"}
+FIXED = {Source.KEYS: KEYS, Source.VALUES: VALUES}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -42,6 +43,11 @@ class Product:
     releases_done: int = 0
 
     @property
+    def meaning(self):
+        """The :class:`hw.formats.Format` of the weights."""
+        return FIXED.get(self.source) or FORMATS[self.format]
+
+    @property
     def blocks(self):
         return -(-self.weights.shape[1] // BLOCK)
 
@@ -62,7 +68,7 @@ class Product:
         """Fields of the ``array_command``."""
         tiles = self.tiles(config.slices)
         return {
-            "source": self.source, "four": self.format == "int4", "act": self.address,
+            "source": self.source, **format_fields(self.meaning), "act": self.address,
             "halves": self.halves, "tiles": len(tiles), "height": tiles[0], "tail": tiles[-1],
             "columns": self.columns, "groups": self.groups, "acc": self.acc,
             "acc_step": self.acc_step, "onto": self.onto, "drain": self.drain, "dst": self.dst,
@@ -129,7 +135,7 @@ def plan(products, config):
     workspace = np.zeros(config.rows * config.lanes, np.float32)
     accumulators = {}
     for p in products:
-        result = matmul(p.weights, p.scales, p.act, p.codes, KINDS[p.source],
+        result = matmul(p.weights, p.scales, p.act, p.codes, p.meaning,
                         accumulators[p.acc] if p.onto else None,
                         0 if p.shift is None else p.shift)
         accumulators[p.acc] = result

@@ -7,11 +7,13 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from hw.config import Config
+from hw.formats import FORMATS, KEYS, VALUES, Format
 from hw.matmul.array import Array
 from hw.matmul.layouts import TILE_ROWS, drain_read, issue
 from hw.matmul.timing import Timing
-from hw.signatures import ScaleKind, act_write
+from hw.signatures import act_write
 from verif.bench import Bench, current
+from verif.formats import random_elements, random_scales
 from verif.packing import pack
 from verif.reference.matmul import matmul
 
@@ -22,6 +24,7 @@ CONFIGS = {
     "one_column":  SMALL | dict(slices=1, columns=1, depth=16),
     "three":       SMALL | dict(slices=2, columns=3, depth=4),
     "systolic":    SMALL | dict(slices=1, columns=2, depth=1),
+    "formats":     SMALL | dict(slices=2, columns=2, depth=4, formats=tuple(FORMATS)),
     "only_int8":   SMALL | dict(slices=2, columns=2, depth=8, formats=("int8",)),
 }
 
@@ -33,7 +36,7 @@ def component(config):
 config = Config(name="test", **current(CONFIGS))
 timing = Timing(config)
 
-KINDS = {ScaleKind.FP16: "fp16", ScaleKind.E8M0: "e8m0", ScaleKind.ONE: "one"}
+MEANINGS = [*(FORMATS[name] for name in config.formats), KEYS, VALUES]
 
 
 @dataclass(eq=False)
@@ -45,8 +48,7 @@ class Pass:
     act: np.ndarray        # [columns, K]
     codes: np.ndarray      # [columns, blocks]
     shift: np.ndarray      # [columns]
-    four: bool
-    kind: ScaleKind
+    format: Format
     address: int           # activation block
     row: int               # accumulator row
     onto: bool
@@ -64,7 +66,7 @@ class Pass:
     def beats(self, rng, gaps):
         """``issue`` fields; None for a cycle without a beat."""
         rows, _, size = self.weights.shape
-        halves, step = size // 16, 2 if self.four else 1
+        halves, step = size // 16, self.format.step
         lines = rows // step
         for block in range(-(-halves // 2)):
             own = min(2, halves - 2 * block)
@@ -72,15 +74,16 @@ class Pass:
                 while gaps and rng.random() < 0.3:
                     yield None
                 k = slice(16 * (2 * block + half), 16 * (2 * block + half) + 16)
-                data = self.weights[step * line, :, k].astype(np.uint8)
-                if self.four:
-                    data = data & 15 | self.weights[2 * line + 1, :, k].astype(np.uint8) << 4
+                data = self.format.element.encode(self.weights[step * line, :, k])
+                if step == 2:
+                    data |= self.format.element.encode(self.weights[2 * line + 1, :, k]) << 4
                 last = 2 * block + own == halves
                 yield {
                     "valid": 1,
                     "beat": {"data": [int.from_bytes(w.tobytes(), "little") for w in data],
-                             "scale": self.scales[step * line + half * self.four, :, block]},
-                    "kind": self.kind, "four": self.four,
+                             "scale": self.scales[step * line + half * (step - 1), :, block]},
+                    "element": self.format.element.number, "scale": self.format.scale,
+                    "four": self.format.four,
                     "address": 2 * (self.address + block) + half, "ends": half == own - 1,
                     "row": self.row + step * line, "tile_row": step * line,
                     "old": block > 0 or self.onto, "shifted": block == 0,
@@ -93,27 +96,24 @@ class Pass:
 def random_passes(rng, number):
     kept = {}
     for n in range(number):
-        four = "int4" in config.formats and bool(rng.integers(2))
-        kind = ScaleKind.FP16 if four else list(KINDS)[rng.integers(3)]
+        format = MEANINGS[rng.integers(len(MEANINGS))]
         rows, halves = int(rng.integers(1, TILE_ROWS + 1)), int(rng.integers(1, 7))
-        if four:
+        if format.four:
             rows, halves = rows + rows % 2, halves + halves % 2
         onto, region = False, int(rng.integers(2))
         if region in kept and rng.random() < 0.5:
             onto, rows = True, kept[region]
-            four &= rows % 2 == 0 and halves % 2 == 0
+            if format.four and (rows % 2 or halves % 2):
+                format = KEYS
         kept[region] = rows
-        low, blocks = 8 if four else 128, -(-halves // 2)
-        scales = rng.normal(size=(rows, config.slices, blocks)).astype(np.float16)
-        scales[rng.random(scales.shape) < 0.02] = np.inf
-        if kind != ScaleKind.FP16:
-            scales = rng.integers(120, 134, scales.shape)
+        blocks = -(-halves // 2)
+        scales = random_scales(rng, format.scale, (rows, config.slices, blocks))
         yield Pass(
-            weights=rng.integers(-low, low, (rows, config.slices, 16 * halves)),
-            scales=scales.view(np.uint16) if kind == ScaleKind.FP16 else scales,
+            weights=random_elements(rng, format.element, (rows, config.slices, 16 * halves)),
+            scales=scales.view(np.uint16) if scales.dtype == np.float16 else scales,
             act=rng.integers(-128, 128, (config.columns, 16 * halves)),
             codes=rng.integers(110, 140, (config.columns, blocks)),
-            shift=rng.choice([0, 1, 9, 255], config.columns), four=four, kind=kind,
+            shift=rng.choice([0, 1, 9, 255], config.columns), format=format,
             address=4 * (n % 4), row=16 * region, onto=onto, out=bool(rng.random() < 0.8),
             bank=n % 2)
 
@@ -123,7 +123,7 @@ def expected(each, held):
     rows, slices, size = each.weights.shape
     old = held.get(each.row)
     y = matmul(each.weights.reshape(-1, size), each.scales.reshape(rows * slices, -1), each.act,
-               each.codes, KINDS[each.kind], old if each.onto else None, each.shift)
+               each.codes, each.format, old if each.onto else None, each.shift)
     held[each.row] = y
     return y.reshape(-1, rows, slices)
 

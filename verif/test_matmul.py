@@ -6,9 +6,11 @@ import cocotb
 import numpy as np
 
 from hw.config import Config, load
+from hw.formats import FORMATS, KEYS
 from hw.matmul.engine import MatmulEngine
 from hw.signatures import Drain, Source
 from verif.bench import Bench, current
+from verif.formats import random_elements, random_scales
 from verif.matmul_machine import Machine
 from verif.matmul_product import Product
 from verif.streams import bursts, never, sometimes
@@ -24,6 +26,8 @@ CONFIGS = {
     "wide_rows":   SMALL | dict(slices=1, columns=2, depth=16, lanes=32, max_head=32),
     "wide_beats":  SMALL | dict(burst=64, w_fifo=1024, d_fifo=1024, slices=16,
                                 columns=2, depth=16, lanes=8, max_head=128),
+    "formats":     SMALL | dict(slices=2, columns=2, depth=4, lanes=4, formats=tuple(FORMATS)),
+    "only_mxfp4":  SMALL | dict(slices=4, columns=2, depth=8, lanes=4, formats=("mxfp4",)),
     "only_int8":   SMALL | dict(slices=2, columns=2, depth=8, lanes=4, formats=("int8",)),
     "sim":         asdict(load("sim")),
 }
@@ -39,23 +43,18 @@ def component(config):
 
 config = Config(**{"name": "test", **current(CONFIGS)})
 
+#: A format of 8 bits if there is one.
+EIGHT = min(config.formats, key=lambda name: FORMATS[name].four)
+
 #: Products of a test with random ones.
 NUMBER = 14 if getattr(cocotb, "SIM_NAME", "") == "Verilator" else 4
 
 
-def operands(rng, rows, size, vectors, format="int8", scale_type=np.float16):
+def operands(rng, rows, size, vectors, format=KEYS):
     """Random operands; extreme elements and special scales are frequent."""
-    low, high = (-8, 8) if format == "int4" else (-128, 128)
     blocks = -(-size // 32)
-    weights = rng.integers(low, high, (rows, size))
-    weights[rng.random(rows) < 0.1] = low
-    if scale_type is np.float16:
-        scales = (rng.normal(size=(rows, blocks)) * 2.0**-4).astype(np.float16)
-        odd = rng.integers(0, 2**16, (rows, blocks)).astype(np.uint16).view(np.float16)
-        scales = np.where(rng.random((rows, blocks)) < 0.02, odd, scales)
-    else:
-        scales = rng.integers(118, 136, (rows, blocks)).astype(np.uint8)
-        scales[rng.random((rows, blocks)) < 0.01] = 255
+    weights = random_elements(rng, format.element, (rows, size))
+    scales = random_scales(rng, format.scale, (rows, blocks))
     act = rng.integers(-127, 128, (vectors, size))
     act[rng.random(vectors) < 0.2] = -128
     codes = rng.integers(118, 136, (vectors, blocks)).astype(np.uint8)
@@ -83,16 +82,17 @@ class Places:
         return place
 
 
-def weights_product(rng, places, columns=None, groups=None, drain=None, rows=None, size=None):
+def weights_product(rng, places, columns=None, groups=None, drain=None, rows=None, size=None,
+                    format=None):
     """A random product with weights."""
-    format = str(rng.choice(config.formats))
+    format = format or str(rng.choice(config.formats))
     columns = columns or int(rng.integers(1, config.columns + 1))
     groups = groups or int(rng.choice([1, 1, 2, 3]))
     drain = drain or (Drain.STORE, Drain.ADD)[rng.integers(2)]
     rows = rows or 32 * int(rng.integers(1, 5))
     if size is None:
         size = int(rng.choice([16, 32, 48, 64, 80, 96]))
-    if format == "int4":
+    if FORMATS[format].four:
         size = -(-size // 32) * 32
     # What is written may reach beyond the matrix.
     written = rows + -rows % (2 * 32 if config.slices > 16 else 32)
@@ -105,8 +105,8 @@ def weights_product(rng, places, columns=None, groups=None, drain=None, rows=Non
     old = None
     if drain == Drain.ADD and "take1" in counters:
         old = rng.normal(size=(vectors, rows)).astype(np.float32)
-    return Product(**operands(rng, rows, size, vectors, format), columns=columns, format=format,
-                   drain=drain, old=old, stride=stride, counters=counters,
+    return Product(**operands(rng, rows, size, vectors, FORMATS[format]), columns=columns,
+                   format=format, drain=drain, old=old, stride=stride, counters=counters,
                    **places.take(-(-size // 32) * groups, stride * vectors))
 
 
@@ -119,10 +119,10 @@ def attention_products(rng, places, columns=None, blocks=None):
     values = {"source": Source.VALUES, "columns": columns, "acc": 16, "acc_step": True}
     destination = places.take(0, columns * head // 32)["dst"]
     for block in range(blocks):
-        product = operands(rng, 32, head, columns, scale_type=np.uint8)
+        product = operands(rng, 32, head, columns)
         yield Product(**product, **keys, counters={"raise1": 1},
                       address=places.take(head // 32, 0)["address"])
-        product = operands(rng, head, 32, columns, scale_type=np.uint8)
+        product = operands(rng, head, 32, columns)
         shift = rng.choice([0, 1, 5, 40, 255], columns)
         last = block == blocks - 1
         yield Product(**product, **values, shift=shift, onto=block > 0,
@@ -162,11 +162,12 @@ async def the_array_is_kept_busy(dut):
         machine = Machine(dut, config, bench.rng)
         full = config.slices * config.columns == 16 and config.act_blocks >= 64
         groups, rows = (16, 128) if full else (4, 64)
-        product = Product(**operands(bench.rng, rows, 128, groups * config.columns),
-                          columns=config.columns, stride=rows // 32, counters={"raise1": 1})
+        values = operands(bench.rng, rows, 128, groups * config.columns, FORMATS[EIGHT])
+        product = Product(**values, format=EIGHT, columns=config.columns, stride=rows // 32,
+                          counters={"raise1": 1})
         await machine.run([product])
         cycles = machine.last_write - machine.first_beat
-        beats = rows // config.slices * 8 * groups
+        beats = rows // config.slices * 8 * groups // FORMATS[EIGHT].step
         # What is written in a cycle limits wide beats with narrow rows.
         slowest = max(beats, len(product.act) * rows // min(config.lanes, config.slices))
         print(f"{cycles} cycles for {beats} beats")
@@ -180,10 +181,9 @@ async def commands_follow_each_other(dut):
         machine = Machine(dut, config, bench.rng)
         places, rows = Places(), 16 * config.slices if config.slices > 1 else 32
         products = [weights_product(bench.rng, places, columns=1, groups=1, drain=Drain.STORE,
-                                    rows=rows, size=64) for _ in range(8)]
+                                    rows=rows, size=64, format=EIGHT) for _ in range(8)]
         for product in products:
             product.counters = {"raise1": 1}
-            product.format = "int8"
         await machine.run(products)
         beats = sum(len(product.beats(config)) for product in products)
         cycles = machine.last_write - machine.first_beat

@@ -18,8 +18,11 @@ CONFIGS = {"nano": {}}
 UNITS = ("matmul", "vector", "mover", "fetch")
 
 
+CONFIG = replace(load("nano"), program=128)
+
+
 def component(config):
-    return Sequencer(replace(load("nano"), program=128))
+    return Sequencer(CONFIG)
 
 
 def random_instruction(rng, name, target):
@@ -28,6 +31,8 @@ def random_instruction(rng, name, target):
     for field in isa.BY_NAME[name].fields:
         most = len(field.choices) or 2**field.bits
         values[field.name] = int(rng.integers(0, most, dtype="uint64"))
+    if "format" in values:
+        values["format"] = str(rng.choice(CONFIG.formats))
     if name == "branch":
         values["target"] = target
     if name == "wait":

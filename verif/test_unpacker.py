@@ -15,11 +15,13 @@ from verif.streams import bursts, never, sometimes
 SMALL = dict(data_bits=32, w_fifo=1024, d_fifo=1024, burst=32)
 
 CONFIGS = {
-    "weights_1": dict(slices=1, scale_bytes=2),
-    "weights_2": dict(slices=2, scale_bytes=2),
-    "weights_8": dict(slices=8, scale_bytes=2),
-    "keys_2":    dict(slices=2, scale_bytes=1),
-    "keys_4":    dict(slices=4, scale_bytes=1),
+    "weights_1": dict(slices=1, scale_bytes=[2]),
+    "weights_2": dict(slices=2, scale_bytes=[2]),
+    "weights_8": dict(slices=8, scale_bytes=[2]),
+    "codes_2":   dict(slices=2, scale_bytes=[1]),
+    "codes_4":   dict(slices=4, scale_bytes=[1]),
+    "both_1":    dict(slices=1, scale_bytes=[1, 2]),
+    "both_4":    dict(slices=4, scale_bytes=[1, 2]),
 }
 
 
@@ -29,10 +31,11 @@ def component(config):
 
 chosen = current(CONFIGS)
 config = Config(name="test", slices=chosen["slices"], **SMALL)
-scale_type = np.uint16 if chosen["scale_bytes"] == 2 else np.uint8
+SCALES = [np.dtype(f"u{size}") for size in chosen["scale_bytes"]]
 
 
 def matrix(rng, rows, size, format):
+    scale_type = rng.choice(SCALES)
     low = 8 if format == "int4" else 128
     weights = rng.integers(-low, low, (rows, size))
     return weights, rng.integers(0, np.iinfo(scale_type).max + 1, (rows, -(-size // BLOCK)),
@@ -41,16 +44,16 @@ def matrix(rng, rows, size, format):
 
 def random_matrices(rng, number):
     for _ in range(number):
-        format = "int4" if rng.random() < 0.5 and scale_type == np.uint16 else "int8"
+        format = str(rng.choice(["int4", "int8"]))
         # Any number of rows: heights of all sizes occur, and groups of all sizes.
         rows, size = int(rng.integers(1, 40 * config.slices)), 16 * int(rng.integers(1, 24))
         yield *matrix(rng, rows, size + size % BLOCK * (format == "int4"), format), format
 
 
-def command(weights, format):
+def command(weights, scales, format):
     tiles, height, tail = tiling(len(weights), config.slices, format)
-    return {"four": format == "int4", "halves": weights.shape[1] // HALF, "tiles": tiles,
-            "height": height, "tail": tail}
+    return {"four": format == "int4", "wide": scales.itemsize == 2,
+            "halves": weights.shape[1] // HALF, "tiles": tiles, "height": height, "tail": tail}
 
 
 def unpacked(weights, scales, format):
@@ -96,7 +99,7 @@ async def beats_come_with_their_scales(dut, pause, o_pause):
         matrices = list(random_matrices(bench.rng, 6))
         board = bench.expect("o", tile_beat(config), pause=o_pause())
         bench.drive("commands", unpack_command, pause=pause()).start(
-            [command(weights, format) for weights, _, format in matrices])
+            [command(*each) for each in matrices])
         bench.drive("i", pause=pause()).start(
             [beat for each in matrices for beat in raw(*each)])
         for each in matrices:
@@ -110,7 +113,7 @@ async def a_raw_beat_is_taken_in_each_cycle(dut):
         beats = raw(*each)
         board = bench.expect("o", tile_beat(config))
         board.expect_all(unpacked(*each))
-        await bench.drive("commands", unpack_command).send(command(each[0], "int8"))
+        await bench.drive("commands", unpack_command).send(command(*each))
         # The command is prepared.
         await bench.cycles(8)
         driver = bench.drive("i")

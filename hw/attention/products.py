@@ -4,7 +4,8 @@ from amaranth import *
 
 from hw import isa
 from hw.attention.geometry import by_head_blocks, value_tail
-from hw.signatures import Drain, Source, array_command, command_fields
+from hw.formats import FORMATS, KEYS, VALUES
+from hw.signatures import Drain, Source, array_command, command_fields, format_fields
 
 
 __all__ = ["plain_product", "key_product", "value_product"]
@@ -31,16 +32,27 @@ def plain_product(config, word):
     fields = vars(command_fields("matmul", word))
     same = ("act", "halves", "tiles", "height", "tail", "columns", "groups", "dst", "stride",
             "take0", "take1", "raise0", "raise1")
-    return product(config, source=Source.WEIGHTS,
-                   four=fields["format"] == isa.FORMATS.index("int4"),
+    return product(config, source=Source.WEIGHTS, **of_format(config, fields["format"]),
                    drain=Mux(fields["drain"] == isa.DRAINS.index("add"), Drain.ADD, Drain.STORE),
                    **{name: fields[name] for name in same})
 
 
+def of_format(config, number):
+    """Fields that follow from the format of a ``matmul``."""
+    def chosen(field):
+        result = Const(0, 1)
+        for name in config.formats:
+            value = format_fields(FORMATS[name])[field]
+            result = Mux(number == isa.FORMATS.index(name), value, result)
+        return result
+    return {field: chosen(field) for field in format_fields(KEYS)}
+
+
 def key_product(config, attend):
     """Scores of 32 keys."""
-    return product(config, source=Source.KEYS, act=attend.act, halves=attend.head_blocks << 1,
-                   tiles=config.key_tiles, height=config.key_height, tail=config.key_height,
+    return product(config, source=Source.KEYS, **format_fields(KEYS), act=attend.act,
+                   halves=attend.head_blocks << 1, tiles=config.key_tiles,
+                   height=config.key_height, tail=config.key_height,
                    columns=attend.columns, groups=1, drain=Drain.SCORES)
 
 
@@ -49,8 +61,9 @@ def value_product(m, config, attend, first, last):
     tiles = by_head_blocks(m, config, attend.head_blocks, config.value_groups, "tiles")
     tail  = by_head_blocks(m, config, attend.head_blocks,
                            lambda blocks: value_tail(config, blocks), "tail")
-    return product(config, source=Source.VALUES, act=attend.probability, halves=2,
-                   tiles=tiles, height=Mux(tiles == 1, tail, 16), tail=tail,
+    return product(config, source=Source.VALUES, **format_fields(VALUES),
+                   act=attend.probability, halves=2, tiles=tiles,
+                   height=Mux(tiles == 1, tail, 16), tail=tail,
                    columns=attend.columns, groups=1, acc=OUTPUT_ROW, acc_step=1, onto=~first,
                    drain=Mux(last, Drain.STORE, Drain.KEEP), dst=attend.dst,
                    stride=attend.head_blocks, take1=attend.take1, raise0=attend.raise0)

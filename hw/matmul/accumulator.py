@@ -61,7 +61,7 @@ class Accumulator(wiring.Component):
 
     def __init__(self, config):
         self.config     = config
-        self.split      = "int4" in config.formats
+        self.split      = config.split
         self.parameters = (self.split, config.acc_rows, config.technology)
         sums = {"low": In(signed(17)), "high": In(signed(17))}
         super().__init__({

@@ -1,13 +1,13 @@
 """Multipliers of one slice and one column."""
 
 from amaranth.hdl import Cat, Module, Signal, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.primitives import Multiplier
 from hw.verilog import shared
 
-from .layouts import sum_control
+from .layouts import pair_shape, sum_control
 from .timing import LOW_BITS, PAIRS, SUM_BITS, Timing
 
 
@@ -17,9 +17,8 @@ __all__ = ["Cell"]
 class Cell(wiring.Component):
     """Exact sums of 32 products of weights and activations, from two beats of 16.
 
-    A byte of weights is two halves: ``low`` is unsigned if it is part of an 8-bit weight, and
-    signed if it is a weight of 4 bits; ``high`` is signed. The cell sums the products of all low
-    and of all high halves. An 8-bit block sum is ``16 * high + low``.
+    The cell sums the products of all low and of all high halves of a byte of weights. The block sum
+    of weights of 8 bits is ``16 * high + low``.
 
     With ``technology = "ecp5"`` one hard multiplier gives both products: of ``(high << 12) + low``.
 
@@ -38,10 +37,9 @@ class Cell(wiring.Component):
 
     Members
     -------
-    four : ``In(groups)``
-        Weights have 4 bits; a bit for each group of ``depth`` pairs.
-    weights, act : ``In(128)``
-        16 bytes; group ``g`` comes ``g`` cycles later than group 0.
+    weights, act : ``In``
+        16 of :func:`hw.matmul.layouts.pair_shape`, and 16 bytes; group ``g`` comes ``g`` cycles
+        later than group 0.
     sum : ``In(sum_control)``
         ``en``: the beat that came ``Timing.sum`` cycles ago counts; ``start``: it starts a block.
     low, high : ``Out(signed)``
@@ -50,39 +48,38 @@ class Cell(wiring.Component):
 
     def __init__(self, config):
         self.config     = config
-        self.split      = "int4" in config.formats
-        self.parameters = (config.depth, config.technology, self.split)
+        self.split      = config.split
+        self.pair       = pair_shape(config)
+        self.parameters = (config.depth, config.technology, self.pair.size)
         self.groups     = Timing(config).groups
         sums = {"low": Out(signed(17)), "high": Out(signed(17))}
         super().__init__({
-            "four": In(self.groups),
-            "weights": In(8 * PAIRS),
+            "weights": In(PAIRS * self.pair.size),
             "act": In(8 * PAIRS),
             "sum": In(sum_control),
         } | (sums if self.split else {"low": Out(signed(SUM_BITS))}))
 
-    def products(self, m, n, four):
+    def products(self, m, n):
         """Products of pair ``n``: of the low and of the high half, or of the whole weight."""
-        weight = self.weights[8 * n:8 * n + 8]
+        bits   = self.pair.size
+        weight = data.View(self.pair, self.weights[bits * n:bits * n + bits])
         act    = self.act[8 * n:8 * n + 8].as_signed()
-        low, high  = weight[:4], weight[4:].as_signed()
-        low_is_negative = four & low[3]
         if self.config.technology == "generic":
             if not self.split:
-                return (weight.as_signed() * act,)
-            return Cat(low, low_is_negative).as_signed() * act, high * act
+                return (weight.whole * act,)
+            return weight.low * act, weight.high * act
 
         m.submodules[f"multiplier_{n}"] = multiplier = shared(
             Multiplier(*Timing.operands(self.config), self.config.technology))
         m.d.comb += multiplier.b.eq(act)
         if not self.split:
-            m.d.comb += multiplier.a.eq(weight)
+            m.d.comb += multiplier.a.eq(weight.whole)
             return (multiplier.o,)
         # The low half's sign runs through the high half.
         borrowed = Signal(signed(5), name=f"borrowed_{n}")
         m.d.comb += [
-            borrowed.eq(high - low_is_negative),
-            multiplier.a.eq(Cat(low, low_is_negative.replicate(LOW_BITS - 4), borrowed)),
+            borrowed.eq(weight.high - weight.low[4]),
+            multiplier.a.eq(Cat(weight.low, weight.low[4].replicate(LOW_BITS - 5), borrowed)),
         ]
         product = multiplier.o
         return (product[:LOW_BITS].as_signed(),
@@ -96,8 +93,7 @@ class Cell(wiring.Component):
         partial = [0] * len(outputs)
         for group in range(self.groups):
             first = group * self.config.depth
-            products = [self.products(m, n, self.four[group])
-                        for n in range(first, first + self.config.depth)]
+            products = [self.products(m, n) for n in range(first, first + self.config.depth)]
             for part, terms in enumerate(zip(*products)):
                 below = Signal(signed(16 if self.split else SUM_BITS - 1),
                                name=f"partial_{group}_{part}", reset_less=True)

@@ -62,7 +62,6 @@ class Column(wiring.Component):
 
         # Activations, their codes, and the shifts that came with them.
         act, codes, shifts = memories(m, config, self.i.act, self.i.read)
-        four = delays(m, here.read.four, timing.groups - 1, "four")
         width = 8 * config.depth
         pairs = Signal(8 * PAIRS)
         m.d.comb += pairs.eq(Cat(delayed(m, act[n:n + width], n // width, f"act_{n}")
@@ -85,8 +84,7 @@ class Column(wiring.Component):
             m.submodules[f"cell_{s}"] = cell = shared(Cell(config))
             m.submodules[f"accumulator_{s}"] = accumulator = shared(Accumulator(config))
             m.d.comb += [
-                cell.four.eq(Cat(four)), cell.weights.eq(here.data[s]), cell.act.eq(pairs),
-                cell.sum.eq(here.sum),
+                cell.weights.eq(here.data[s]), cell.act.eq(pairs), cell.sum.eq(here.sum),
                 accumulator.low.eq(cell.low),
                 accumulator.value.eq(here.value), accumulator.scale.eq(here.scale[s]),
                 accumulator.code.eq(Mux(here.value.high, code_before, code)),

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from hw.formats import FORMATS, KEYS
 from hw.memory.queue import Queue
 from hw.signatures import (
     Raise,
@@ -93,8 +94,9 @@ class MatmulEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.unpacker     = unpacker     = Unpacker(config, scale_bytes=2)
-        m.submodules.key_unpacker = key_unpacker = Unpacker(config, scale_bytes=1)
+        m.submodules.unpacker     = unpacker     = Unpacker(config, [FORMATS[name].scale.bytes
+                                                              for name in config.formats])
+        m.submodules.key_unpacker = key_unpacker = Unpacker(config, [KEYS.scale.bytes])
         m.submodules.replay       = replay       = Replay(config)
         m.submodules.sequencer    = sequencer    = ArraySequencer(config)
         m.submodules.array        = array        = Array(config)

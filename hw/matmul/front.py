@@ -1,11 +1,14 @@
 """The head of the array: takes a beat apart and gives each part to the columns at its time."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.signatures import ScaleKind, act_write
+from hw.formats import ScaleKind
+from hw.signatures import act_write
+from hw.verilog import shared
 
+from .decoder import ElementDecoder
 from .delays import delayed
 from .layouts import (
     SCALE,
@@ -14,11 +17,12 @@ from .layouts import (
     drain_read,
     issue,
     lane,
+    pair_shape,
     sum_control,
     value_control,
     write_control,
 )
-from .timing import PAIRS, Timing
+from .timing import Timing
 
 
 __all__ = ["Front"]
@@ -27,11 +31,18 @@ __all__ = ["Front"]
 #: Fields of a beat that say where its sum goes.
 TARGET = ("row", "tile_row", "old", "shifted", "out", "bank", "done")
 
+#: What is subtracted from the exponent of FP16 with an integer mantissa, and from the code of E8M0.
+HALF_BIAS, CODE_BIAS = 25, 127
+
+#: How a scale field is read, and what is added to the exponent in it.
+MEANING = data.StructLayout({"scale": ScaleKind, "offset": signed(9)})
+
 
 class Front(wiring.Component):
     """What comes before column 0.
 
-    A scale is decoded once, and all delays are here, so that columns only pass on what they get.
+    Weights and scales are decoded once, and all delays are here, so that columns only pass on what
+    they get.
     A beat of 4-bit weights that ends a block has two sums; the second one follows a cycle later.
 
     Latency
@@ -78,7 +89,7 @@ class Front(wiring.Component):
         m.d.comb += [
             self.o.act.eq(self.act),
             self.o.drain.eq(self.drain),
-            self.o.read.en.eq(i.valid), self.o.read.four.eq(i.four),
+            self.o.read.en.eq(i.valid),
             self.o.read.address.eq(i.address),
         ]
         products = Signal(sum_control)
@@ -117,18 +128,27 @@ class Front(wiring.Component):
         m.d.comb += done.eq((ends & ~i.four | high) & target.done)
         m.d.comb += self.done.eq(delayed(m, done, timing.write + 1, "done"))
 
-        # Only FP16 scales belong to 4-bit weights.
-        kind = Signal(ScaleKind)
-        m.d.comb += kind.eq(Mux(high, ScaleKind.FP16, i.kind))
-        four, half, width = Signal(), Signal(), 8 * config.depth
+        # A high sum follows its low one: what its scale means is that of the cycle before.
+        meant, meant_before = Signal(MEANING), Signal(MEANING)
+        m.d.comb += [meant.scale.eq(i.scale), meant.offset.eq(self.offset(m, i))]
+        m.d.sync += meant_before.eq(meant)
+        chosen_meaning = Signal(MEANING)
+        m.d.comb += chosen_meaning.eq(Mux(high, meant_before, meant))
+        four, half = Signal(), Signal()
+        width = config.depth * pair_shape(config).size
         m.d.comb += [four.eq(i.four), half.eq(i.address[0])]
         for s in range(config.slices):
             # A signal of its own: each look at a part of a wide one costs time in proportion.
-            weights, scale_now = Signal(8 * PAIRS, name=f"data_{s}"), Signal(16, name=f"raw_{s}")
-            m.d.comb += [weights.eq(i.beat.data[s]), scale_now.eq(i.beat.scale[s])]
+            m.submodules[f"decoder_{s}"] = decoder = shared(ElementDecoder(config))
+            weights   = Signal.like(decoder.o, name=f"data_{s}")
+            scale_now = Signal(16, name=f"raw_{s}")
+            m.d.comb += [
+                decoder.element.eq(i.element), decoder.i.eq(i.beat.data[s]),
+                weights.eq(decoder.o), scale_now.eq(i.beat.scale[s]),
+            ]
             # Pairs of later groups come later.
             groups = [delayed(m, weights[n:n + width], n // width, f"data_{s}_{n}")
-                      for n in range(0, 8 * PAIRS, width)]
+                      for n in range(0, len(weights), width)]
             m.d.comb += self.o.data[s].eq(Cat(groups))
             # The first half of a block of 4-bit weights comes with the scale of the low row.
             first, last = Signal(16, name=f"first_{s}"), Signal(16, name=f"last_{s}")
@@ -138,30 +158,39 @@ class Front(wiring.Component):
                     m.d.sync += first.eq(scale_now)
             chosen = Signal(16, name=f"chosen_{s}")
             m.d.comb += chosen.eq(Mux(high, last, Mux(four, first, scale_now)))
-            scale = decode(m, chosen, kind, f"decoded_{s}")
+            scale = decode(m, chosen, chosen_meaning, f"decoded_{s}")
             m.d.comb += self.o.scale[s].eq(delayed(m, scale, timing.value, f"scale_{s}"))
         return m
 
+    def offset(self, m, i):
+        """What is added to the exponent in a scale field: its bias, and the lsb of the elements."""
+        bias, lsb = Signal(signed(9), name="bias"), Signal(signed(9), name="lsb")
+        m.d.comb += bias.eq(Mux(i.scale == ScaleKind.FP16, -HALF_BIAS,
+                                Mux(i.scale == ScaleKind.E8M0, -CODE_BIAS, 0)))
+        with m.Switch(i.element):
+            for element in self.config.elements:
+                with m.Case(element.number):
+                    m.d.comb += lsb.eq(element.lsb)
+        return bias + lsb
 
-def decode(m, scale, kind, name):
+
+def decode(m, scale, meaning, name):
     """Factor and exponent of a 16-bit scale field."""
     decoded = Signal(SCALE, name=name)
     mantissa, exponent, negative = scale[:10], scale[10:15], scale[15]
     subnormal = exponent == 0
     magnitude = Signal(11, name=f"{name}_magnitude")
+    field = Signal(8, name=f"{name}_field")
     m.d.comb += [
         magnitude.eq(Cat(mantissa, ~subnormal)),
-        decoded.factor.eq(1),
+        decoded.factor.eq(1), decoded.exponent.eq(field + meaning.offset),
     ]
-    with m.Switch(kind):
+    with m.Switch(meaning.scale):
         with m.Case(ScaleKind.FP16):
             m.d.comb += [
                 decoded.factor.eq(Mux(negative, -magnitude, magnitude)),
-                decoded.exponent.eq(Mux(subnormal, 1, exponent) - 25),
-                decoded.nan.eq(exponent == 31),
+                field.eq(Mux(subnormal, 1, exponent)), decoded.nan.eq(exponent == 31),
             ]
         with m.Case(ScaleKind.E8M0):
-            m.d.comb += [decoded.exponent.eq(scale[:8] - 133), decoded.nan.eq(scale[:8] == 255)]
-        with m.Default():
-            m.d.comb += decoded.exponent.eq(-6)
+            m.d.comb += [field.eq(scale[:8]), decoded.nan.eq(scale[:8] == 255)]
     return decoded

@@ -5,14 +5,15 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Out, Signature
 from amaranth.utils import bits_for, ceil_log2
 
-from hw.signatures import ScaleKind, act_write, beat, drain_job
+from hw.formats import ELEMENTS, ScaleKind
+from hw.signatures import act_write, beat, drain_job
 
-from .timing import FACTOR_BITS
+from .timing import FACTOR_BITS, PAIRS
 
 
 __all__ = ["TILE_ROWS", "BANKS", "SCALE", "EVENTS", "tile_beat", "unpack_command",
            "replay_command", "job", "issue", "read_control", "sum_control", "value_control",
-           "acc_control", "write_control", "drain_read", "lane"]
+           "acc_control", "write_control", "drain_read", "lane", "pair_shape"]
 
 
 #: Most rows a slice of a tile.
@@ -39,7 +40,7 @@ def tile_beat(config):
 
 #: The part of an ``array_command`` that says how tiles lie on a stream.
 unpack_command = data.StructLayout({
-    "four": 1, "halves": 12, "tiles": 12, "height": 5, "tail": 5,
+    "four": 1, "wide": 1, "halves": 12, "tiles": 12, "height": 5, "tail": 5,
 })
 
 #: The part of an ``array_command`` that says how often tiles are used.
@@ -65,7 +66,8 @@ def issue(config):
     return data.StructLayout({
         "valid":    1,
         "beat":     beat(config),
-        "kind":     ScaleKind,
+        "element":  range(len(ELEMENTS)),
+        "scale":    ScaleKind,
         "four":     1,
         "address":  ceil_log2(config.act_blocks) + 1,   # of the activations: block * 2 + half
         "ends":     1,                                  # last half of its block and row
@@ -79,12 +81,25 @@ def issue(config):
     })
 
 
+def pair_shape(config):
+    """The weights of a byte, decoded: an element of 8 bits is ``16 * high + low``.
+
+    A multiplier takes ``low`` and ``high``. Without elements of 4 bits there is one half only.
+    """
+    if not config.split:
+        return data.StructLayout({"whole": signed(8)})
+    # INT4 has -8 to 7, E2M1 has -12 to 12.
+    widest = max(int(abs(element.integers.astype(int)).max())
+                 for element in config.elements if element.bits == 4)
+    return data.StructLayout({"low": signed(5), "high": signed(4 if widest <= 8 else 5)})
+
+
 # What travels along the columns. Each travels at the time at which the column needs it.
 
 def read_control(config):
     """Read half a block of activations."""
     return data.StructLayout({
-        "en": 1, "four": 1, "address": ceil_log2(config.act_blocks) + 1})
+        "en": 1, "address": ceil_log2(config.act_blocks) + 1})
 
 
 #: Take the products of a beat into the block sums.
@@ -136,7 +151,7 @@ def lane(config):
     return Signature({
         "act":    Out(data.StructLayout({"en": 1, "write": act_write(config)})),
         "read":   Out(read_control(config)),
-        "data":   Out(128).array(slices),
+        "data":   Out(PAIRS * pair_shape(config).size).array(slices),
         "sum":    Out(sum_control),
         "value":  Out(value_control),
         "scale":  Out(SCALE).array(slices),

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from hw.signatures import Drain, Raise, ScaleKind, Source, Take, array_command, beat
+from hw.signatures import Drain, Raise, Source, Take, array_command, beat
 
 from .hazard import Hazard
 from .jobs import JobQueue
@@ -172,9 +172,7 @@ class ArraySequencer(wiring.Component):
         out = self.issue
         m.d.sync += [
             out.valid.eq(go),
-            out.kind.eq(Mux(c.source == Source.WEIGHTS, ScaleKind.FP16,
-                            Mux(c.source == Source.KEYS, ScaleKind.E8M0, ScaleKind.ONE))),
-            out.four.eq(c.four),
+            out.element.eq(c.element), out.scale.eq(c.scale), out.four.eq(c.four),
             out.address.eq((act << 1) + half),
             out.ends.eq(last_half),
             out.tile_row.eq(Mux(c.four, row << 1, row)),

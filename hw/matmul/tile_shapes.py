@@ -1,6 +1,8 @@
 """Works out how the tiles of a matrix lie on a stream."""
 
-from amaranth.hdl import Module, Mux, Signal
+from itertools import product
+
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,7 +26,7 @@ SHAPE = data.StructLayout({
 
 #: An ``unpack_command`` with the shapes of its tiles.
 shaped_command = data.StructLayout({
-    "four": 1, "odd": 1, "tiles": 12, "full": SHAPE, "tail": SHAPE,
+    "four": 1, "wide": 1, "odd": 1, "tiles": 12, "full": SHAPE, "tail": SHAPE,
 })
 
 
@@ -41,8 +43,8 @@ class TileShapes(wiring.Component):
 
     Parameters
     ----------
-    scale_bytes : int
-        2 for FP16, 1 for E8M0.
+    scale_bytes : tuple of int
+        Sizes of scales that occur: 2 for FP16, 1 for E8M0.
 
     Members
     -------
@@ -65,7 +67,7 @@ class TileShapes(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(age == 0),
             self.o.valid.eq(age == self.latency),
-            self.o.p.four.eq(command.four),
+            self.o.p.four.eq(command.four), self.o.p.wide.eq(command.wide),
             self.o.p.odd.eq(command.halves[0]),
             self.o.p.tiles.eq(command.tiles),
         ]
@@ -78,16 +80,14 @@ class TileShapes(wiring.Component):
         return m
 
     def shape(self, m, name, command, height, shape):
-        z = self.scale_bytes
-
         # Stage 1: groups of blocks whose scales fill whole pieces.
         s1_blocks = Signal(12, name=f"{name}_s1_blocks")
         s1_size   = Signal(3, name=f"{name}_s1_size")       # of a group, as a power of two
         s1_pieces = Signal(4, name=f"{name}_s1_pieces")
         m.d.sync += s1_blocks.eq(((command.halves + 1) >> 1) - 1)
-        with m.Switch(height):
-            for rows in range(1, TILE_ROWS + 1):
-                with m.Case(rows):
+        with m.Switch(Cat(command.wide, height)):
+            for z, rows in product(self.scale_bytes, range(1, TILE_ROWS + 1)):
+                with m.Case(2 * rows + (z == 2)):
                     group = Config.scale_group(rows, z)
                     m.d.sync += [s1_size.eq(group.bit_length() - 1),
                                  s1_pieces.eq(group * rows * z // 16 - 1)]
@@ -105,4 +105,4 @@ class TileShapes(wiring.Component):
         s3_scales = Signal(9, name=f"{name}_s3_scales")
         m.d.sync += s3_scales.eq(sum(
             (Mux(height[bit], shape.end_blocks + 1, 0) << bit for bit in range(5)), 0))
-        m.d.comb += shape.end_pieces.eq((s3_scales * z - 1) >> 4)
+        m.d.comb += shape.end_pieces.eq(((s3_scales << command.wide) - 1) >> 4)

@@ -65,4 +65,4 @@ class Timing:
     @staticmethod
     def operands(config):
         """Operand widths of a cell's multiplier: two 4-bit weights together, or one of 8 bits."""
-        return LOW_BITS + 5 if "int4" in config.formats else 8, 8
+        return LOW_BITS + 5 if config.split else 8, 8

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import exact_log2
 
 from .layouts import tile_beat, unpack_command
 from .tile_shapes import SHAPE, TileShapes, shaped_command
@@ -34,8 +35,8 @@ class Unpacker(wiring.Component):
     Parameters
     ----------
     config : :class:`hw.config.Config`
-    scale_bytes : int
-        2 for FP16, 1 for E8M0. Codes of one byte belong to 8-bit weights only.
+    scale_bytes : tuple of int
+        Sizes of scales that occur: 2 for FP16, 1 for E8M0.
 
     Members
     -------
@@ -46,10 +47,10 @@ class Unpacker(wiring.Component):
     """
 
     def __init__(self, config, scale_bytes):
-        if scale_bytes not in (1, 2):
-            raise ValueError(f"scale_bytes must be 1 or 2, not {scale_bytes!r}")
+        if not scale_bytes or not set(scale_bytes) <= {1, 2}:
+            raise ValueError(f"scale_bytes must be some of 1 and 2, not {scale_bytes!r}")
         self.config      = config
-        self.scale_bytes = scale_bytes
+        self.scale_bytes = tuple(sorted(set(scale_bytes)))
         super().__init__({
             "commands": In(stream.Signature(unpack_command)),
             "i": In(stream.Signature(8 * config.beat_bytes)),
@@ -58,8 +59,7 @@ class Unpacker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        z = self.scale_bytes
-        m.submodules.shapes = shapes = TileShapes(z)
+        m.submodules.shapes = shapes = TileShapes(self.scale_bytes)
         connect(m, flipped(self.commands), shapes.i)
 
         # Control: where in the command the next raw beat is.
@@ -68,10 +68,10 @@ class Unpacker(wiring.Component):
         groups, block   = Signal(12), Signal(4)          # groups after this one
         row, half       = Signal(4), Signal()
         scaling         = Signal()                       # beats of scales come
-        # Beat of scales; or where the next scale is.
-        piece, index    = Signal(4), Signal(3 if z == 2 else 4)
-
-        four = command.four if z == 2 else Const(0, 1)
+        # Beat of scales; or where the next scale is, counted in the smallest ones.
+        unit            = self.scale_bytes[0]
+        piece, index    = Signal(4), Signal(exact_log2(PIECE // unit))
+        wide            = command.wide if len(self.scale_bytes) == 2 else Const(0, 1)
         last_tile, last_group, last_block = Signal(), Signal(), Signal()
         last_piece, last_row, last_half = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -99,8 +99,8 @@ class Unpacker(wiring.Component):
         with m.If(weight):
             m.d.sync += half.eq(~last_half)
             # 4-bit weights have a scale a beat: one for each row of the pair.
-            with m.If(last_half | four):
-                m.d.sync += Cat(index, piece).eq(Cat(index, piece) + 1)
+            with m.If(last_half | command.four):
+                m.d.sync += Cat(index, piece).eq(Cat(index, piece) + Mux(wide, 2, 1))
             with m.If(last_half):
                 m.d.sync += row.eq(Mux(last_row, 0, row + 1))
                 with m.If(last_row):
@@ -147,7 +147,11 @@ class Unpacker(wiring.Component):
                 read.addr.eq(piece),
             ]
             pieces.append(raw)
-            scales.append((read.data.word_select(index, 8 * z) | Const(0, 16))[:16])
+            scale = Signal(16, name=f"scale_{s}")
+            m.d.comb += scale.eq(read.data.word_select(index, 8 * unit))
+            with m.If(wide):
+                m.d.comb += scale[8:].eq(read.data.word_select(index | 1, 8))
+            scales.append(scale)
         with m.If(weight):
             m.d.sync += self.o.p.beat.eq(Cat(*pieces, *scales))
         return m

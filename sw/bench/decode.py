@@ -1,5 +1,6 @@
 """Whole-token decode of the bundled model: bytes, cycles, and the share of memory's bandwidth."""
 
+from hw.formats import FORMATS
 from sw.bench.row import Row
 from sw.compile.compiler import compile_model
 from sw.errors import UserError
@@ -34,7 +35,7 @@ def useful_bytes(model, format, positions, chosen):
     layers = len(model.layers)
     matrices = layers * (2 * model.dim * model.dim + 2 * width * model.dim
                          + 3 * model.hidden * model.dim)
-    stored = (4 if format == "int4" else 8) / 8 + 2 / 32
+    stored = FORMATS[format].bits / 8
     # A token's keys and values, with a code for 32 keys and one for all values.
     entry = layers * model.n_kv_heads * (2 * head + head / 32 + 1)
     reads = sum(range(1, positions + 1)) * entry

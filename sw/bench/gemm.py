@@ -3,6 +3,7 @@
 import numpy as np
 
 from hw import register_map as rm
+from hw.formats import FORMATS
 from sw.bench.row import Row
 from sw.compile.assembler import Assembler
 from verif.reference.matmul import matmul
@@ -157,11 +158,10 @@ def measure(device, vectors, outputs, inner, format, *, seed=1):
 
 def limit(config, vectors, outputs, inner, format):
     """Cycles that arithmetic and memory allow: the larger of the two."""
-    rate = 16 * config.slices * (2 if format == "int4" else 1)
+    rate = 16 * config.slices * FORMATS[format].step
     columns = min(vectors, config.columns)
     arithmetic = vectors * outputs * inner / rate / columns
-    bits = (4 if format == "int4" else 8) + 16 / 32
-    return max(arithmetic, outputs * inner * bits / 8 / config.word_bytes)
+    return max(arithmetic, outputs * inner * FORMATS[format].bits / 8 / config.word_bytes)
 
 
 def rows(config, shapes=SHAPES):

@@ -25,7 +25,8 @@ def rows(config):
     build(config)
     build_seconds = time.perf_counter() - start
     model = load(model_path("bundled"))
-    compiled = compile_model(model, config, [1], 8, format=config.formats[-1])
+    format = "int4" if "int4" in config.formats else config.formats[0]
+    compiled = compile_model(model, config, [1], 8, format=format)
     with SimulatedDevice(config, memory_bytes=compiled.memory.bytes) as device:
         session = Session(device, compiled)
         start, first = time.process_time(), device.cycle

@@ -10,7 +10,8 @@ def command(
         help="A llama2.c model file, or bundled.")] = "bundled",
     config: Annotated[str, typer.Option(
         help="A preset's name, or a configuration file.")] = "sim",
-    format: Annotated[str, typer.Option(help="Weights: int8 or int4.")] = "int4",
+    format: Annotated[str, typer.Option(
+        help="Of the weights; `tokamac formats` lists them.")] = "int4",
     prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "Once upon a time",
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
     check: Annotated[bool, typer.Option(

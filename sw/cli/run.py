@@ -16,7 +16,8 @@ def command(
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
     config: Annotated[str, typer.Option(
         help="A preset's name, or a configuration file.")] = "sim",
-    format: Annotated[str, typer.Option(help="Weights: int8 or int4.")] = "int4",
+    format: Annotated[str, typer.Option(
+        help="Of the weights; `tokamac formats` lists them.")] = "int4",
     check: Annotated[bool, typer.Option(
         "--check", help="Compare all logits, keys and values with the reference.")] = False,
     temperature: Annotated[float, typer.Option(
@@ -66,16 +67,18 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
     from math import isfinite
 
     from hw.config import load as load_config
+    from hw.formats import named
     from sw.compile.compiler import compile_model
     from sw.compile.program import Sampling
     from sw.errors import UserError
     from sw.models import load
     from sw.models.bundled import model_path
-    from sw.quantise import FORMATS
     from sw.tokenizer import Tokenizer
 
-    if format not in FORMATS:
-        raise UserError(f"the weight format must be {' or '.join(FORMATS)}, not {format!r}")
+    try:
+        named(format)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     if not isfinite(temperature) or temperature < 0:
         raise UserError(f"the temperature must be zero or positive, not {temperature}")
     if not 0 <= seed < 2**64:

@@ -81,7 +81,7 @@ def compile_model(model, config, prompt, tokens, *, format="int4", sampling=None
     tokens : int
         Tokens to generate, at least one.
     format : str
-        ``int8`` or ``int4``, for a model that is not quantised.
+        A name of :data:`hw.formats.FORMATS`, for a model that is not quantised.
     sampling : :class:`sw.compile.program.Sampling`
         By default the likeliest token is taken.
     check : bool

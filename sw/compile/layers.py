@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hw.formats import FORMATS
 from sw.errors import UserError
 from sw.quantise import quantise_weights
 
@@ -17,7 +18,7 @@ LOG2_E = 1.4426950408889634
 
 
 class Matrix(NamedTuple):
-    """Integers ``[N, K]`` and their FP16 scales ``[N, K / 32]``."""
+    """Integers of elements ``[N, K]``, and scales ``[N, K / 32]``: float16, or codes in uint8."""
 
     weights: np.ndarray
     scales: np.ndarray
@@ -47,7 +48,7 @@ class QuantisedModel:
     Parameters
     ----------
     name, format : str
-        Name of the model; ``int8`` or ``int4``.
+        Name of the model; a name of :data:`hw.formats.FORMATS`.
     dim_blocks, hidden_blocks, head_blocks : int
         Blocks of the residual stream, of the feed-forward network and of a head.
     n_heads, n_kv_heads, vocabulary, context : int
@@ -98,7 +99,7 @@ class QuantisedModel:
 
 def row_unit(slices, format):
     """Rows to which matrices are padded, so that every tile of a machine is full."""
-    return max(BLOCK, slices * (2 if format == "int4" else 1))
+    return max(BLOCK, slices * FORMATS[format].step)
 
 
 def pad(x, axis, size):
@@ -157,7 +158,8 @@ def quantise_model(model, format, slices=1):
     classifier = Matrix(
         pad(classifier.weights, 0, model.vocabulary + extra),
         np.concatenate([classifier.scales,
-                        np.full((extra, dim // BLOCK), np.nan, np.float16)]))
+                        np.full((extra, dim // BLOCK), FORMATS[format].scale.nan,
+                                classifier.scales.dtype)]))
     return QuantisedModel(
         name=model.name, format=format, dim_blocks=dim // BLOCK, hidden_blocks=hidden // BLOCK,
         head_blocks=head // BLOCK, n_heads=model.n_heads, n_kv_heads=model.n_kv_heads,

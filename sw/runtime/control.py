@@ -96,11 +96,16 @@ class Control:
                 self.decoded[self.pc] = None
         return self.decoded[self.pc]
 
+    def _out_of_range(self, name, f):
+        """Whether a field has a value that this machine lacks."""
+        config = self.machine.config
+        return (name == "branch" and f["target"] >= config.program
+                or "format" in f and f["format"] not in config.formats)
+
     def step(self):
         """Execute an instruction; False if it has to wait."""
         machine, decoded = self.machine, self._instruction()
-        if decoded is None or (decoded[0] == "branch"
-                               and decoded[1]["target"] >= machine.config.program):
+        if decoded is None or self._out_of_range(*decoded):
             machine.end(rm.Cause.ILLEGAL)
             return True
         name, f = decoded

@@ -12,6 +12,7 @@ import numpy as np
 
 from hw import isa
 from hw import register_map as rm
+from hw.formats import FORMATS
 from sw.errors import UserError
 from verif.reference.tape import unpack
 
@@ -252,9 +253,9 @@ class Emulator:
             self.w_ready[0] = [address + size, left - beats]
         key = address, shape, format
         if key not in self.matrices:
-            weights, scales = unpack(self.memory[address:address + size].tobytes(), shape, format,
-                                     self.config.slices)
-            self.matrices[key] = weights, np.ascontiguousarray(scales).view(np.float16)
+            scale = FORMATS[format].scale
+            self.matrices[key] = unpack(self.memory[address:address + size].tobytes(), shape,
+                                        format, self.config.slices, scale.dtype)
         return self.matrices[key]
 
     def dispatch(self, name, values, address, count):

@@ -47,7 +47,7 @@ def run_matmul(m, f):
         for _ in range(blocks):
             yield f.take0
         act, codes = m.act[:f.columns, part].copy(), m.codes[:f.columns, part].copy()
-        y = matmul(*matrix, act.reshape(f.columns, -1)[:, :size], codes)
+        y = matmul(*matrix, act.reshape(f.columns, -1)[:, :size], codes, f.format)
         y = y.reshape(f.columns, -1, BLOCK)
         last_group = group == f.groups - 1
         for block in range(rows // BLOCK):

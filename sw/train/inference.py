@@ -5,7 +5,8 @@ It measures models; it follows the hardware's number formats but not its order o
 
 import numpy as np
 
-from sw.quantise import FORMATS, GROUP, dequantise_weights, quantise_weights
+from hw.formats import FORMATS
+from sw.quantise import GROUP, dequantise_weights, quantise_weights
 
 
 __all__ = ["WEIGHTS", "Inference", "round_activations", "round_weights"]
@@ -34,7 +35,7 @@ def round_weights(weights, format):
         raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, not {format!r}")
     if format == "float32":
         return weights
-    return dequantise_weights(*quantise_weights(weights, format))
+    return dequantise_weights(*quantise_weights(weights, format), format)
 
 
 def _softmax(x):
@@ -50,7 +51,7 @@ class Inference:
     model : :class:`~sw.models.Model`
         sizes must be multiples of 32
     weights : str
-        "float32", "int8" or "int4"
+        "float32", or a name of :data:`hw.formats.FORMATS`
     activations : bool
         whether the operands of every product are rounded to INT8 blocks
     """

@@ -52,14 +52,15 @@ def forward(model, tokens, position, state):
     return classify(model, hidden(model, tokens, position, state))
 
 
-def product(matrix, x):
-    """``x`` quantised in blocks of 32, times a matrix."""
-    return matmul(*matrix, *quantise(x))
+def product(model, matrix, x):
+    """``x`` quantised in blocks of 32, times a matrix of the model's format."""
+    return matmul(*matrix, *quantise(x), model.format)
 
 
 def classify(model, x):
     """Logits of the residual stream ``x``."""
-    return product(model.classifier, norm(x, model.gain, model.guard))[..., :model.vocabulary]
+    x = norm(x, model.gain, model.guard)
+    return product(model, model.classifier, x)[..., :model.vocabulary]
 
 
 def hidden(model, tokens, position, state):
@@ -68,10 +69,10 @@ def hidden(model, tokens, position, state):
     for layer, k, k_codes, v, v_codes in zip(model.layers, state.k, state.k_codes, state.v,
                                              state.v_codes):
         x = add(x, attention_of(model, layer, x, position, (k, k_codes, v, v_codes)))
-        h = product(layer.gate_up, norm(x, layer.ffn_gain, model.guard))
+        h = product(model, layer.gate_up, norm(x, layer.ffn_gain, model.guard))
         h = h.reshape(len(x), model.hidden_blocks, 2, BLOCK)
         h = gate(h[:, :, 0], h[:, :, 1]).reshape(len(x), -1)
-        x = add(x, product(layer.down, h))
+        x = add(x, product(model, layer.down, h))
     return x
 
 
@@ -79,7 +80,7 @@ def attention_of(model, layer, x, position, kv):
     """What the attention of one layer adds to ``x``; ``kv`` gets the position."""
     k, k_codes, v, v_codes = kv
     texts, size = len(x), BLOCK * model.kv_blocks
-    rows = product(layer.kvq, norm(x, layer.attention_gain, model.guard))
+    rows = product(model, layer.kvq, norm(x, layer.attention_gain, model.guard))
     heads = (texts, model.n_kv_heads, -1)
     new_k, new_k_codes = quantise(rope(rows[:, :size], model.rope_k[position]))
     new_v, new_v_codes = quantise(rows[:, size:2 * size], group=model.head_blocks)
@@ -96,7 +97,7 @@ def attention_of(model, layer, x, position, kv):
                            k[:, :, count], k_codes[:, :, count],
                            v[:, :, count], v_codes[:, :, count])
     o = divide(output.reshape(texts, -1), total.reshape(texts, -1), model.head_blocks)
-    return product(layer.output, o)
+    return product(model, layer.output, o)
 
 
 def attend(q, q_codes, k, k_codes, v, v_codes):

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from hw.formats import ScaleKind, named
 from verif.reference.floats import add, fixed_to_float, half_parts, shift_down
 
 
-__all__ = ["SCALE_KINDS", "scale_parts", "matmul"]
+__all__ = ["scale_parts", "matmul"]
 
 
 #: Elements that share a scale.
@@ -17,24 +18,22 @@ LSB = 127 + 6
 #: Block sums that are held at a time.
 TERMS = 2**20
 
-#: Meanings of a weight's scale: FP16; an E8M0 code; no scale, but an lsb of 2^-6.
-SCALE_KINDS = ("fp16", "e8m0", "one")
-
 
 def scale_parts(scales, kind):
-    """``(factor, exponent, nan)`` of weight scales: each is ``factor * 2^exponent``."""
+    """``(factor, exponent, nan)`` of weight scales: each is ``factor * 2^exponent``.
+
+    ``kind`` is a :class:`hw.formats.ScaleKind`.
+    """
     scales = np.asarray(scales)
-    if kind == "fp16":
+    if kind == ScaleKind.FP16:
         return half_parts(scales.view(np.uint16) if scales.dtype == np.float16 else scales)
     one = np.ones(scales.shape, np.int64)
-    if kind == "e8m0":
-        return one, scales.astype(np.int64) - LSB, scales == 255
-    if kind == "one":
-        return one, -6 * one, np.zeros(scales.shape, bool)
-    raise ValueError(f"kind must be one of {', '.join(SCALE_KINDS)}, not {kind!r}")
+    if kind == ScaleKind.E8M0:
+        return one, scales.astype(np.int64) - 127, scales == 255
+    return one, 0 * one, np.zeros(scales.shape, bool)
 
 
-def matmul(weights, scales, act, codes, kind="fp16", old=None, shift=0):
+def matmul(weights, scales, act, codes, format="int8", old=None, shift=0):
     """``y[..., n] = sum over blocks of weights * act``, as float32 [..., N].
 
     Reference for :class:`hw.matmul.engine.MatmulEngine`. The sum of a block of 32 is an exact
@@ -43,14 +42,16 @@ def matmul(weights, scales, act, codes, kind="fp16", old=None, shift=0):
     Parameters
     ----------
     weights : int [N, K]
-        -128 to 127. A row may end in half a block.
+        Integers of elements. A row may end in half a block.
     scales : [N, ceil(K / 32)]
-        FP16 as float16 or bits, or E8M0 codes, as ``kind`` says.
+        FP16 as float16 or bits, or E8M0 codes, as the format says.
     act, codes : int8 [..., K], uint8 [..., ceil(K / 32)]
         Activations with E8M0 codes.
+    format : str or :class:`hw.formats.Format`
     old, shift : float32 [..., N] and int [...], optional
         What the first block is added to, after it is divided by ``2^shift``.
     """
+    format = named(format) if isinstance(format, str) else format
     weights, act, codes = np.asarray(weights), np.asarray(act), np.asarray(codes)
     size, blocks = weights.shape[1], -(-weights.shape[1] // BLOCK)
     if act.shape[-1] != size or codes.shape[-1] != blocks or scales.shape[-1] != blocks:
@@ -69,10 +70,12 @@ def matmul(weights, scales, act, codes, kind="fp16", old=None, shift=0):
         rows = slice(first, first + step)
         # Axes of everything here: block, row, vector.
         w = np.pad(weights[rows], ((0, 0), (0, pad))).astype(np.float32)
-        # Sums of 32 products of 8 bits are exact in float32.
+        # Sums of 32 products of 8 bits each are exact in float32.
         sums = w.reshape(-1, blocks, BLOCK).transpose(1, 0, 2) @ act
-        factor, exponent, nan = (part.T[..., None] for part in scale_parts(scales[rows], kind))
-        terms = fixed_to_float(sums, factor, exponent + codes - LSB, nan | (codes == 255))
+        factor, exponent, nan = (part.T[..., None]
+                                 for part in scale_parts(scales[rows], format.scale))
+        exponent = exponent + codes + (format.element.lsb - LSB)
+        terms = fixed_to_float(sums, factor, exponent, nan | (codes == 255))
         total = terms[0] if old is None else add(old[rows], terms[0])
         for term in terms[1:]:
             total = add(total, term)

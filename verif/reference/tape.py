@@ -4,6 +4,8 @@ from math import gcd
 
 import numpy as np
 
+from hw.formats import named
+
 
 __all__ = ["tiling", "tape_beats", "pack", "unpack"]
 
@@ -17,12 +19,6 @@ PIECE = 16
 #: Most rows a slice of a tile.
 ROWS = 16
 
-FORMATS = ("int8", "int4")
-
-
-def check(format):
-    if format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
 
 
 def tiling(rows, slices, format):
@@ -30,8 +26,7 @@ def tiling(rows, slices, format):
 
     All tiles have ``height`` rows a slice, but for the last one, which has ``tail``.
     """
-    check(format)
-    step = 2 if format == "int4" else 1
+    step = named(format).step
 
     def rows_a_slice(number):
         return -(-number // (slices * step)) * step
@@ -49,7 +44,7 @@ def group_size(height, scale_bytes):
 def tile_shape(size, format):
     """``(blocks, halves)`` of a row of ``size`` elements."""
     blocks = -(-size // BLOCK)
-    halves = 2 * blocks if format == "int4" else -(-size // HALF)
+    halves = 2 * blocks if named(format).four else -(-size // HALF)
     return blocks, halves
 
 
@@ -61,14 +56,18 @@ def groups(blocks, height, scale_bytes):
         yield first, number, -(-number * height * scale_bytes // PIECE)
 
 
-def tape_beats(shape, format, slices, scale_bytes=2):
-    """Beats of a matrix of ``shape`` (rows, size of a row) on the tape."""
+def tape_beats(shape, format, slices, scale_bytes=None):
+    """Beats of a matrix of ``shape`` (rows, size of a row) on the tape.
+
+    ``scale_bytes`` is by default that of the format.
+    """
     (rows, size), total = shape, 0
+    scale_bytes = scale_bytes or named(format).scale.bytes
     tiles, height, tail = tiling(rows, slices, format)
     blocks, halves = tile_shape(size, format)
     for number, rows_a_slice in ((tiles - 1, height), (1, tail)):
         scales = sum(beats for _, _, beats in groups(blocks, rows_a_slice, scale_bytes))
-        weights = rows_a_slice * halves // (2 if format == "int4" else 1)
+        weights = rows_a_slice * halves // named(format).step
         total += number * (scales + weights)
     return total
 
@@ -79,24 +78,21 @@ def pack(weights, scales, format, slices):
     Parameters
     ----------
     weights : int [N, K]
-        K is padded with zeros to whole halves (8 bits) or whole blocks (4 bits).
+        The integers of elements. K is padded with zeros to whole halves (8 bits) or whole blocks
+        (4 bits).
     scales : [N, ceil(K / 32)]
         FP16, as float16 or as bits in uint16; or E8M0 codes, uint8.
     format : str
-        ``int8`` or ``int4``.
+        A name of :data:`hw.formats.FORMATS`.
     slices : int
     """
-    check(format)
+    codes = named(format).element.encode(weights)
     weights, scales = np.asarray(weights), np.asarray(scales)
     blocks, halves = tile_shape(weights.shape[1], format)
     if scales.shape != (len(weights), blocks):
         raise ValueError(f"scales must have shape {(len(weights), blocks)}, not {scales.shape}")
     if scales.dtype not in (np.float16, np.uint16, np.uint8):
         raise TypeError(f"scales must be float16, uint16 or uint8, not {scales.dtype}")
-    bound = 8 if format == "int4" else 128
-    if weights.size and (weights.min() < -bound or weights.max() >= bound):
-        raise ValueError(f"{format} weights must be {-bound} to {bound - 1}, "
-                         f"not {weights.min()} to {weights.max()}")
     tiles, height, tail = tiling(len(weights), slices, format)
     parts = []
     for first, number, rows in ((0, tiles - 1, height), ((tiles - 1) * height, 1, tail)):
@@ -105,25 +101,24 @@ def pack(weights, scales, format, slices):
         part = slice(first * slices, (first + number * rows) * slices)
         padding = number * rows * slices - len(weights[part])
         parts.append(pack_tiles(
-            np.pad(weights[part].astype(np.int8), ((0, padding), (0, halves * HALF
-                                                                  - weights.shape[1]))),
+            np.pad(codes[part], ((0, padding), (0, halves * HALF - weights.shape[1]))),
             np.pad(scales[part], ((0, padding), (0, 0))), format, slices, number, rows))
     return b"".join(parts)
 
 
-def pack_tiles(weights, scales, format, slices, tiles, rows):
-    """Bytes of tiles of equal height, whose weights and scales are padded."""
-    halves = weights.shape[1] // HALF
+def pack_tiles(codes, scales, format, slices, tiles, rows):
+    """Bytes of tiles of equal height, whose codes and scales are padded."""
+    halves = codes.shape[1] // HALF
     # Axes: tile, row, slice, half, byte.
-    w = weights.reshape(tiles, rows, slices, halves, HALF).view(np.uint8)
-    if format == "int4":
+    w = codes.reshape(tiles, rows, slices, halves, HALF)
+    if named(format).four:
         w = w.reshape(tiles, rows // 2, 2, slices, halves, HALF)
-        w = w[:, :, 0] & 15 | w[:, :, 1] << 4
+        w = w[:, :, 0] | w[:, :, 1] << 4
     z = scales.dtype.itemsize
-    codes = scales.reshape(tiles, rows, slices, -1)
+    runs = scales.reshape(tiles, rows, slices, -1)
     sections = []
     for first, number, beats in groups(scales.shape[1], rows, z):
-        run = codes[:, :, :, first:first + number].transpose(0, 2, 3, 1)
+        run = runs[:, :, :, first:first + number].transpose(0, 2, 3, 1)
         run = np.ascontiguousarray(run).view(np.uint8).reshape(tiles, slices, number * rows * z)
         run = np.pad(run, ((0, 0), (0, 0), (0, beats * PIECE - run.shape[2])))
         run = run.reshape(tiles, slices, beats, PIECE).transpose(0, 2, 1, 3)
@@ -138,9 +133,8 @@ def pack_tiles(weights, scales, format, slices, tiles, rows):
 def unpack(tape, shape, format, slices, scale_type=np.uint16):
     """``(weights, scales)`` of a matrix of ``shape`` from its tape; the inverse of :func:`pack`.
 
-    Weights are int8; scales have ``scale_type``: bits of FP16, or E8M0 codes in uint8.
+    Weights are integers; scales have ``scale_type``: bits of FP16, or E8M0 codes in uint8.
     """
-    check(format)
     rows, size = shape
     z = np.dtype(scale_type).itemsize
     beats = tape_beats(shape, format, slices, z)
@@ -161,7 +155,8 @@ def unpack_tiles(tape, size, format, slices, rows, scale_type):
     tiles = len(tape)
     blocks, halves = tile_shape(size, format)
     z = np.dtype(scale_type).itemsize
-    lines = rows // 2 if format == "int4" else rows
+    element, step = named(format).element, named(format).step
+    lines = rows // step
     scales = np.zeros((tiles, rows, slices, blocks), scale_type)
     w = np.zeros((tiles, lines, slices, halves, HALF), np.uint8)
     position = 0
@@ -181,7 +176,7 @@ def unpack_tiles(tape, size, format, slices, rows, scale_type):
             own = min(2, halves - 2 * block)
             section = take(lines, own, slices, HALF).transpose(0, 1, 3, 2, 4)
             w[:, :, :, 2 * block:2 * block + own] = section
-    if format == "int4":
-        w = np.stack([w << 4, w], axis=2).view(np.int8) >> 4
-    return (w.view(np.int8).reshape(tiles * rows * slices, halves * HALF),
+    if step == 2:
+        w = np.stack([w & 15, w >> 4], axis=2)
+    return (element.decode(w).reshape(tiles * rows * slices, halves * HALF),
             scales.reshape(tiles * rows * slices, blocks))

@@ -1,0 +1,22 @@
+"""``tokamac formats``: the number formats of weights."""
+
+import typer
+
+
+def command():
+    """List the formats of weights, their size, and the presets that have them."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from hw.config import load, presets
+    from hw.formats import FORMATS
+
+    table = Table("format", "bits", "", "presets", box=box.SIMPLE_HEAD)
+    for format in FORMATS.values():
+        having = [name for name in presets() if format.name in load(name).formats]
+        table.add_row(format.name, f"{format.bits:g}", format.says, ", ".join(having))
+    console = Console()
+    console.print(table)
+    typer.echo("Bits are those of a weight in memory, its share of a scale included. The key "
+               "`formats` of a configuration says which ones a machine has.")
