@@ -264,6 +264,11 @@ class Config:
         return any(FORMATS[name].four for name in self.formats)
 
     @property
+    def shifts(self):
+        """Whether products are shifted, for elements that are no integers of 8 bits."""
+        return any(element.shifts for element in self.elements)
+
+    @property
     def acc_rows(self):
         """Accumulator rows of a slice: a tile, then the attention output."""
         return 16 + max(16, self.max_head // self.slices)
@@ -288,7 +293,7 @@ class Config:
 
 def presets():
     """Names of the presets, in order of size."""
-    order = {"nano": 0, "sim": 1, "ulx3s": 2, "wide": 9}
+    order = {"nano": 0, "sim": 1, "formats": 2, "ulx3s": 3, "wide": 9}
     return sorted((path.stem for path in PRESETS.glob("*.toml")),
                   key=lambda name: (order.get(name, 5), name))
 

@@ -10,12 +10,12 @@ tape, quantiser, array, command line and tests follow.
 from dataclasses import dataclass
 
 import numpy as np
-from amaranth.hdl import Signal, signed
+from amaranth.hdl import Cat, Mux, Signal, signed
 from amaranth.lib import enum
 
 
 __all__ = ["Element", "Integer", "Float", "ELEMENTS", "ScaleKind", "Format", "FORMATS", "KEYS",
-           "VALUES", "named"]
+           "NAN", "VALUES", "named"]
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,25 @@ class Element:
         Stored bits: 4 or 8.
     lsb : int
         An element is an integer times ``2^lsb``.
+    nans : tuple of int
+        Codes that are no number; their integer is :data:`NAN`.
     """
 
     name: str
     bits: int
     lsb: int = 0
+    nans: tuple = ()
 
     @property
     def integers(self):
         """Integer of each code: an array of 2^bits of the smallest type that holds them."""
-        found = [self.integer(code) for code in range(2**self.bits)]
+        found = [NAN if code in self.nans else self.integer(code) for code in range(2**self.bits)]
         return np.array(found, np.min_scalar_type(-max(map(abs, found))))
+
+    @property
+    def numbers(self):
+        """Integers of the codes that are numbers, ascending."""
+        return np.unique(self.integers[self.integers != NAN])
 
     @property
     def number(self):
@@ -49,7 +57,12 @@ class Element:
     @property
     def largest(self):
         """Largest integer that quantisers use; the smallest is its negative."""
-        return int(self.integers.max())
+        return int(self.numbers[-1])
+
+    @property
+    def shifts(self):
+        """Whether integers need more than 8 bits: they go to the array as significand and shift."""
+        return self.largest > 127
 
     def decode(self, codes):
         """Integers of an array of codes."""
@@ -61,10 +74,17 @@ class Element:
         Raises :class:`ValueError` if one is no element.
         """
         integers, known = np.asarray(integers), self.integers.astype(int)
-        low, high = known.min(), known.max()
+        if self.nans:
+            codes = self.encode_numbers(np.where(integers == NAN, 0, integers), known)
+            return np.where(integers == NAN, self.nans[0], codes).astype(np.uint8)
+        return self.encode_numbers(integers, known)
+
+    def encode_numbers(self, integers, known):
+        low, high = self.numbers[0].astype(int), self.numbers[-1].astype(int)
         table = np.full(high - low + 1, -1)
         # Of two codes the first one stays: zero is 0, not minus zero.
-        table[known[::-1] - low] = np.arange(len(known))[::-1]
+        codes = np.flatnonzero(known != NAN)[::-1]
+        table[known[codes] - low] = codes
         places = np.clip(integers, low, high) - low
         wrong = (table[places] < 0) | (places != integers - low)
         if wrong.any():
@@ -74,12 +94,16 @@ class Element:
 
     def circuit(self, m, code, name):
         """Signed value of the integer of ``code``, a value of ``bits`` bits."""
-        wanted = Signal(signed(1 + int(np.abs(self.integers).max()).bit_length()), name=name)
+        wanted = Signal(signed(1 + self.largest.bit_length()), name=name)
         with m.Switch(code):
             for n, integer in enumerate(self.integers.tolist()):
                 with m.Case(n):
                     m.d.comb += wanted.eq(integer)
         return wanted
+
+
+#: What stands for a number that is none, among integers.
+NAN = -2**31
 
 
 class Integer(Element):
@@ -98,7 +122,7 @@ class Integer(Element):
 
 @dataclass(frozen=True)
 class Float(Element):
-    """Sign, exponent and mantissa, with subnormals, without infinity and NaN (OCP MX 1.0).
+    """Sign, exponent and mantissa, with subnormals, without infinity (OCP MX 1.0).
 
     Attributes
     ----------
@@ -113,6 +137,19 @@ class Float(Element):
         exponent, mantissa = code >> self.mantissa, code & (1 << self.mantissa) - 1
         value = (mantissa + (1 << self.mantissa)) << exponent - 1 if exponent else mantissa
         return -value if negative else value
+
+    def parts(self, m, code, name):
+        """Significand, signed, and shift of ``code``, whose integer is ``significand << shift``.
+
+        Those of a code that is no number have no meaning.
+        """
+        exponent = code[self.mantissa:self.bits - 1]
+        normal   = Signal(name=f"{name}_normal")
+        magnitude = Signal(self.mantissa + 1, name=f"{name}_magnitude")
+        m.d.comb += [normal.eq(exponent != 0), magnitude.eq(Cat(code[:self.mantissa], normal))]
+        significand = Signal(signed(self.mantissa + 2), name=f"{name}_significand")
+        m.d.comb += significand.eq(Mux(code[-1], -magnitude, magnitude))
+        return significand, exponent - normal
 
     def round(self, x):
         """Nearest integers of float64 ``x``: ties to the even mantissa, saturated."""
@@ -129,6 +166,7 @@ ELEMENTS = {element.name: element for element in (
     Integer("int8", 8),
     Integer("mxint8", 8, -6),
     Float("e2m1", 4, -1, mantissa=1),
+    Float("e4m3", 8, -9, nans=(0x7F, 0xFF), mantissa=3),
 )}
 
 
@@ -197,6 +235,9 @@ FORMATS = {format.name: format for format in (
            "INT8, a power of two for each 32 (OCP MXINT8)"),
     Format("mxfp4", ELEMENTS["e2m1"], ScaleKind.E8M0,
            "FP4 E2M1, a power of two for each 32 (OCP MXFP4)"),
+    Format("mxfp8", ELEMENTS["e4m3"], ScaleKind.E8M0,
+           "FP8 E4M3, a power of two for each 32 (OCP MXFP8)"),
+    Format("fp8", ELEMENTS["e4m3"], ScaleKind.FP16, "FP8 E4M3, an FP16 scale for each 32"),
 )}
 
 

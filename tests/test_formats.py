@@ -4,16 +4,21 @@ import ml_dtypes
 import numpy as np
 import pytest
 from gfloat import compute_scale_amax, decode_float, quantize_block
-from gfloat.formats import format_info_mxfp4_e2m1, format_info_ocp_e2m1
+from gfloat.formats import (
+    format_info_mxfp4_e2m1,
+    format_info_mxfp8_e4m3,
+    format_info_ocp_e2m1,
+    format_info_ocp_e4m3,
+)
 
-from hw.formats import ELEMENTS, FORMATS, Float, named
+from hw.formats import ELEMENTS, FORMATS, NAN, Float, named
 from sw.quantise import dequantise_weights, quantise_weights
 
 
 #: The same formats elsewhere.
-ML_DTYPES = {"e2m1": ml_dtypes.float4_e2m1fn}
-GFLOAT = {"e2m1": format_info_ocp_e2m1}
-BLOCKS = {"mxfp4": format_info_mxfp4_e2m1}
+ML_DTYPES = {"e2m1": ml_dtypes.float4_e2m1fn, "e4m3": ml_dtypes.float8_e4m3fn}
+GFLOAT = {"e2m1": format_info_ocp_e2m1, "e4m3": format_info_ocp_e4m3}
+BLOCKS = {"mxfp4": format_info_mxfp4_e2m1, "mxfp8": format_info_mxfp8_e4m3}
 
 FLOATS = [name for name, element in ELEMENTS.items() if isinstance(element, Float)]
 
@@ -21,9 +26,12 @@ FLOATS = [name for name, element in ELEMENTS.items() if isinstance(element, Floa
 @pytest.mark.parametrize("name", FLOATS)
 def test_every_code_is_decoded_as_elsewhere(name):
     element, codes = ELEMENTS[name], np.arange(2**ELEMENTS[name].bits)
-    values = element.decode(codes) * 2.0**element.lsb
-    assert np.array_equal(values, codes.astype(np.uint8).view(ML_DTYPES[name]).astype(float))
-    assert np.array_equal(values, [decode_float(GFLOAT[name], int(code)).fval for code in codes])
+    integers = element.decode(codes)
+    values = np.where(integers == NAN, np.nan, integers * 2.0**element.lsb)
+    other = codes.astype(np.uint8).view(ML_DTYPES[name]).astype(float)
+    assert np.array_equal(values, other, equal_nan=True)
+    other = [decode_float(GFLOAT[name], int(code)).fval for code in codes]
+    assert np.array_equal(values, other, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", ELEMENTS)
@@ -39,12 +47,15 @@ def test_what_is_encoded_is_decoded(name):
 @pytest.mark.parametrize("name", FLOATS)
 def test_rounding_is_to_nearest_even_and_saturates(name):
     element = ELEMENTS[name]
-    values = np.unique(element.integers.astype(float)) * 2.0**element.lsb
+    values = element.numbers.astype(float) * 2.0**element.lsb
     ties = (values[1:] + values[:-1]) / 2
     rng = np.random.default_rng(0)
     x = np.concatenate([values, ties, np.nextafter(ties, 1e9), np.nextafter(ties, -1e9),
-                        rng.normal(size=300_000) * 2, [1e30, -1e30]]).astype(np.float32)
+                        rng.normal(size=300_000) * 2, rng.normal(size=100_000) * 2.0**-6,
+                        [1e30, -1e30]]).astype(np.float32)
     found = element.round(x.astype(float) * 2.0**-element.lsb) * 2.0**element.lsb
+    # ml_dtypes makes NaN of what is too large for a format that has it; here it is saturated.
+    x = np.clip(x, -values[-1], values[-1])
     assert np.array_equal(found, x.astype(ML_DTYPES[name]).astype(float))
 
 
@@ -66,5 +77,5 @@ def test_weights_keep_their_magnitude(name):
     q, scales = quantise_weights(w, name)
     assert scales.dtype == format.scale.dtype and scales.shape == (40, 4)
     error = dequantise_weights(q, scales, name)[:, :100] - w
-    assert error.std() < {8: 0.01, 4: 0.15}[format.element.bits]
+    assert error.std() < (0.15 if format.four else 0.04)
 

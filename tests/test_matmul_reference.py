@@ -102,6 +102,6 @@ def test_many_rows_are_cut_into_parts(monkeypatch):
 def test_wrong_operands():
     with pytest.raises(ValueError, match="rows of 32 elements need activations of 32 and 1 scales"):
         matmul(np.zeros((2, 32), int), np.ones((2, 1), np.float16), np.zeros(64), np.zeros(2))
-    with pytest.raises(ValueError, match="format must be one of int8, .*, not 'fp8'"):
+    with pytest.raises(ValueError, match="format must be one of int8, .*, not 'fp9'"):
         matmul(np.zeros((2, 32), int), np.ones((2, 1), np.float16), np.zeros(32), np.zeros(1),
-               "fp8")
+               "fp9")

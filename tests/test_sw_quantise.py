@@ -67,8 +67,8 @@ def test_k_is_padded_with_zeros():
 
 
 def test_what_cannot_be_rounded_is_refused():
-    with pytest.raises(ValueError, match="must be one of int8, int4, .*, not 'fp8'"):
-        quantise_weights(weights(), "fp8")
+    with pytest.raises(ValueError, match="must be one of int8, int4, .*, not 'fp9'"):
+        quantise_weights(weights(), "fp9")
     with pytest.raises(ValueError, match="a matrix, not an array of 1 dimensions"):
         quantise_weights(np.zeros(32), "int8")
     with pytest.raises(ValueError, match="a scale beyond FP16"):

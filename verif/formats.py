@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hw.formats import ScaleKind
+from hw.formats import NAN, ScaleKind
 
 
 __all__ = ["random_elements", "random_scales"]
@@ -10,9 +10,10 @@ __all__ = ["random_elements", "random_scales"]
 
 def random_elements(rng, element, shape, extreme=0.1):
     """Integers of elements; some rows are all of the smallest one."""
-    integers = element.integers.astype(int)
-    found = rng.choice(integers, shape)
-    found[rng.random(shape[0]) < extreme] = integers.min()
+    found = rng.choice(element.numbers.astype(int), shape)
+    found[rng.random(shape[0]) < extreme] = element.numbers[0]
+    if element.nans:
+        found[rng.random(shape) < 1e-4] = NAN
     return found
 
 

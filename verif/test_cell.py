@@ -20,6 +20,7 @@ CONFIGS = {
     "systolic":    dict(depth=1),
     "formats":     dict(depth=4, formats=tuple(FORMATS)),
     "dsp":         dict(depth=4, formats=tuple(FORMATS), technology="ecp5"),
+    "only_fp8":    dict(depth=8, formats=("mxfp8",)),
     "only_int8":   dict(depth=8, formats=("int8",)),
 }
 
@@ -35,21 +36,28 @@ timing = Timing(config)
 
 def sums(weights, act):
     """Sums of the products of the low and of the high halves, or of whole weights."""
-    return tuple(int(half @ act) for half in weights)
+    low, *high = (weights[name] for name in SHAPE.members if name != "shift")
+    return tuple(int(half @ act) for half in (low << weights.get("shift", 0), *high))
 
 
-def halves(rng, extreme):
-    """Weights that fit a cell: of 8 bits in two halves, or of 4 bits."""
-    if not config.split:
-        return np.full((1, PAIRS), -128) if extreme else rng.integers(-128, 128, (1, PAIRS))
-    if rng.integers(2):
+def members(rng, extreme):
+    """Weights that fit a cell, as arrays of the members of a pair."""
+    names = list(SHAPE.members)
+    kinds = [element for element in config.elements if element.shifts or element.bits == 8
+             or config.split]
+    element = kinds[rng.integers(len(kinds))]
+    values = {name: np.zeros(PAIRS, int) for name in names}
+    if element.shifts:
+        values[names[0]] = np.full(PAIRS, -15) if extreme else rng.integers(-15, 16, PAIRS)
+        values["shift"] = np.full(PAIRS, 14) if extreme else rng.integers(0, 15, PAIRS)
+    elif element.bits == 4:
+        for name in ("low", "high"):
+            values[name] = np.full(PAIRS, rng.choice(element.numbers[[0, -1]])) if extreme else \
+                rng.choice(element.numbers.astype(int), PAIRS)
+    else:
         whole = np.full(PAIRS, -128) if extreme else rng.integers(-128, 128, PAIRS)
-        return np.stack([whole & 15, whole >> 4])
-    four = np.concatenate([FORMATS[name].element.integers for name in config.formats
-                           if FORMATS[name].four])
-    if extreme:
-        return np.full((2, PAIRS), rng.choice([four.min(), four.max()]))
-    return rng.choice(four, (2, PAIRS))
+        values |= {"low": whole & 15, "high": whole >> 4} if config.split else {"whole": whole}
+    return values
 
 
 @cocotb.test()
@@ -65,7 +73,7 @@ async def sums_of_blocks_are_exact(dut, pause):
                 while next(pauses):
                     beats.append(None)
                 extreme = rng.random() < 0.1
-                weights = halves(rng, extreme)
+                weights = members(rng, extreme)
                 act = np.full(PAIRS, -128) if extreme else rng.integers(-128, 128, PAIRS)
                 beats.append((weights, act, half))
                 total += np.array(sums(weights, act))
@@ -77,22 +85,24 @@ async def sums_of_blocks_are_exact(dut, pause):
 
 def packed(weights):
     """The member ``weights``."""
-    names, size = list(SHAPE.members), SHAPE.size
-    return sum(pack(SHAPE, dict(zip(names, pair.tolist()))) << size * n
-               for n, pair in enumerate(weights.T))
+    return sum(pack(SHAPE, {name: int(values[n]) for name, values in weights.items()})
+               << SHAPE.size * n for n in range(PAIRS))
 
 
 async def run(dut, rng, beats):
     """Totals after each beat; group ``g`` of a beat is given ``g`` cycles after group 0."""
     size, found = config.depth, {}
-    garbage = (halves(rng, False), rng.integers(-128, 128, PAIRS), 0)
+    garbage = (members(rng, False), rng.integers(-128, 128, PAIRS), 0)
     for cycle in range(len(beats) + timing.value + 1):
-        weights, act = np.zeros_like(garbage[0]), np.zeros(PAIRS, int)
+        weights = {name: np.zeros(PAIRS, int) for name in SHAPE.members}
+        act = np.zeros(PAIRS, int)
         for group in range(timing.groups):
             n = cycle - group
             beat = beats[n] if 0 <= n < len(beats) and beats[n] else garbage
             part = slice(group * size, (group + 1) * size)
-            weights[:, part], act[part] = beat[0][:, part], beat[1][part]
+            act[part] = beat[1][part]
+            for name, values in weights.items():
+                values[part] = beat[0][name][part]
         dut.weights.value = packed(weights)
         dut.act.value = int.from_bytes(act.astype(np.int8).tobytes(), "little")
         n = cycle - timing.sum

@@ -11,7 +11,7 @@ from hw.float.scale import FixedToFloat
 from hw.verilog import shared
 
 from .layouts import BANKS, SCALE, TILE_ROWS, value_control, write_control
-from .timing import FACTOR_BITS, SUM_BITS
+from .timing import FACTOR_BITS, low_bits, sum_bits
 
 
 __all__ = ["Accumulator"]
@@ -62,8 +62,11 @@ class Accumulator(wiring.Component):
     def __init__(self, config):
         self.config     = config
         self.split      = config.split
-        self.parameters = (self.split, config.acc_rows, config.technology)
-        sums = {"low": In(signed(17)), "high": In(signed(17))}
+        self.sum_bits   = sum_bits(config)
+        self.parameters = (self.split, self.sum_bits, config.acc_rows, config.technology)
+        sums = {"low": In(signed(low_bits(config)))}
+        if self.split:
+            sums["high"] = In(signed(17))
         super().__init__({
             "value": In(value_control),
             "scale": In(SCALE),
@@ -75,16 +78,16 @@ class Accumulator(wiring.Component):
             "drain": In(1),
             "place": In(ceil_log2(BANKS * TILE_ROWS)),
             "result": Out(32),
-        } | (sums if self.split else {"low": In(signed(SUM_BITS))}))
+        } | sums)
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.scaler = scaler = shared(
-            FixedToFloat(SUM_BITS, FACTOR_BITS, self.config.technology))
+            FixedToFloat(self.sum_bits, FACTOR_BITS, self.config.technology))
         m.submodules.adder = adder = shared(FloatAdd())
 
         # Stage 1: the sum that counts, with its exponent.
-        s1_sum      = Signal(signed(SUM_BITS), reset_less=True)
+        s1_sum      = Signal(signed(self.sum_bits), reset_less=True)
         s1_factor   = Signal(signed(FACTOR_BITS), reset_less=True)
         s1_exponent = Signal(signed(11), reset_less=True)
         s1_nan      = Signal(reset_less=True)

@@ -8,7 +8,7 @@ from hw.primitives import Multiplier
 from hw.verilog import shared
 
 from .layouts import pair_shape, sum_control
-from .timing import LOW_BITS, PAIRS, SUM_BITS, Timing
+from .timing import LOW_BITS, PAIRS, Timing, low_bits
 
 
 __all__ = ["Cell"]
@@ -18,7 +18,8 @@ class Cell(wiring.Component):
     """Exact sums of 32 products of weights and activations, from two beats of 16.
 
     The cell sums the products of all low and of all high halves of a byte of weights. The block sum
-    of weights of 8 bits is ``16 * high + low``.
+    of weights of 8 bits is ``16 * high + low``. If there are elements that go to the array as
+    significand and shift, products of low halves, or of whole weights, are shifted.
 
     With ``technology = "ecp5"`` one hard multiplier gives both products: of ``(high << 12) + low``.
 
@@ -52,17 +53,34 @@ class Cell(wiring.Component):
         self.pair       = pair_shape(config)
         self.parameters = (config.depth, config.technology, self.pair.size)
         self.groups     = Timing(config).groups
-        sums = {"low": Out(signed(17)), "high": Out(signed(17))}
+        sums = {"low": Out(signed(low_bits(config)))}
+        if self.split:
+            sums["high"] = Out(signed(17))
         super().__init__({
             "weights": In(PAIRS * self.pair.size),
             "act": In(8 * PAIRS),
             "sum": In(sum_control),
-        } | (sums if self.split else {"low": Out(signed(SUM_BITS))}))
+        } | sums)
 
     def products(self, m, n):
         """Products of pair ``n``: of the low and of the high half, or of the whole weight."""
         bits   = self.pair.size
         weight = data.View(self.pair, self.weights[bits * n:bits * n + bits])
+        low, *high = self.plain_products(m, n, weight)
+        if not self.config.shifts:
+            return low, *high
+        # The shift waits for the product.
+        shift = weight.shift
+        for stage in range(Timing.multiplier(self.config)):
+            held = Signal.like(shift, name=f"shift_{n}_{stage}", reset_less=True)
+            m.d.sync += held.eq(shift)
+            shift = held
+        shifted = Signal(signed(low_bits(self.config) - 5), name=f"shifted_{n}")
+        m.d.comb += shifted.eq(low << shift)
+        return shifted, *high
+
+    def plain_products(self, m, n, weight):
+        """Products of pair ``n``, not shifted."""
         act    = self.act[8 * n:8 * n + 8].as_signed()
         if self.config.technology == "generic":
             if not self.split:
@@ -95,7 +113,7 @@ class Cell(wiring.Component):
             first = group * self.config.depth
             products = [self.products(m, n) for n in range(first, first + self.config.depth)]
             for part, terms in enumerate(zip(*products)):
-                below = Signal(signed(16 if self.split else SUM_BITS - 1),
+                below = Signal(signed(len(outputs[part]) - 1),
                                name=f"partial_{group}_{part}", reset_less=True)
                 m.d.sync += below.eq(tree(list(terms)) + partial[part])
                 partial[part] = below

@@ -35,6 +35,8 @@ class ElementDecoder(wiring.Component):
         16 bytes.
     o : ``Out``
         16 of :func:`hw.matmul.layouts.pair_shape`.
+    nan : ``Out(1)``
+        An element is no number.
     """
 
     def __init__(self, config):
@@ -44,11 +46,14 @@ class ElementDecoder(wiring.Component):
             "element": In(range(len(ELEMENTS))),
             "i": In(8 * PAIRS),
             "o": Out(PAIRS * pair_shape(config).size),
+            "nan": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
         shape = pair_shape(self.config)
+        self.odd = Signal(PAIRS)
+        m.d.comb += self.nan.eq(self.odd.any())
         for n in range(PAIRS):
             byte = self.i[8 * n:8 * n + 8]
             pair = Signal(shape, name=f"pair_{n}")
@@ -57,12 +62,18 @@ class ElementDecoder(wiring.Component):
                 for element in self.config.elements:
                     with m.Case(element.number):
                         m.d.comb += self.decode(m, pair, byte, element, f"{element.name}_{n}")
+                        if element.nans:
+                            m.d.comb += self.odd[n].eq(byte.matches(*element.nans))
         return m
 
     def decode(self, m, pair, byte, element, name):
         if element.bits == 4:
             return [pair.low.eq(element.circuit(m, byte[:4], f"{name}_low")),
                     pair.high.eq(element.circuit(m, byte[4:], f"{name}_high"))]
+        if element.shifts:
+            significand, shift = element.parts(m, byte, name)
+            part = pair.low if "low" in pair.shape().members else pair.whole
+            return [part.eq(significand), pair.shift.eq(shift)]
         integer = Signal(signed(8), name=name)
         m.d.comb += integer.eq(element.circuit(m, byte, f"{name}_integer"))
         if "low" not in pair.shape().members:

@@ -152,13 +152,17 @@ class Front(wiring.Component):
             m.d.comb += self.o.data[s].eq(Cat(groups))
             # The first half of a block of 4-bit weights comes with the scale of the low row.
             first, last = Signal(16, name=f"first_{s}"), Signal(16, name=f"last_{s}")
+            # A block is none if an element of one of its halves is. Of 4 bits all are numbers.
+            odd = Signal(name=f"odd_{s}")
             with m.If(i.valid):
                 m.d.sync += last.eq(scale_now)
                 with m.If(~half):
-                    m.d.sync += first.eq(scale_now)
+                    m.d.sync += [first.eq(scale_now), odd.eq(decoder.nan)]
             chosen = Signal(16, name=f"chosen_{s}")
             m.d.comb += chosen.eq(Mux(high, last, Mux(four, first, scale_now)))
             scale = decode(m, chosen, chosen_meaning, f"decoded_{s}")
+            with m.If(~high & (decoder.nan | (half & odd))):
+                m.d.comb += scale.nan.eq(1)
             m.d.comb += self.o.scale[s].eq(delayed(m, scale, timing.value, f"scale_{s}"))
         return m
 

@@ -84,14 +84,16 @@ def issue(config):
 def pair_shape(config):
     """The weights of a byte, decoded: an element of 8 bits is ``16 * high + low``.
 
-    A multiplier takes ``low`` and ``high``. Without elements of 4 bits there is one half only.
+    A multiplier takes ``low`` and ``high``. Without elements of 4 bits there is one half only. An
+    element that is no integer of 8 bits is ``low << shift``.
     """
+    shift = {"shift": 4} if config.shifts else {}
     if not config.split:
-        return data.StructLayout({"whole": signed(8)})
+        return data.StructLayout({"whole": signed(8)} | shift)
     # INT4 has -8 to 7, E2M1 has -12 to 12.
     widest = max(int(abs(element.integers.astype(int)).max())
                  for element in config.elements if element.bits == 4)
-    return data.StructLayout({"low": signed(5), "high": signed(4 if widest <= 8 else 5)})
+    return data.StructLayout({"low": signed(5), "high": signed(4 if widest <= 8 else 5)} | shift)
 
 
 # What travels along the columns. Each travels at the time at which the column needs it.

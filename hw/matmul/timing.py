@@ -7,14 +7,27 @@ from hw.float.scale import FixedToFloat
 from hw.primitives import Multiplier
 
 
-__all__ = ["PAIRS", "LOW_BITS", "SUM_BITS", "FACTOR_BITS", "Timing"]
+__all__ = ["PAIRS", "LOW_BITS", "FACTOR_BITS", "sum_bits", "low_bits", "Timing"]
 
 
 #: Products of a beat, and bits of the product of a weight's lower half.
 PAIRS, LOW_BITS = 16, 12
 
-#: Bits of a block sum (32 products of -128 and -128), and of a scale's significand.
-SUM_BITS, FACTOR_BITS = 21, 12
+#: Bits of a scale's significand, and elements of a block.
+FACTOR_BITS, BLOCK = 12, 32
+
+
+def sum_bits(config):
+    """Bits of a block sum: of 32 products of the largest element and -128."""
+    largest = max(element.largest + 1 for element in config.elements)
+    return 1 + (BLOCK * 128 * largest).bit_length()
+
+
+def low_bits(config):
+    """Bits of the sum of the low halves of a block."""
+    if not config.split:
+        return sum_bits(config)
+    return sum_bits(config) if config.shifts else 17
 
 
 def latency(component):
@@ -47,20 +60,25 @@ class Timing:
     """
 
     def __init__(self, config):
-        multiplier = 0
-        if config.technology != "generic":
-            multiplier = latency(Multiplier(*self.operands(config), config.technology))
+        multiplier = self.multiplier(config)
         self.groups = PAIRS // config.depth
         self.sum    = multiplier + self.groups
         self.value  = self.sum + 1
         # A register before the scaler.
-        term        = self.value + 1 + latency(FixedToFloat(SUM_BITS, FACTOR_BITS,
+        term        = self.value + 1 + latency(FixedToFloat(sum_bits(config), FACTOR_BITS,
                                                             config.technology))
         # What is read waits in a register, for block RAM is slow.
         self.old    = term - 1
         self.acc    = term - 3
         self.write  = term + FloatAdd.latency
         self.loop   = self.write - self.acc + 1
+
+    @classmethod
+    def multiplier(cls, config):
+        """Cycles that the multiplier of a cell takes; without one the products are logic."""
+        if config.technology == "generic":
+            return 0
+        return latency(Multiplier(*cls.operands(config), config.technology))
 
     @staticmethod
     def operands(config):

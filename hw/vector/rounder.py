@@ -46,6 +46,7 @@ class Rounder(wiring.Component):
         m.d.sync += [s1_x.eq(self.i), s1_code.eq(self.code)]
 
         # Stage 2: how far the element is below the largest one; from 8 on, it is 0.
+        s2_none        = Signal()
         s2_significand = Signal(24)
         s2_negative    = Signal()
         s2_shift       = Signal(3)
@@ -53,7 +54,8 @@ class Rounder(wiring.Component):
         m.d.comb += distance.eq(s1_code - s1_x.exponent)
         none = (distance > 7) | (s1_x.exponent == 0) | (s1_code == 255)
         m.d.sync += [
-            s2_significand.eq(Mux(none, 0, Cat(s1_x.mantissa, Const(1, 1)))),
+            s2_none.eq(none),
+            s2_significand.eq(Cat(s1_x.mantissa, Const(1, 1))),
             s2_negative.eq(s1_x.negative),
             s2_shift.eq(distance[:3]),
         ]
@@ -72,6 +74,8 @@ class Rounder(wiring.Component):
             s3_rest.eq(shifted[:16].any() | lost.any()),
             s3_negative.eq(s2_negative),
         ]
+        with m.If(s2_none):
+            m.d.sync += [s3_kept.eq(0), s3_half.eq(0), s3_rest.eq(0)]
 
         # Stage 4: rounded, clipped, with its sign.
         up        = s3_half & (s3_rest | s3_kept[0]) & ~s3_kept.all()

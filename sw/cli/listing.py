@@ -8,8 +8,9 @@ import typer
 def command(
     model: Annotated[str, typer.Argument(
         help="A llama2.c model file, or bundled.")] = "bundled",
-    config: Annotated[str, typer.Option(
-        help="A preset's name, or a configuration file.")] = "sim",
+    config: Annotated[str | None, typer.Option(
+        help="A preset's name, or a configuration file; by default sim, or formats for a weight "
+             "format that sim lacks.")] = None,
     format: Annotated[str, typer.Option(
         help="Of the weights; `tokamac formats` lists them.")] = "int4",
     prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "Once upon a time",

@@ -8,14 +8,19 @@ from typing import Annotated
 import typer
 
 
+#: The first one that has the format of the weights is the default.
+DEFAULTS = ("sim", "formats")
+
+
 def command(
     model: Annotated[str, typer.Argument(
         help="A llama2.c model file, or bundled.")] = "bundled",
     prompt: Annotated[str, typer.Option(
         help="Text to go on from; may be empty.")] = "Once upon a time",
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
-    config: Annotated[str, typer.Option(
-        help="A preset's name, or a configuration file.")] = "sim",
+    config: Annotated[str | None, typer.Option(
+        help="A preset's name, or a configuration file; by default sim, or formats for a weight "
+             "format that sim lacks.")] = None,
     format: Annotated[str, typer.Option(
         help="Of the weights; `tokamac formats` lists them.")] = "int4",
     check: Annotated[bool, typer.Option(
@@ -83,6 +88,8 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
         raise UserError(f"the temperature must be zero or positive, not {temperature}")
     if not 0 <= seed < 2**64:
         raise UserError(f"the seed must be 0 to 2^64 - 1, not {seed}")
+    if config is None:
+        config = next(name for name in DEFAULTS if format in load_config(name).formats)
     chosen = load_config(config)
     path = model_path(model)
     loaded = load(path)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hw.formats import ScaleKind, named
+from hw.formats import NAN, ScaleKind, named
 from verif.reference.floats import add, fixed_to_float, half_parts, shift_down
 
 
@@ -69,13 +69,16 @@ def matmul(weights, scales, act, codes, format="int8", old=None, shift=0):
     for first in range(0, len(weights), step):
         rows = slice(first, first + step)
         # Axes of everything here: block, row, vector.
-        w = np.pad(weights[rows], ((0, 0), (0, pad))).astype(np.float32)
-        # Sums of 32 products of 8 bits each are exact in float32.
-        sums = w.reshape(-1, blocks, BLOCK).transpose(1, 0, 2) @ act
+        w = np.pad(weights[rows], ((0, 0), (0, pad))).reshape(-1, blocks, BLOCK)
+        odd = (w == NAN).any(axis=2).T[..., None]
+        w = np.where(w == NAN, 0, w).transpose(1, 0, 2)
+        # Sums of 32 products of 8 bits each are exact in float32, all others in float64.
+        exact = np.float64 if format.element.shifts else np.float32
+        sums = w.astype(exact) @ act.astype(exact)
         factor, exponent, nan = (part.T[..., None]
                                  for part in scale_parts(scales[rows], format.scale))
         exponent = exponent + codes + (format.element.lsb - LSB)
-        terms = fixed_to_float(sums, factor, exponent, nan | (codes == 255))
+        terms = fixed_to_float(sums, factor, exponent, nan | odd | (codes == 255))
         total = terms[0] if old is None else add(old[rows], terms[0])
         for term in terms[1:]:
             total = add(total, term)
