@@ -17,7 +17,7 @@ def command(
         help="A llama2.c model file, or bundled.")] = "bundled",
     prompt: Annotated[str, typer.Option(
         help="Text to go on from; may be empty.")] = "Once upon a time",
-    tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
+    tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 56,
     config: Annotated[str | None, typer.Option(
         help="A preset's name, or a configuration file; by default sim, or formats for a weight "
              "format that sim lacks.")] = None,
