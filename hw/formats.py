@@ -8,6 +8,7 @@ tape, quantiser, array, command line and tests follow.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from amaranth.hdl import Cat, Mux, Signal, signed
@@ -16,6 +17,10 @@ from amaranth.lib import enum
 
 __all__ = ["Element", "Integer", "Float", "ELEMENTS", "ScaleKind", "Format", "FORMATS", "KEYS",
            "NAN", "VALUES", "named"]
+
+
+#: What stands for a number that is none, among integers.
+NAN = -2**31
 
 
 @dataclass(frozen=True)
@@ -31,20 +36,23 @@ class Element:
         An element is an integer times ``2^lsb``.
     nans : tuple of int
         Codes that are no number; their integer is :data:`NAN`.
+    full : bool
+        Quantisers use the smallest integer too, although it has no positive counterpart.
     """
 
     name: str
     bits: int
     lsb: int = 0
     nans: tuple = ()
+    full: bool = False
 
-    @property
+    @cached_property
     def integers(self):
         """Integer of each code: an array of 2^bits of the smallest type that holds them."""
         found = [NAN if code in self.nans else self.integer(code) for code in range(2**self.bits)]
         return np.array(found, np.min_scalar_type(-max(map(abs, found))))
 
-    @property
+    @cached_property
     def numbers(self):
         """Integers of the codes that are numbers, ascending."""
         return np.unique(self.integers[self.integers != NAN])
@@ -56,7 +64,7 @@ class Element:
 
     @property
     def largest(self):
-        """Largest integer that quantisers use; the smallest is its negative."""
+        """Largest integer."""
         return int(self.numbers[-1])
 
     @property
@@ -73,24 +81,20 @@ class Element:
 
         Raises :class:`ValueError` if one is no element.
         """
-        integers, known = np.asarray(integers), self.integers.astype(int)
-        if self.nans:
-            codes = self.encode_numbers(np.where(integers == NAN, 0, integers), known)
-            return np.where(integers == NAN, self.nans[0], codes).astype(np.uint8)
-        return self.encode_numbers(integers, known)
-
-    def encode_numbers(self, integers, known):
-        low, high = self.numbers[0].astype(int), self.numbers[-1].astype(int)
+        integers = np.asarray(integers).astype(np.int64)
+        low, high = int(self.numbers[0]), int(self.numbers[-1])
         table = np.full(high - low + 1, -1)
         # Of two codes the first one stays: zero is 0, not minus zero.
-        codes = np.flatnonzero(known != NAN)[::-1]
-        table[known[codes] - low] = codes
-        places = np.clip(integers, low, high) - low
-        wrong = (table[places] < 0) | (places != integers - low)
+        for code in reversed(range(2**self.bits)):
+            if code not in self.nans:
+                table[int(self.integers[code]) - low] = code
+        inside = np.clip(integers, low, high)
+        codes, nan = table[inside - low], np.isin(integers, [NAN] if self.nans else [])
+        wrong = ((codes < 0) | (inside != integers)) & ~nan
         if wrong.any():
             raise ValueError(f"{self.name} elements are {low} to {high}, and not all between; "
                              f"{integers[wrong][0]} is none")
-        return table[places].astype(np.uint8)
+        return np.where(nan, self.nans[0] if self.nans else 0, codes).astype(np.uint8)
 
     def circuit(self, m, code, name):
         """Signed value of the integer of ``code``, a value of ``bits`` bits."""
@@ -102,10 +106,6 @@ class Element:
         return wanted
 
 
-#: What stands for a number that is none, among integers.
-NAN = -2**31
-
-
 class Integer(Element):
     """Two's complement."""
 
@@ -113,8 +113,9 @@ class Integer(Element):
         return code - (code >> (self.bits - 1) << self.bits)
 
     def round(self, x):
-        """Nearest integers of float64 ``x``, ties to even, saturated to the symmetric range."""
-        return np.clip(np.rint(x), -self.largest, self.largest).astype(self.integers.dtype)
+        """Nearest integers of float64 ``x``, ties to even, saturated."""
+        smallest = int(self.numbers[0]) if self.full else -self.largest
+        return np.clip(np.rint(x), smallest, self.largest).astype(self.integers.dtype)
 
     def circuit(self, m, code, name):
         return code.as_signed()
@@ -162,7 +163,7 @@ class Float(Element):
 
 #: Elements by name. ``mxint8`` is an integer with 6 bits below the point.
 ELEMENTS = {element.name: element for element in (
-    Integer("int4", 4),
+    Integer("int4", 4, full=True),
     Integer("int8", 8),
     Integer("mxint8", 8, -6),
     Float("e2m1", 4, -1, mantissa=1),
@@ -175,7 +176,7 @@ class ScaleKind(enum.Enum, shape=2):
 
     FP16 = 0
     E8M0 = 1      # low 8 bits: 2^(code - 127)
-    ONE = 2
+    ONE = 2       # there is none
 
     @property
     def bytes(self):

@@ -8,7 +8,8 @@ instances everywhere else, so that the size of the output follows the number of 
 import re
 
 from amaranth.back import rtlil, verilog
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal
+from amaranth.hdl import ClockSignal, Instance, ResetSignal
+from amaranth.lib import wiring
 
 from .ecp5 import multiplier_model
 from .ram import ram_instance, ram_key, ram_module
@@ -60,7 +61,7 @@ class Emitter:
         return name
 
 
-class Shared(Elaboratable):
+class Shared(wiring.Component):
     """Stands for a component, with the same members; see :func:`shared`."""
 
     def __init__(self, component, reset):
@@ -68,11 +69,10 @@ class Shared(Elaboratable):
             raise TypeError(f"a shared component needs the tuple attribute 'parameters', "
                             f"which {type(component).__name__} lacks")
         component._MustUse__used = True
+        # The stand-in has signals of its own: the prototype's belong to its definition.
+        super().__init__(component.signature)
         self.component = component
         self.reset = reset
-        self.signature = component.signature
-        # The stand-in has signals of its own: the prototype's belong to its definition.
-        self.__dict__.update(component.signature.members.create())
 
     def __getattr__(self, name):
         # Constants such as ``latency`` are the component's.

@@ -44,20 +44,16 @@ def half_scales(blocks, element):
     """Integers and FP16 scales."""
     at = np.abs(blocks).argmax(axis=2)[..., None]
     largest = np.take_along_axis(blocks, at, axis=2)[..., 0]
-    lowest, highest = int(element.numbers[0]), element.largest
-    if element.name == "int4":
-        # All 16 elements are used: 8 has no positive counterpart.
-        wanted = largest / np.float32(lowest)
+    if element.full:
+        wanted = largest / np.float32(element.numbers[0])
     else:
-        wanted = np.abs(largest) / np.ldexp(np.float32(highest), element.lsb)
+        wanted = np.abs(largest) / np.ldexp(np.float32(element.largest), element.lsb)
     with np.errstate(over="ignore"):
         scales = wanted.astype(np.float16)
     if not np.isfinite(scales).all():
         raise ValueError(f"a weight of {np.abs(largest).max():g} needs a scale beyond FP16")
     d = np.ldexp(scales.astype(np.float32), element.lsb)[..., None]
     ratio = np.divide(blocks, d, out=np.zeros_like(blocks), where=d != 0)
-    if element.name == "int4":
-        return np.clip(np.rint(ratio), lowest, highest).astype(np.int8), scales
     return element.round(ratio.astype(np.float64)), scales
 
 

@@ -14,6 +14,7 @@ import pytest
 import sim.build
 import sw.cli
 from hw.config import load as load_config
+from hw.formats import FORMATS
 from hw.verilog import convert
 from sw.doctor import checks
 from sw.errors import UserError
@@ -53,6 +54,12 @@ def test_mistakes_end_with_a_sentence(arguments, sentence):
     assert told.returncode == 1
     assert told.stderr.startswith(sentence)
     assert "Traceback" not in told.stderr and not told.stdout
+
+
+def test_formats_lists_all_and_a_preset_has_them():
+    told = tokamac("formats").stdout
+    assert all(f" {name} " in told for name in FORMATS)
+    assert load_config("formats").formats == tuple(FORMATS)
 
 
 def test_debug_shows_where_and_may_stand_anywhere():

@@ -171,6 +171,8 @@ def test_a_deadlock_is_found_and_described():
 
 def test_illegal_instructions_and_addresses_are_faults():
     assert fault_of([63]).cause() == rm.Cause.ILLEGAL
+    # A format that this machine does not have.
+    assert fault_of([isa.encode("matmul", format="mxfp8")]).cause() == rm.Cause.ILLEGAL
     read = isa.encode("gather", blocks=1, base=64)
     device = fault_of([read, isa.encode("stop")], read_limit=1)
     assert device.cause() == rm.Cause.READ_WINDOW

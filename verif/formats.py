@@ -13,7 +13,7 @@ def random_elements(rng, element, shape, extreme=0.1):
     found = rng.choice(element.numbers.astype(int), shape)
     found[rng.random(shape[0]) < extreme] = element.numbers[0]
     if element.nans:
-        found[rng.random(shape) < 1e-4] = NAN
+        found[rng.random(shape) < 1e-3] = NAN
     return found
 
 

@@ -51,7 +51,7 @@ class Cell(wiring.Component):
         self.config     = config
         self.split      = config.split
         self.pair       = pair_shape(config)
-        self.parameters = (config.depth, config.technology, self.pair.size)
+        self.parameters = (config.depth, config.technology, self.pair.size, low_bits(config))
         self.groups     = Timing(config).groups
         sums = {"low": Out(signed(low_bits(config)))}
         if self.split:

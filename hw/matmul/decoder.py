@@ -52,8 +52,8 @@ class ElementDecoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         shape = pair_shape(self.config)
-        self.odd = Signal(PAIRS)
-        m.d.comb += self.nan.eq(self.odd.any())
+        nans  = Signal(PAIRS)
+        m.d.comb += self.nan.eq(nans.any())
         for n in range(PAIRS):
             byte = self.i[8 * n:8 * n + 8]
             pair = Signal(shape, name=f"pair_{n}")
@@ -63,7 +63,7 @@ class ElementDecoder(wiring.Component):
                     with m.Case(element.number):
                         m.d.comb += self.decode(m, pair, byte, element, f"{element.name}_{n}")
                         if element.nans:
-                            m.d.comb += self.odd[n].eq(byte.matches(*element.nans))
+                            m.d.comb += nans[n].eq(byte.matches(*element.nans))
         return m
 
     def decode(self, m, pair, byte, element, name):

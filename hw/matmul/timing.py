@@ -1,7 +1,5 @@
 """When what happens in a column, in cycles from the first pairs of a beat in their cells."""
 
-from amaranth.hdl import Elaboratable
-
 from hw.float.add import FloatAdd
 from hw.float.scale import FixedToFloat
 from hw.primitives import Multiplier
@@ -28,14 +26,6 @@ def low_bits(config):
     if not config.split:
         return sum_bits(config)
     return sum_bits(config) if config.shifts else 17
-
-
-def latency(component):
-    """Latency of a component that is made for this question alone."""
-    for part in (component, *vars(component).values()):
-        if isinstance(part, Elaboratable):
-            part._MustUse__used = True
-    return component.latency
 
 
 class Timing:
@@ -65,8 +55,7 @@ class Timing:
         self.sum    = multiplier + self.groups
         self.value  = self.sum + 1
         # A register before the scaler.
-        term        = self.value + 1 + latency(FixedToFloat(sum_bits(config), FACTOR_BITS,
-                                                            config.technology))
+        term        = self.value + 1 + FixedToFloat.latency_of(sum_bits(config), FACTOR_BITS)
         # What is read waits in a register, for block RAM is slow.
         self.old    = term - 1
         self.acc    = term - 3
@@ -78,7 +67,7 @@ class Timing:
         """Cycles that the multiplier of a cell takes; without one the products are logic."""
         if config.technology == "generic":
             return 0
-        return latency(Multiplier(*cls.operands(config), config.technology))
+        return Multiplier.latency_of(*cls.operands(config))
 
     @staticmethod
     def operands(config):

@@ -112,7 +112,7 @@ def check_task(model, config, prompt, tokens):
     """Raise :class:`UserError` unless the model can do what is asked."""
     if model.format not in config.formats:
         raise UserError(f"configuration {config} has no weight format {model.format}; it has "
-                        f"{', '.join(config.formats)}")
+                        f"{', '.join(config.formats)}, and preset formats has all")
     if not prompt:
         raise UserError("the prompt has no tokens; even an empty text begins with one")
     for token in prompt:

@@ -20,7 +20,6 @@ PIECE = 16
 ROWS = 16
 
 
-
 def tiling(rows, slices, format):
     """``(tiles, height, tail)``: how a matrix of so many rows is cut.
 
