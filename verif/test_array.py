@@ -7,7 +7,7 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from hw.config import Config
-from hw.formats import FORMATS, KEYS, VALUES, Format
+from hw.formats import FORMATS, KEYS, NAN, VALUES, Format, ScaleKind
 from hw.matmul.array import Array
 from hw.matmul.layouts import TILE_ROWS, drain_read, issue
 from hw.matmul.timing import Timing
@@ -63,8 +63,8 @@ class Pass:
                    "code": self.codes[column, half // 2], "shift": self.shift[column],
                    "set_shift": self.onto}
 
-    def beats(self, rng, gaps):
-        """``issue`` fields; None for a cycle without a beat."""
+    def beats(self, rng, gaps, idle):
+        """``issue`` fields; None for a cycle without a beat, and ``idle`` times after a block."""
         rows, _, size = self.weights.shape
         halves, step = size // 16, self.format.step
         lines = rows // step
@@ -89,8 +89,7 @@ class Pass:
                     "old": block > 0 or self.onto, "shifted": block == 0,
                     "out": last and self.out, "bank": self.bank,
                     "done": last and self.out and line == lines - 1}
-            # The sequencer keeps terms of a row apart; so does this.
-            yield from [None] * timing.loop
+            yield from [None] * idle
 
 
 def random_passes(rng, number):
@@ -151,24 +150,70 @@ async def read(dut, bank, rows):
     return np.array(results, np.uint32).reshape(config.columns, rows, config.slices)
 
 
+def one_block(rng, format, n):
+    """A pass of one block and two rows, to the bank ``n``."""
+    return Pass(
+        weights=random_elements(rng, format.element, (2, config.slices, 32)),
+        scales=rng.integers(120, 134, (2, config.slices, 1)) if format.scale != ScaleKind.FP16
+        else rng.normal(size=(2, config.slices, 1)).astype(np.float16).view(np.uint16),
+        act=rng.integers(-128, 128, (config.columns, 32)),
+        codes=rng.integers(110, 140, (config.columns, 1)), shift=np.zeros(config.columns, int),
+        format=format, address=4 * n, row=16 * n, onto=False, out=True, bank=n)
+
+
+async def prepare(dut, bench, each):
+    """Write the activations of a pass."""
+    for act in each.writes():
+        await write(dut, act)
+    await bench.cycles(1)
+
+
+async def play(dut, beats):
+    """Issue beats; how many passes are done."""
+    layout, done = issue(config), 0
+    for beat in [*beats, *[None] * (timing.write + 4)]:
+        dut.issue.value = 0 if beat is None else pack(layout, {
+            **beat, "beat": {"data": beat["beat"]["data"],
+                             "scale": beat["beat"]["scale"].tolist()}})
+        await RisingEdge(dut.clk)
+        done += bool(dut.done.value)
+    return done
+
+
+async def compare(dut, each, sums):
+    found = await read(dut, each.bank, sums.shape[1])
+    assert np.array_equal(found, sums.view(np.uint32)), f"{found}, expected {sums}"
+
+
 @cocotb.test()
 @cocotb.parametrize(gaps=[False, True])
 async def sums_match_the_reference(dut, gaps):
     """Passes of all kinds, one after the other; both banks keep what was written to them."""
     async with Bench(dut) as bench:
-        held, layout = {}, issue(config)
+        held = {}
         for each in random_passes(bench.rng, 12):
-            for act in each.writes():
-                await write(dut, act)
-            await bench.cycles(1)
-            sums, done = expected(each, held), 0
-            for beat in [*each.beats(bench.rng, gaps), *[None] * (timing.write + 4)]:
-                dut.issue.value = 0 if beat is None else pack(layout, {
-                    **beat, "beat": {"data": beat["beat"]["data"],
-                                     "scale": beat["beat"]["scale"].tolist()}})
-                await RisingEdge(dut.clk)
-                done += bool(dut.done.value)
-            assert done == each.out
+            await prepare(dut, bench, each)
+            sums = expected(each, held)
+            # The sequencer keeps terms of a row apart; so does this.
+            assert await play(dut, each.beats(bench.rng, gaps, timing.loop)) == each.out
             if each.out:
-                found = await read(dut, each.bank, sums.shape[1])
-                assert np.array_equal(found, sums.view(np.uint32)), f"{found}, expected {sums}"
+                await compare(dut, each, sums)
+
+
+@cocotb.test()
+async def a_high_sum_has_nothing_of_the_next_beat(dut):
+    """A block of 4 bits, then at once one whose scales and elements mean something else."""
+    async with Bench(dut) as bench:
+        rng = bench.rng
+        four = [meaning for meaning in MEANINGS if meaning.four] or MEANINGS
+        for first in four:
+            for second in (meaning for meaning in MEANINGS if not meaning.four):
+                passes = [one_block(rng, format, n) for n, format in enumerate((first, second))]
+                if second.element.nans:
+                    passes[1].weights[0, :, 0] = NAN
+                for each in passes:
+                    await prepare(dut, bench, each)
+                beats = [beat for each in passes for beat in each.beats(rng, False, 0)]
+                assert await play(dut, beats) == 2
+                for each in passes:
+                    await compare(dut, each, expected(each, {}))

@@ -2,15 +2,14 @@
 
 import cocotb
 import numpy as np
-from cocotb.triggers import Timer
+from amaranth.lib import data
 
 from hw.config import Config
 from hw.formats import FORMATS, NAN
 from hw.matmul.decoder import ElementDecoder
 from hw.matmul.layouts import pair_shape
 from hw.matmul.timing import PAIRS
-from verif.bench import current
-from verif.packing import unpack
+from verif.bench import current, pipeline
 
 
 CONFIGS = {
@@ -28,31 +27,24 @@ config = Config(name="test", **current(CONFIGS))
 SHAPE = pair_shape(config)
 
 
-def pairs(dut):
-    """The decoded weights, as arrays of members of a pair."""
-    value, mask = int(dut.o.value), (1 << SHAPE.size) - 1
-    found = [unpack(SHAPE, value >> SHAPE.size * n & mask) for n in range(PAIRS)]
-    return {name: np.array([int(pair[name]) for pair in found]) for name in SHAPE.members}
-
-
 @cocotb.test()
 async def every_code_has_its_integer(dut):
     """Each code at each place of a piece; the flag tells whether one of the piece is no number."""
+    codes = (np.arange(256)[:, None] + 17 * np.arange(PAIRS)) % 256
+    pieces = [int.from_bytes(piece.tobytes(), "little") for piece in codes.astype(np.uint8)]
     for element in config.elements:
-        dut.element.value = element.number
-        for first in range(256):
-            data = (first + 17 * np.arange(PAIRS)) % 256
-            dut.i.value = int.from_bytes(data.astype(np.uint8).tobytes(), "little")
-            await Timer(1, "ns")
-            found = pairs(dut)
-            if element.bits == 4:
-                assert np.array_equal(found["low"], element.decode(data & 15))
-                assert np.array_equal(found["high"], element.decode(data >> 4))
-                assert not dut.nan.value
-                continue
-            wanted = element.decode(data).astype(int)
-            value = found["low"] + 16 * found["high"] if config.split else found["whole"]
-            value <<= found.get("shift", 0)
-            numbers = wanted != NAN
-            assert np.array_equal(value[numbers], wanted[numbers]), f"{element.name}, {data}"
-            assert bool(dut.nan.value) == (not numbers.all())
+        found = await pipeline(dut, {"element": [element.number] * len(pieces), "i": pieces},
+                               {"o": data.ArrayLayout(SHAPE, PAIRS), "nan": None}, latency=0)
+        members = {name: np.array([[pair[name] for pair in piece] for piece in found["o"]], int)
+                   for name in SHAPE.members}
+        if element.bits == 4:
+            assert np.array_equal(members["low"], element.decode(codes & 15))
+            assert np.array_equal(members["high"], element.decode(codes >> 4))
+            assert not any(found["nan"])
+            continue
+        wanted = element.decode(codes).astype(int)
+        value = members["low"] + 16 * members["high"] if config.split else members["whole"]
+        value <<= members.get("shift", 0)
+        numbers = wanted != NAN
+        assert np.array_equal(value[numbers], wanted[numbers]), element.name
+        assert np.array_equal(np.array(found["nan"], bool), ~numbers.all(axis=1))
