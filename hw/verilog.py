@@ -8,8 +8,7 @@ instances everywhere else, so that the size of the output follows the number of 
 import re
 
 from amaranth.back import rtlil, verilog
-from amaranth.hdl import ClockSignal, Instance, ResetSignal
-from amaranth.lib import wiring
+from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal
 
 from .ecp5 import multiplier_model
 from .ram import ram_instance, ram_key, ram_module
@@ -61,7 +60,7 @@ class Emitter:
         return name
 
 
-class Shared(wiring.Component):
+class Shared(Elaboratable):
     """Stands for a component, with the same members; see :func:`shared`."""
 
     def __init__(self, component, reset):
@@ -69,10 +68,13 @@ class Shared(wiring.Component):
             raise TypeError(f"a shared component needs the tuple attribute 'parameters', "
                             f"which {type(component).__name__} lacks")
         component._MustUse__used = True
-        # The stand-in has signals of its own: the prototype's belong to its definition.
-        super().__init__(component.signature)
         self.component = component
         self.reset = reset
+        # The stand-in has signals of its own: the prototype's belong to its definition. A Component
+        # would name them like its members, and Yosys 0.70 fails to reintegrate (abc9) a design with
+        # wires i, o and code of several instances.
+        self.signature = component.signature
+        self.__dict__.update(component.signature.members.create())
 
     def __getattr__(self, name):
         # Constants such as ``latency`` are the component's.

@@ -85,9 +85,9 @@ class TileShapes(wiring.Component):
         s1_size   = Signal(3, name=f"{name}_s1_size")       # of a group, as a power of two
         s1_pieces = Signal(4, name=f"{name}_s1_pieces")
         m.d.sync += s1_blocks.eq(((command.halves + 1) >> 1) - 1)
-        with m.Switch(Cat(command.wide, height)):
+        with m.Switch(Cat(height, command.wide)):
             for z, rows in product(self.scale_bytes, range(1, TILE_ROWS + 1)):
-                with m.Case(2 * rows + (z == 2)):
+                with m.Case(f"{z - 1 if len(self.scale_bytes) == 2 else '-'}{rows:05b}"):
                     group = Config.scale_group(rows, z)
                     m.d.sync += [s1_size.eq(group.bit_length() - 1),
                                  s1_pieces.eq(group * rows * z // 16 - 1)]
@@ -102,7 +102,8 @@ class TileShapes(wiring.Component):
         ]
 
         # Stage 3: pieces of the last group's scales. Not worth a hard multiplier.
+        wide = command.wide if len(self.scale_bytes) == 2 else int(self.scale_bytes == (2,))
         s3_scales = Signal(9, name=f"{name}_s3_scales")
         m.d.sync += s3_scales.eq(sum(
             (Mux(height[bit], shape.end_blocks + 1, 0) << bit for bit in range(5)), 0))
-        m.d.comb += shape.end_pieces.eq(((s3_scales << command.wide) - 1) >> 4)
+        m.d.comb += shape.end_pieces.eq(((s3_scales << wide) - 1) >> 4)

@@ -75,7 +75,7 @@ class Unpacker(wiring.Component):
         last_tile, last_group, last_block = Signal(), Signal(), Signal()
         last_piece, last_row, last_half = Signal(), Signal(), Signal()
         m.d.comb += [
-            last_tile.eq(tiles == 0), last_group.eq(groups == 0),
+            last_tile.eq(tiles == 0),
             last_piece.eq(piece == Mux(last_group, shape.end_pieces, shape.pieces)),
             last_block.eq(block == Mux(last_group, shape.end_blocks, shape.blocks)),
             last_row.eq(row == shape.rows),
@@ -92,6 +92,10 @@ class Unpacker(wiring.Component):
             ends_tile.eq(ends_group & last_group),
         ]
 
+        def count(after):
+            """Set the groups that come after the one at hand."""
+            return [groups.eq(after), last_group.eq(after == 0)]
+
         with m.If(accepted & scaling):
             m.d.sync += piece.eq(piece + 1)
             with m.If(last_piece):
@@ -106,7 +110,7 @@ class Unpacker(wiring.Component):
                 with m.If(last_row):
                     m.d.sync += block.eq(block + 1)
             with m.If(ends_group):
-                m.d.sync += [groups.eq(groups - 1), block.eq(0), scaling.eq(1), piece.eq(0),
+                m.d.sync += [*count((groups - 1)[:12]), block.eq(0), scaling.eq(1), piece.eq(0),
                              index.eq(0)]
 
         # The next tile; of the next command, if there is no other.
@@ -120,14 +124,14 @@ class Unpacker(wiring.Component):
             m.d.comb += first.eq(Mux(following.tiles == 1, following.tail, following.full))
             m.d.sync += [
                 active.eq(shapes.o.valid), command.eq(following), tiles.eq(following.tiles - 1),
-                shape.eq(first), groups.eq(first.groups),
+                shape.eq(first), *count(first.groups),
                 scaling.eq(1), block.eq(0), row.eq(0), half.eq(0), piece.eq(0), index.eq(0),
             ]
         with m.Elif(weight & ends_tile):
             with m.If(tiles == 1):
-                m.d.sync += [shape.eq(command.tail), groups.eq(command.tail.groups)]
+                m.d.sync += [shape.eq(command.tail), *count(command.tail.groups)]
             with m.Else():
-                m.d.sync += groups.eq(shape.groups)
+                m.d.sync += count(shape.groups)
             m.d.sync += tiles.eq(tiles - 1)
 
         # Data: pieces of scales wait in a small memory.
