@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from math import gcd
 from pathlib import Path
 
-from .formats import FORMATS, KEYS
+from .formats import ACTIVATIONS, FORMATS, KV, PROBABILITIES
 
 
 __all__ = ["Config", "presets", "load"]
@@ -56,6 +56,10 @@ LEGAL = {
 }
 
 
+#: key -> names of which it is a choice
+CHOICES = {"formats": FORMATS, "activations": ACTIVATIONS, "kv": KV}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Geometry of a machine.
@@ -85,6 +89,9 @@ class Config:
         Instructions of program memory, and commands that wait for each unit.
     formats : tuple of str
         Weight formats, names of :data:`hw.formats.FORMATS`. What is not named costs nothing.
+    activations, kv : tuple of str
+        Elements of activations, names of :data:`hw.formats.ACTIVATIONS`, and of keys and values,
+        names of :data:`hw.formats.KV`.
     technology : str
         ``generic``, or ``ecp5`` for its multiplier primitives.
     """
@@ -109,10 +116,13 @@ class Config:
     program: int = 512
     queue: int = 8
     formats: tuple = ("int8", "int4")
+    activations: tuple = ("int8",)
+    kv: tuple = ("int8",)
     technology: str = "generic"
 
     def __post_init__(self):
-        object.__setattr__(self, "formats", tuple(self.formats))
+        for key in CHOICES:
+            object.__setattr__(self, key, tuple(getattr(self, key)))
         for key, (legal, wanted) in LEGAL.items():
             value = getattr(self, key)
             kind = type(type(self).__dataclass_fields__[key].default)
@@ -120,10 +130,11 @@ class Config:
                 raise TypeError(f"{key} must be {wanted}, not {value!r}")
             if not legal(value):
                 raise ValueError(f"{key} must be {wanted}, not {value!r}")
-        unknown = [name for name in self.formats if name not in FORMATS]
-        if unknown or not self.formats or len(set(self.formats)) != len(self.formats):
-            raise ValueError(f"formats must be a choice of {', '.join(FORMATS)}, each once, not "
-                             f"{list(self.formats)!r}")
+        for key, names in CHOICES.items():
+            chosen = getattr(self, key)
+            if not chosen or not set(chosen) <= set(names) or len(set(chosen)) != len(chosen):
+                raise ValueError(f"{key} must be a choice of {', '.join(names)}, each once, not "
+                                 f"{list(chosen)!r}")
         self._check(self.beat_bytes % self.word_bytes == 0,
                     f"channels {self.channels} x data_bits {self.data_bits} deliver "
                     f"{self.word_bytes} bytes a cycle, more than the beat of slices "
@@ -255,8 +266,14 @@ class Config:
     @property
     def elements(self):
         """Elements that the array decodes: those of the weight formats, and of keys and values."""
-        found = {FORMATS[name].element.name: FORMATS[name].element for name in self.formats}
-        return tuple({**found, KEYS.element.name: KEYS.element}.values())
+        found = [FORMATS[name].element for name in self.formats] + [KV[name] for name in self.kv]
+        return tuple({element.name: element for element in found}.values())
+
+    @property
+    def multiplicands(self):
+        """Elements of activations, those of probabilities among them."""
+        found = [PROBABILITIES, *(ACTIVATIONS[name] for name in self.activations)]
+        return tuple({element.name: element for element in found}.values())
 
     @property
     def split(self):

@@ -15,12 +15,16 @@ from amaranth.hdl import Cat, Mux, Signal, signed
 from amaranth.lib import enum
 
 
-__all__ = ["Element", "Integer", "Float", "ELEMENTS", "ScaleKind", "Format", "FORMATS", "KEYS",
-           "NAN", "VALUES", "named"]
+__all__ = ["Element", "Integer", "Float", "ELEMENTS", "ScaleKind", "Span", "Format", "FORMATS",
+           "ACTIVATIONS", "KV", "BLOCK", "KEYS", "NAN", "PROBABILITIES", "VALUES", "keys", "named",
+           "values"]
 
 
-#: What stands for a number that is none, among integers.
-NAN = -2**31
+#: What stands for a number that is none, among integers. No element has this value.
+NAN = 1 - 2**31
+
+#: Elements whose products have an exact sum, and that lie together on a tape.
+BLOCK = 32
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,11 @@ class Element:
     ----------
     name : str
     bits : int
-        Stored bits: 4 or 8.
+        Stored bits: 4, 6, 8 or 16.
     lsb : int
         An element is an integer times ``2^lsb``.
     nans : tuple of int
-        Codes that are no number; their integer is :data:`NAN`.
+        Codes that are no finite number; their integer is :data:`NAN`.
     full : bool
         Quantisers use the smallest integer too, although it has no positive counterpart.
     """
@@ -68,33 +72,43 @@ class Element:
         return int(self.numbers[-1])
 
     @property
+    def exponent(self):
+        """Of the largest element: it is at least ``2^exponent``, and less than twice that."""
+        return self.largest.bit_length() - 1 + self.lsb
+
+    @property
+    def dtype(self):
+        """Of an array of codes."""
+        return np.dtype(np.uint16 if self.bits > 8 else np.uint8)
+
+    @property
     def shifts(self):
-        """Whether integers need more than 8 bits: they go to the array as significand and shift."""
-        return self.largest > 127
+        """Whether elements go to the array as significand and shift."""
+        return False
 
     def decode(self, codes):
         """Integers of an array of codes."""
         return self.integers[np.asarray(codes)]
 
+    @cached_property
+    def _order(self):
+        """Codes in the order of their integers, of equal ones the lowest first, and these."""
+        order = np.argsort(self.integers, kind="stable")
+        return order.astype(self.dtype), self.integers[order].astype(np.int64)
+
     def encode(self, integers):
-        """Codes (uint8) of integers that are elements; zero has the code 0.
+        """Codes (of ``dtype``) of integers that are elements; zero has the code 0.
 
         Raises :class:`ValueError` if one is no element.
         """
         integers = np.asarray(integers).astype(np.int64)
-        low, high = int(self.numbers[0]), int(self.numbers[-1])
-        table = np.full(high - low + 1, -1)
-        # Of two codes the first one stays: zero is 0, not minus zero.
-        for code in reversed(range(2**self.bits)):
-            if code not in self.nans:
-                table[int(self.integers[code]) - low] = code
-        inside = np.clip(integers, low, high)
-        codes, nan = table[inside - low], np.isin(integers, [NAN] if self.nans else [])
-        wrong = ((codes < 0) | (inside != integers)) & ~nan
+        codes, sorted_ = self._order
+        at = np.minimum(np.searchsorted(sorted_, integers), len(codes) - 1)
+        wrong = sorted_[at] != integers
         if wrong.any():
-            raise ValueError(f"{self.name} elements are {low} to {high}, and not all between; "
-                             f"{integers[wrong][0]} is none")
-        return np.where(nan, self.nans[0] if self.nans else 0, codes).astype(np.uint8)
+            raise ValueError(f"{self.name} elements are {int(self.numbers[0])} to {self.largest}, "
+                             f"and not all between; {integers[wrong][0]} is none")
+        return codes[at]
 
     def circuit(self, m, code, name):
         """Signed value of the integer of ``code``, a value of ``bits`` bits."""
@@ -123,7 +137,8 @@ class Integer(Element):
 
 @dataclass(frozen=True)
 class Float(Element):
-    """Sign, exponent and mantissa, with subnormals, without infinity (OCP MX 1.0).
+    """Sign, exponent and mantissa, with subnormals (OCP MX 1.0, OCP OFP8). An infinity is no
+    finite number.
 
     Attributes
     ----------
@@ -132,6 +147,15 @@ class Float(Element):
     """
 
     mantissa: int = 0
+
+    @property
+    def shifts(self):
+        return self.largest > 127
+
+    @property
+    def most_shift(self):
+        """Largest shift of :meth:`parts`."""
+        return self.largest.bit_length() - self.mantissa - 1
 
     def integer(self, code):
         negative, code = code >> (self.bits - 1), code & (1 << self.bits - 1) - 1
@@ -149,7 +173,7 @@ class Float(Element):
         magnitude = Signal(self.mantissa + 1, name=f"{name}_magnitude")
         m.d.comb += [normal.eq(exponent != 0), magnitude.eq(Cat(code[:self.mantissa], normal))]
         significand = Signal(signed(self.mantissa + 2), name=f"{name}_significand")
-        m.d.comb += significand.eq(Mux(code[-1], -magnitude, magnitude))
+        m.d.comb += significand.eq(Mux(code[self.bits - 1], -magnitude, magnitude))
         return significand, exponent - normal
 
     def round(self, x):
@@ -168,35 +192,49 @@ ELEMENTS = {element.name: element for element in (
     Integer("mxint8", 8, -6),
     Float("e2m1", 4, -1, mantissa=1),
     Float("e4m3", 8, -9, nans=(0x7F, 0xFF), mantissa=3),
+    Float("e2m3", 6, -3, mantissa=3),
+    Float("e3m2", 6, -4, mantissa=2),
+    Float("e5m2", 8, -16, nans=(*range(0x7C, 0x80), *range(0xFC, 0x100)), mantissa=2),
+    Integer("int16", 16),
 )}
 
 
-class ScaleKind(enum.Enum, shape=2):
+class ScaleKind(enum.Enum, shape=3):
     """Meaning of the 16-bit scale field beside a beat."""
 
     FP16 = 0
     E8M0 = 1      # low 8 bits: 2^(code - 127)
     ONE = 2       # there is none
+    BF16 = 3
+    E4M3 = 4      # one for each half of a block, the first in the low 8 bits; without sign
 
     @property
     def bytes(self):
-        """Of a scale on the tape."""
-        return self.dtype.itemsize
+        """Of a scale field on the tape."""
+        return 1 if self.name == "E8M0" else 2
 
     @property
     def dtype(self):
-        """Of an array of scales."""
-        return np.dtype({"FP16": np.float16, "E8M0": np.uint8}[self.name])
+        """Of an array of scales: float16, or codes. Of E4M3 there are two a block."""
+        return np.dtype({"FP16": np.float16, "BF16": np.uint16}.get(self.name, np.uint8))
 
     @property
     def nan(self):
         """A scale that makes all elements of its group NaN."""
-        return {"FP16": np.nan, "E8M0": 255}[self.name]
+        return {"FP16": np.nan, "E8M0": 255, "BF16": 0x7FC0, "E4M3": 0x7F}[self.name]
+
+
+class Span(enum.Enum, shape=2):
+    """Blocks of a row that share a scale field."""
+
+    BLOCK = 0
+    FOUR = 1
+    ROW = 2
 
 
 @dataclass(frozen=True)
 class Format:
-    """Elements in groups of 32 along K, each group with a scale.
+    """Elements in groups along K, each group with a scale.
 
     Attributes
     ----------
@@ -205,12 +243,18 @@ class Format:
     scale : :class:`ScaleKind`
     says : str
         A line for users.
+    group : int
+        Elements that share a scale: 16, 32 or 128; 0 for a whole row.
+    factor : bool
+        Results are multiplied by an FP32 number that belongs to the matrix.
     """
 
     name: str
     element: Element
     scale: ScaleKind
     says: str
+    group: int = BLOCK
+    factor: bool = False
 
     @property
     def four(self):
@@ -218,14 +262,47 @@ class Format:
         return self.element.bits == 4
 
     @property
-    def step(self):
-        """Rows of a byte."""
-        return 2 if self.four else 1
+    def six(self):
+        """Whether 16 elements are packed into 12 bytes."""
+        return self.element.bits == 6
 
     @property
-    def bits(self):
-        """Bits of a weight in memory, scales included."""
-        return self.element.bits + self.scale.bytes * 8 / 32
+    def double(self):
+        """Whether an element is two bytes, of which each is a beat of its own."""
+        return self.element.bits == 16
+
+    @property
+    def step(self):
+        """Rows that lie on the tape together: heights of tiles are a multiple of it."""
+        return 2 if self.four or self.six else 1
+
+    @property
+    def whole(self):
+        """Whether rows are padded to whole blocks; else they may end in half a block."""
+        return self.four or self.six
+
+    @property
+    def beats(self):
+        """Beats of the array for two rows and one half of a block: 1, 2 or 4."""
+        return 1 if self.four else 4 if self.double else 2
+
+    @property
+    def span(self):
+        """The :class:`Span` of a scale field."""
+        return {0: Span.ROW, 4 * BLOCK: Span.FOUR}.get(self.group, Span.BLOCK)
+
+    def fields(self, blocks):
+        """Scale fields of a row of so many blocks."""
+        return {Span.BLOCK: blocks, Span.FOUR: -(-blocks // 4), Span.ROW: 1}[self.span]
+
+    def scales(self, size):
+        """Scales of a row of ``size`` elements."""
+        return self.fields(-(-size // BLOCK)) * (2 if self.group == BLOCK // 2 else 1)
+
+    def bits(self, size=4096):
+        """Bits of a weight in memory, its share of the scales included, in rows of ``size``."""
+        return self.element.bits + 8 * self.scale.bytes / (max(self.group, BLOCK) if self.group
+                                                           else size)
 
 
 #: Formats by name. Their order is their number in instructions: new ones come last.
@@ -239,6 +316,20 @@ FORMATS = {format.name: format for format in (
     Format("mxfp8", ELEMENTS["e4m3"], ScaleKind.E8M0,
            "FP8 E4M3, a power of two for each 32 (OCP MXFP8)"),
     Format("fp8", ELEMENTS["e4m3"], ScaleKind.FP16, "FP8 E4M3, an FP16 scale for each 32"),
+    Format("nvfp4", ELEMENTS["e2m1"], ScaleKind.E4M3,
+           "FP4 E2M1, an FP8 scale for each 16 and an FP32 factor (NVFP4)",
+           group=16, factor=True),
+    Format("mxfp6", ELEMENTS["e2m3"], ScaleKind.E8M0,
+           "FP6 E2M3, a power of two for each 32 (OCP MXFP6)"),
+    Format("mxfp6e3m2", ELEMENTS["e3m2"], ScaleKind.E8M0,
+           "FP6 E3M2, a power of two for each 32 (OCP MXFP6)"),
+    Format("mxfp8e5m2", ELEMENTS["e5m2"], ScaleKind.E8M0,
+           "FP8 E5M2, a power of two for each 32 (OCP MXFP8)"),
+    Format("int4g128", ELEMENTS["int4"], ScaleKind.FP16,
+           "INT4, an FP16 scale for each 128 (groups of AWQ and GPTQ)", group=128),
+    Format("int8row", ELEMENTS["int8"], ScaleKind.BF16, "INT8, a BF16 scale for each row", group=0),
+    Format("int16", ELEMENTS["int16"], ScaleKind.BF16,
+           "INT16, a BF16 scale for each row: the 16-bit baseline", group=0),
 )}
 
 
@@ -249,6 +340,25 @@ def named(name):
     return FORMATS[name]
 
 
-#: Keys, and values: a value's scale belongs to its probability.
-KEYS   = FORMATS["mxint8"]
-VALUES = Format("values", ELEMENTS["mxint8"], ScaleKind.ONE, "INT8 with 6 bits below the point")
+#: Elements of activations by name, with an E8M0 code for each 32.
+ACTIVATIONS = {"int8": ELEMENTS["mxint8"], "e4m3": ELEMENTS["e4m3"]}
+
+#: Elements of keys and values by name.
+KV = {"int8": ELEMENTS["mxint8"], "e4m3": ELEMENTS["e4m3"], "e5m2": ELEMENTS["e5m2"]}
+
+#: What probabilities of attention are, whatever other activations are.
+PROBABILITIES = ACTIVATIONS["int8"]
+
+
+def keys(kv):
+    """The :class:`Format` of keys, with a name of :data:`KV`."""
+    return Format("keys", KV[kv], ScaleKind.E8M0, "a power of two for each 32")
+
+
+def values(kv):
+    """The :class:`Format` of values: their scale belongs to their probability."""
+    return Format("values", KV[kv], ScaleKind.ONE, "")
+
+
+#: Keys and values of INT8.
+KEYS, VALUES = keys("int8"), values("int8")

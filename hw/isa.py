@@ -6,12 +6,14 @@ their definition, and every bit that no field uses must be zero.
 
 from dataclasses import dataclass
 
+from .formats import ACTIVATIONS as ACTIVATION_ELEMENTS
 from .formats import FORMATS as WEIGHT_FORMATS
+from .formats import KV as KV_ELEMENTS
 
 
 __all__ = ["WORD_BITS", "OPCODE_BITS", "REGISTERS", "COUNTERS", "Field", "Instruction",
            "INSTRUCTIONS", "BY_NAME", "BY_OPCODE", "UNITS", "CONDITIONS", "SOURCES", "STREAMS",
-           "FORMATS", "VECTOR_OPS", "encode", "decode"]
+           "FORMATS", "ACTIVATIONS", "KV", "RULES", "VECTOR_OPS", "encode", "decode"]
 
 WORD_BITS = 128
 OPCODE_BITS = 6
@@ -23,6 +25,11 @@ SOURCES = ("token", "load", "cycle")
 STREAMS = ("w", "d")
 #: Weight formats, in the order of their numbers.
 FORMATS = tuple(WEIGHT_FORMATS)
+#: Elements of activations, and of keys and values, in the order of their numbers.
+ACTIVATIONS = tuple(ACTIVATION_ELEMENTS)
+KV = tuple(KV_ELEMENTS)
+#: How a quantiser finds a scale.
+RULES = ("floor", "up")
 DRAINS = ("store", "add")
 TARGETS = ("column", "staging")
 
@@ -117,13 +124,16 @@ INSTRUCTIONS = (
         Field("tail", 5, "rows a slice of the last tile"),
         Field("columns", 7, "active columns"), Field("groups", 8, "groups of columns"),
         Field("stride", 12, "workspace blocks from one vector to the next"),
-        Field("format", 4, "weight format", FORMATS), Field("drain", 1, "result", DRAINS))),
+        Field("format", 4, "weight format", FORMATS), Field("drain", 1, "result", DRAINS),
+        Field("activation", 1, "elements of activations", ACTIVATIONS))),
     Instruction("attend", 25, "matmul", "Attention of columns (query heads) to the D stream.",
                 SYNC + (
         DST, Field("act", 12, "first activation block of the queries"),
         Field("probability", 12, "activation block for probabilities"),
         Field("head_blocks", 4, "blocks of a head"), Field("columns", 7, "query heads"),
-        reg("count", "register: tokens"))),
+        reg("count", "register: tokens"),
+        Field("activation", 1, "elements of queries", ACTIVATIONS),
+        Field("kv", 2, "elements of keys and values", KV))),
     vector("norm", 32, "RMS norm with gain b.", SRC_B, IMM),
     vector("rope", 33, "Rotate pairs by the table b.", SRC_B,
            Field("period", 4, "blocks after which the table repeats")),
@@ -136,7 +146,8 @@ INSTRUCTIONS = (
         Field("target", 1, "where to", TARGETS),
         Field("group", 4, "blocks that share a scale"),
         Field("per_vector", 10, "blocks of a vector (column target)"),
-        Field("columns", 7, "columns over which vectors are dealt"))),
+        Field("columns", 7, "columns over which vectors are dealt"),
+        Field("element", 2, "elements", KV), Field("rule", 1, "of the scale", RULES))),
     Instruction("pick", 39, "vector", "Running argmax of a * imm, with noise if asked.", SYNC + (
         SRC_A, BLOCKS, IMM, Field("index", 16, "block index of a's first block in the vector"),
         reg("count", "register: noise counter"), Field("first", 1, "forget the running maximum"),

@@ -264,9 +264,11 @@ class Sequencer(wiring.Component):
         return number
 
     def _legal(self, word):
-        """Opcode known, choices in range, format in the machine, unused bits zero, and the target
+        """Opcode known, choices in range, formats in the machine, unused bits zero, and the target
         of a branch inside the program."""
-        legal = []
+        legal, config = [], self.config
+        having = {"format": config.formats, "activation": config.activations, "kv": config.kv,
+                  "element": dict.fromkeys((*config.activations, *config.kv))}
         for instruction in isa.INSTRUCTIONS:
             used = isa.OPCODE_BITS + sum(field.bits for field in instruction.fields)
             terms = (word[:isa.OPCODE_BITS] == instruction.opcode) & ~word[used:].any()
@@ -275,9 +277,9 @@ class Sequencer(wiring.Component):
                 value = word[offset:offset + field.bits]
                 if field.choices and len(field.choices) < 2**field.bits:
                     terms &= value < len(field.choices)
-                if field.name == "format":
-                    terms &= reduce(or_, (value == isa.FORMATS.index(name)
-                                          for name in self.config.formats))
+                if field.name in having:
+                    terms &= reduce(or_, (value == field.choices.index(name)
+                                          for name in having[field.name]))
                 if instruction.name == "branch" and field.name == "target":
                     terms &= value < self.config.program
             legal.append(terms)

@@ -35,7 +35,7 @@ def useful_bytes(model, format, positions, chosen):
     layers = len(model.layers)
     matrices = layers * (2 * model.dim * model.dim + 2 * width * model.dim
                          + 3 * model.hidden * model.dim)
-    stored = FORMATS[format].bits / 8
+    stored = FORMATS[format].bits() / 8
     # A token's keys and values, with a code for 32 keys and one for all values.
     entry = layers * model.n_kv_heads * (2 * head + head / 32 + 1)
     reads = sum(range(1, positions + 1)) * entry

@@ -161,7 +161,7 @@ def limit(config, vectors, outputs, inner, format):
     rate = 16 * config.slices * FORMATS[format].step
     columns = min(vectors, config.columns)
     arithmetic = vectors * outputs * inner / rate / columns
-    return max(arithmetic, outputs * inner * FORMATS[format].bits / 8 / config.word_bytes)
+    return max(arithmetic, outputs * inner * FORMATS[format].bits(inner) / 8 / config.word_bytes)
 
 
 def rows(config, shapes=SHAPES):

@@ -15,7 +15,7 @@ def command():
     table = Table("format", "bits", "", "presets", box=box.SIMPLE_HEAD)
     for format in FORMATS.values():
         having = [name for name in presets() if format.name in load(name).formats]
-        table.add_row(format.name, f"{format.bits:g}", format.says, ", ".join(having))
+        table.add_row(format.name, f"{format.bits():g}", format.says, ", ".join(having))
     console = Console()
     console.print(table)
     typer.echo("Bits are those of a weight in memory, its share of a scale included. The key "
