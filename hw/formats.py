@@ -17,7 +17,7 @@ from amaranth.lib import enum
 
 __all__ = ["Element", "Integer", "Float", "ELEMENTS", "ScaleKind", "Span", "Format", "FORMATS",
            "ACTIVATIONS", "KV", "BLOCK", "KEYS", "NAN", "PROBABILITIES", "VALUES", "keys", "named",
-           "values"]
+           "supported", "values"]
 
 
 #: What stands for a number that is none, among integers. No element has this value.
@@ -348,6 +348,13 @@ KV = {"int8": ELEMENTS["mxint8"], "e4m3": ELEMENTS["e4m3"], "e5m2": ELEMENTS["e5
 
 #: What probabilities of attention are, whatever other activations are.
 PROBABILITIES = ACTIVATIONS["int8"]
+
+
+def supported(format, activation):
+    """Whether the array multiplies a :class:`Format` with activations of this name: the limbs of
+    16 bits are no wider than 8, but E4M3 would shift their sums beyond them.
+    """
+    return not (format.double and ACTIVATIONS[activation].shifts)
 
 
 def keys(kv):
