@@ -359,6 +359,13 @@ def supported(format, activation):
 PROBABILITIES = ACTIVATIONS["int8"]
 
 
+def supported(format, activation):
+    """Whether the array multiplies a :class:`Format` with activations of this name: the limbs of
+    16 bits are no wider than 8, but E4M3 would shift their sums beyond them.
+    """
+    return not (format.double and ACTIVATIONS[activation].shifts)
+
+
 def keys(kv):
     """The :class:`Format` of keys, with a name of :data:`KV`."""
     return Format("keys", KV[kv], ScaleKind.E8M0, "a power of two for each 32")
