@@ -37,7 +37,7 @@ def tokenizer():
 
 def loss(model, ids, weights):
     """Return the loss in nats per token with INT8 activations."""
-    return Inference(model, weights, True).loss(ids) / (len(ids) - 1)
+    return Inference(model, weights, "int8").loss(ids) / (len(ids) - 1)
 
 
 def test_the_files_are_small():
@@ -89,19 +89,19 @@ def test_int4_weights_predict_a_story(model, tokenizer):
 
 def test_position_511_works(model, tokenizer):
     ids = (tokenizer.encode(PASSAGE) * 4)[:512]
-    inference = Inference(model, "int4", False)
+    inference = Inference(model, "int4", "float32")
     assert inference.loss(ids) / 511 < INT4_BOUND
 
 
 def test_int4_weights_write_sentences(model, tokenizer):
-    ids = Inference(model, "int4", True).greedy(tokenizer.encode("Once upon a time"), 60)
+    ids = Inference(model, "int4", "int8").greedy(tokenizer.encode("Once upon a time"), 60)
     text = tokenizer.decode(ids)
     assert text.startswith("Once upon a time, ")
     assert text.count(".") >= 2
 
 
 def test_a_later_token_does_not_change_earlier_logits(model, tokenizer):
-    inference = Inference(model, "int4", True)
+    inference = Inference(model, "int4", "int8")
     ids = tokenizer.encode(PASSAGE)[:40]
     whole, part = inference.logits(ids), inference.logits(ids[:33])
     assert np.allclose(whole[:33], part, atol=1e-3)
@@ -164,8 +164,8 @@ def test_wrong_sizes_are_refused(sizes, error, message):
 
 
 def test_texts_that_do_not_fit_are_refused(model):
-    inference = Inference(model, "float32", False)
+    inference = Inference(model, "float32", "float32")
     with pytest.raises(ValueError, match="expected 1 to 512 tokens, not 513"):
         inference.logits([1] * 513)
     with pytest.raises(ValueError, match="weights must be one of float32, int8, .*, not 'int2'"):
-        Inference(model, "int2", False)
+        Inference(model, "int2", "float32")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-#: The first one that has the format of the weights is the default.
+#: The first one that has all formats is the default.
 DEFAULTS = ("sim", "formats")
 
 
@@ -19,10 +19,17 @@ def command(
         help="Text to go on from; may be empty.")] = "Once upon a time",
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 56,
     config: Annotated[str | None, typer.Option(
-        help="A preset's name, or a configuration file; by default sim, or formats for a weight "
-             "format that sim lacks.")] = None,
+        help="A preset's name, or a configuration file; by default sim, or formats for number "
+             "formats that sim lacks.")] = None,
     format: Annotated[str, typer.Option(
         help="Of the weights; `tokamac formats` lists them.")] = "int4",
+    activations: Annotated[str, typer.Option(
+        help="Elements of activations: int8 or e4m3.")] = "int8",
+    scale_rule: Annotated[str, typer.Option(
+        help="Of power-of-two scales: floor, as in the MX standard, or up, so that nothing is "
+             "clipped.")] = "floor",
+    kv: Annotated[str, typer.Option(
+        help="Elements of keys and values: int8, e4m3 or e5m2.")] = "int8",
     check: Annotated[bool, typer.Option(
         "--check", help="Compare all logits, keys and values with the reference.")] = False,
     temperature: Annotated[float, typer.Option(
@@ -48,7 +55,8 @@ def command(
 
     console = Console(highlight=False, soft_wrap=True)
     compiled, words = compile_choice(model, prompt, tokens, config, format, check=check,
-                                     temperature=temperature, seed=seed, tokenizer=tokenizer)
+                                     temperature=temperature, seed=seed, tokenizer=tokenizer,
+                                     activation=activations, rule=scale_rule, kv=kv)
     machine = open_device(device, compiled, latency, waves)
     session = Session(machine, compiled)
     verifier = Verifier(machine, compiled) if check else None
@@ -67,12 +75,12 @@ def command(
 
 
 def compile_choice(model, prompt, tokens, config, format, *, check=False, temperature=0.0, seed=0,
-                   tokenizer=None):
+                   tokenizer=None, activation="int8", rule="floor", kv="int8"):
     """The compiled task of a command line, and its tokenizer."""
     from math import isfinite
 
     from hw.config import load as load_config
-    from hw.formats import named
+    from hw.formats import ACTIVATIONS, KV, named
     from sw.compile.compiler import compile_model
     from sw.compile.program import Sampling
     from sw.errors import UserError
@@ -84,19 +92,30 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
         named(format)
     except ValueError as error:
         raise UserError(str(error)) from None
+    for name, names, what in ((activation, ACTIVATIONS, "activations"),
+                              (kv, KV, "keys and values")):
+        if name not in names:
+            raise UserError(f"{what} must be one of {', '.join(names)}, not {name!r}")
     if not isfinite(temperature) or temperature < 0:
         raise UserError(f"the temperature must be zero or positive, not {temperature}")
     if not 0 <= seed < 2**64:
         raise UserError(f"the seed must be 0 to 2^64 - 1, not {seed}")
     if config is None:
-        config = next(name for name in DEFAULTS if format in load_config(name).formats)
+        config = next((name for name in DEFAULTS if has(load_config(name), format, activation, kv)),
+                      DEFAULTS[-1])
     chosen = load_config(config)
     path = model_path(model)
     loaded = load(path)
     words = Tokenizer.beside(path, loaded.vocabulary, tokenizer)
     compiled = compile_model(loaded, chosen, words.encode(prompt), tokens, format=format,
+                             activation=activation, rule=rule, kv=kv,
                              sampling=Sampling(temperature=temperature, seed=seed), check=check)
     return compiled, words
+
+
+def has(config, format, activation, kv):
+    """Whether a machine has these number formats."""
+    return format in config.formats and activation in config.activations and kv in config.kv
 
 
 def open_device(choice, compiled, latency, waves=None):

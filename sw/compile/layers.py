@@ -62,7 +62,11 @@ class QuantisedModel:
     Parameters
     ----------
     name, format : str
-        Name of the model; a name of :data:`hw.formats.FORMATS`.
+        Name of the model; what its weights were asked to be, for people to read.
+    activation, rule, kv : str
+        Elements of activations, a name of :data:`hw.formats.ACTIVATIONS`; how the scales of
+        activations, keys and values are found, a name of :data:`hw.isa.RULES`; and elements of
+        keys and values, a name of :data:`hw.formats.KV`.
     dim_blocks, hidden_blocks, head_blocks : int
         Blocks of the residual stream, of the feed-forward network and of a head.
     n_heads, n_kv_heads, vocabulary, context : int
@@ -94,6 +98,14 @@ class QuantisedModel:
     layers: tuple
     gain: np.ndarray
     classifier: Matrix
+    activation: str = "int8"
+    rule: str = "floor"
+    kv: str = "int8"
+
+    @property
+    def matrices(self):
+        """Of all layers, and the classifier."""
+        return *(matrix for layer in self.layers for matrix in layer.matrices), self.classifier
 
     @property
     def queries(self):
@@ -127,10 +139,11 @@ def round_up(value, unit):
     return -(-value // unit) * unit
 
 
-def quantise_model(model, format, slices=1):
+def quantise_model(model, format, slices=1, *, activation="int8", rule="floor", kv="int8"):
     """The :class:`QuantisedModel` of a :class:`sw.models.Model`.
 
-    Results do not depend on ``slices``; it only decides how many zeros are appended.
+    Results do not depend on ``slices``; it only decides how many zeros are appended. ``rule`` is
+    also that of the E8M0 scales of weights.
     """
     unit = row_unit(slices, format)
     dim = round_up(model.dim, unit)
@@ -141,7 +154,7 @@ def quantise_model(model, format, slices=1):
 
     def matrix(name, w):
         try:
-            weights, scales, factor = quantise_weights(w, format)
+            weights, scales, factor = quantise_weights(w, format, rule)
             return Matrix(weights, scales, format, factor)
         except ValueError as error:
             raise UserError(f"the weights {name} of {model.name} cannot be rounded to {format}: "
@@ -181,7 +194,7 @@ def quantise_model(model, format, slices=1):
         guard=np.float32(model.dim * model.epsilon), embedding=pad(model.embedding, 1, dim),
         rope_q=rotary(model, head, log2(np.e) / sqrt(model.head)), rope_k=rotary(model, head, 1.0),
         layers=tuple(layer(n, w) for n, w in enumerate(model.layers)), gain=gain(model.norm),
-        classifier=classifier)
+        classifier=classifier, activation=activation, rule=rule, kv=kv)
 
 
 def rotary(model, head, factor):
