@@ -1,79 +1,146 @@
-"""Rounds weights to the elements of a format, in groups of 32 along K, each group with a scale."""
+"""Rounds weights to the elements of a format, in groups along K, each group with a scale.
+
+:func:`find_scales` and :func:`round_to` are the two steps; :func:`quantise_weights` is both.
+"""
 
 import numpy as np
 
 from hw.formats import ScaleKind, named
+from verif.reference.matmul import scale_parts
+from verif.reference.quantise import power_codes
 
 
-__all__ = ["GROUP", "dequantise_weights", "quantise_weights"]
+__all__ = ["GROUP", "dequantise_weights", "find_scales", "quantise_weights", "round_to"]
 
+#: Elements of a block: rows are padded to whole blocks.
 GROUP = 32
 
-#: Smallest code of a scale, and largest that is a number.
-CODES = 0, 254
+#: E4M3, in which NVFP4 has its scales: smallest normal and largest number.
+SMALLEST, LARGEST = 2.0**-6, 448.0
+
+#: Least factor, so that its reciprocal over a scale is a number.
+LEAST_FACTOR = 2.0**-120
 
 
-def quantise_weights(w, format):
-    """Integers of elements, and scales, of a float32 matrix ``[N, K]``.
+def quantise_weights(w, format, rule="floor"):
+    """Integers of elements, scales, and factor of a float32 matrix ``[N, K]``.
 
-    FP16 scales: of ``int4`` the value of largest magnitude becomes -8, of other elements the
-    largest magnitude becomes the largest element. E8M0 scales: the largest power of two not above
-    the largest magnitude over that of the largest element (OCP MX 1.0, section 6.3), so that what
-    lies above the largest element is saturated. K is padded with zeros to whole groups. Raises
+    K is padded with zeros to whole blocks of 32. Section 2 of interfaces.md has the rules. Raises
     :class:`ValueError` if a scale exceeds FP16.
+
+    Parameters
+    ----------
+    w : float32 [N, K]
+    format : str
+        A name of :data:`hw.formats.FORMATS`.
+    rule : str
+        Of E8M0 scales, a name of :data:`verif.reference.quantise.RULES`.
 
     Returns
     -------
-    (integer array of N x K padded, array of N x groups: float16, or E8M0 codes in uint8)
+    (integer array of N x K padded, array of N x ``format.scales(K)``, float32 or None)
     """
-    format = named(format)
+    w = matrix(w)
+    w = np.pad(w, ((0, 0), (0, -w.shape[1] % GROUP)))
+    scales, factor = find_scales(w, format, rule)
+    return round_to(w, scales, factor, format), scales, factor
+
+
+def matrix(w):
     w = np.asarray(w, np.float32)
     if w.ndim != 2:
         raise ValueError(f"weights must be a matrix, not an array of {w.ndim} dimensions")
-    rows, k = w.shape
-    groups = -(-k // GROUP)
-    padded = np.zeros((rows, groups * GROUP), np.float32)
-    padded[:, :k] = w
-    blocks = padded.reshape(rows, groups, GROUP)
-    rule = {ScaleKind.FP16: half_scales, ScaleKind.E8M0: power_scales}[format.scale]
-    q, scales = rule(blocks, format.element)
-    return q.reshape(rows, -1), scales
+    return w
 
 
-def half_scales(blocks, element):
-    """Integers and FP16 scales."""
-    at = np.abs(blocks).argmax(axis=2)[..., None]
-    largest = np.take_along_axis(blocks, at, axis=2)[..., 0]
+def find_scales(w, format, rule="floor"):
+    """``(scales, factor)`` of a float32 matrix: an array of N x ``format.scales(K)``, in
+    ``format.scale.dtype``; and a float32, or None if the format has no factor.
+    """
+    format, w = named(format), matrix(w)
+    rows, size = w.shape
+    groups, group = format.scales(size), format.group or size
+    padded = np.zeros((rows, groups * group), np.float32)
+    padded[:, :size] = w
+    groups = padded.reshape(rows, groups, group)
+    at = np.abs(groups).argmax(axis=2)[..., None]
+    largest = np.take_along_axis(groups, at, axis=2)[..., 0]
+    if not np.isfinite(largest).all():
+        raise ValueError("a weight is infinite or not a number")
+    if format.scale == ScaleKind.E8M0:
+        return power_codes(largest, format.element, rule).astype(np.uint8), None
+    if format.scale == ScaleKind.E4M3:
+        return small_scales(np.abs(largest), format.element)
+    return free_scales(largest, format), None
+
+
+def free_scales(largest, format):
+    """FP16 or BF16 scales of groups that have these elements of largest magnitude."""
+    element = format.element
     if element.full:
         wanted = largest / np.float32(element.numbers[0])
     else:
         wanted = np.abs(largest) / np.ldexp(np.float32(element.largest), element.lsb)
+    if format.scale == ScaleKind.BF16:
+        return bfloat(wanted)
     with np.errstate(over="ignore"):
         scales = wanted.astype(np.float16)
     if not np.isfinite(scales).all():
         raise ValueError(f"a weight of {np.abs(largest).max():g} needs a scale beyond FP16")
-    d = np.ldexp(scales.astype(np.float32), element.lsb)[..., None]
-    ratio = np.divide(blocks, d, out=np.zeros_like(blocks), where=d != 0)
-    return element.round(ratio.astype(np.float64)), scales
+    return scales
 
 
-def power_scales(blocks, element):
-    """Integers and E8M0 codes."""
-    largest = np.abs(blocks).max(axis=2)
-    exponent = np.frexp(largest)[1] - 1
-    top = int(np.floor(np.log2(element.largest))) + element.lsb
-    codes = np.where(largest == 0, 0, np.clip(exponent - top + 127, *CODES))
-    scaled = np.ldexp(blocks.astype(np.float64), 127 - element.lsb - codes[..., None])
-    return element.round(scaled), codes.astype(np.uint8)
+def bfloat(x):
+    """Bits of float32 numbers rounded to BF16, nearest even."""
+    b = x.view(np.uint32).astype(np.uint64)
+    return (b + 0x7FFF + (b >> 16 & 1) >> 16).astype(np.uint16)
 
 
-def dequantise_weights(q, scales, format):
-    """The float32 matrix that integers and scales stand for."""
-    rows, k = q.shape
-    element, scale = named(format).element, named(format).scale
-    if scale == ScaleKind.E8M0:
-        factor = np.ldexp(1.0, scales.astype(int) - 127)
+def small_scales(largest, element):
+    """E4M3 codes and the factor; all steps in float32, in the order of torchao."""
+    top = np.float32(np.ldexp(element.largest, element.lsb))
+    factor = np.float32(largest.max(initial=0)) / (np.float32(LARGEST) * top)
+    factor = np.float32(max(factor, LEAST_FACTOR) if factor else 1)
+    wanted = np.clip(largest / top / factor, SMALLEST, LARGEST)
+    e4m3 = named("fp8").element
+    return e4m3.encode(e4m3.round(np.ldexp(wanted.astype(float), -e4m3.lsb))), factor
+
+
+def round_to(w, scales, factor, format, first=0):
+    """Integers of elements of float32 columns ``w``, with given scales.
+
+    Parameters
+    ----------
+    w : float32 [N, columns]
+        Columns of the matrix from ``first`` on.
+    scales, factor :
+        Of the whole matrix, as :func:`find_scales` gives them.
+    """
+    format, w = named(format), matrix(w)
+    element, scale = format.element, values_of(scales, format, first, w.shape[1])
+    if format.factor:
+        # NVIDIA's order, also that of torchao: elements are multiplied by a reciprocal.
+        ratio = w * (np.float32(1) / np.float32(factor) / scale.astype(np.float32))
+    elif format.scale == ScaleKind.E8M0:
+        # Exact.
+        ratio = w / scale
     else:
-        factor = scales.astype(np.float64)
-    blocks = q.reshape(rows, k // GROUP, GROUP) * np.ldexp(factor, element.lsb)[..., None]
-    return blocks.astype(np.float32).reshape(rows, k)
+        d = scale.astype(np.float32)
+        ratio = np.divide(w, d, out=np.zeros_like(w), where=d != 0)
+    return element.round(np.ldexp(ratio.astype(np.float64), -element.lsb))
+
+
+def values_of(scales, format, first, columns):
+    """Float64 scale of each element of columns ``first`` on: ``[N, columns]``."""
+    factor, exponent, _ = scale_parts(scales, format.scale)
+    found = np.ldexp(factor.astype(np.float64), exponent)
+    at = np.arange(first, first + columns) // format.group if format.group else np.zeros(
+        columns, int)
+    return found[:, at]
+
+
+def dequantise_weights(q, scales, format, factor=None):
+    """The float32 matrix that integers, scales and factor stand for."""
+    format = named(format)
+    found = q * np.ldexp(values_of(scales, format, 0, q.shape[1]), format.element.lsb)
+    return (found if factor is None else found * float(factor)).astype(np.float32)

@@ -83,7 +83,8 @@ def float_loss(model, tokens, context, batch=16):
 def rounded(model, format):
     """The model with its weights rounded as for the machine, and nothing else."""
     def matrix(w):
-        return dequantise_weights(*quantise_weights(w, format), format)[:, :w.shape[1]]
+        integers, scales, factor = quantise_weights(w, format)
+        return dequantise_weights(integers, scales, format, factor)[:, :w.shape[1]]
 
     def by_heads(w):
         """Each head's columns are padded to blocks of their own."""

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from verif.floats import CORNERS, operand_pairs
+from verif.floats import CORNERS, operand_pairs, rounded
 from verif.reference import floats
 from verif.reference.floats import NAN, bits, from_bits
 
@@ -45,36 +45,34 @@ def test_product_just_below_the_normal_range_is_zero():
     assert bits(floats.fixed_to_float(2**25 - 1, 1, -150)) == 0x01000000
 
 
-def rounded(exact):
-    """Bits of a rational number rounded to nearest even, flushed and limited."""
-    magnitude = abs(exact)
-    if magnitude < Fraction(1, 2**126):
-        return 0
-    exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
-    if Fraction(2)**exponent > magnitude:
-        exponent -= 1
-    # round() of a rational is to nearest even.
-    significand = round(magnitude / Fraction(2)**(exponent - 23))
-    if significand == 2**24:
-        significand, exponent = 2**23, exponent + 1
-    sign = (exact < 0) << 31
-    return sign | (0x7F800000 if exponent > 127 else exponent + 127 << 23 | significand - 2**23)
-
-
 def test_fixed_to_float_rounds_once():
     rng = np.random.default_rng(8)
     value    = rng.integers(-2**32, 2**32, 3000) >> rng.integers(0, 32, 3000)
     factor   = rng.integers(-2**11, 2**11, 3000)
     exponent = rng.integers(-190, 120, 3000)
     exponent[:1000] = rng.integers(-166, -120, 1000)
+    check_fixed(value, factor, exponent)
+
+
+def check_fixed(value, factor, exponent):
     results = bits(floats.fixed_to_float(value, factor, exponent))
     for v, f, e, result in zip(*(x.tolist() for x in (value, factor, exponent, results))):
         assert result == rounded(Fraction(v * f) * Fraction(2)**e), (v, f, e)
 
 
+def test_fixed_to_float_rounds_long_products_once():
+    rng = np.random.default_rng(9)
+    value = rng.integers(-2**59, 2**59, 3000) >> rng.integers(0, 20, 3000)
+    check_fixed(value, rng.choice([-15, -8, 1, 3, 15], 3000), rng.integers(-200, 90, 3000))
+    # A tie, or the least that it can be away from one.
+    tie = 2 * rng.integers(2**23, 2**24, 3000) + 1 << rng.integers(20, 38, 3000)
+    check_fixed(tie + rng.integers(-1, 2, 3000), rng.choice([-1, 1], 3000), np.full(3000, -60))
+
+
 def test_fixed_to_float_refuses_what_it_cannot_hold():
-    with pytest.raises(OverflowError, match="exceeds 53 bits"):
-        floats.fixed_to_float(2**40, 2**14, 0)
+    check_fixed(np.array([2**62]), np.array([1]), np.array([0]))
+    with pytest.raises(OverflowError, match="exceeds 63 bits"):
+        floats.fixed_to_float(2**40, [2**10, 2**23], 0)
 
 
 def test_float_to_fixed_rounds_to_even_and_saturates():
@@ -101,6 +99,17 @@ def test_half_parts_are_those_of_every_half():
     assert np.array_equal(nan, ~np.isfinite(values))
     assert np.array_equal(np.ldexp(factor.astype(float), exponent)[~nan], values[~nan])
     assert np.abs(factor).max() == 2047
+
+
+def test_bfloat_parts_are_those_of_every_bfloat():
+    codes = np.arange(65536, dtype=np.uint16)
+    factor, exponent, nan = floats.bfloat_parts(codes)
+    values = (codes.astype(np.uint32) << 16).view(np.float32)
+    with np.errstate(invalid="ignore"):
+        values = values.astype(np.float64)
+    assert np.array_equal(nan, ~np.isfinite(values))
+    assert np.array_equal(np.ldexp(factor.astype(float), exponent)[~nan], values[~nan])
+    assert np.abs(factor).max() == 255
 
 
 def test_tree_sum_adds_neighbours_first():

@@ -1,10 +1,15 @@
 """The reference of the matrix product, against float64 and against single cases."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
-from hw.formats import VALUES
-from verif.reference.floats import add
+from hw.formats import ACTIVATIONS, FORMATS, NAN, VALUES, ScaleKind
+from verif.floats import rounded
+from verif.formats import random_activations, random_elements, random_scales
+from verif.reference.floats import NAN as NAN_BITS
+from verif.reference.floats import add, from_bits, multiply
 from verif.reference.matmul import matmul
 
 
@@ -100,8 +105,127 @@ def test_many_rows_are_cut_into_parts(monkeypatch):
 
 
 def test_wrong_operands():
-    with pytest.raises(ValueError, match="rows of 32 elements need activations of 32 and 1 scales"):
+    with pytest.raises(ValueError, match="rows of 32 elements need activations of 32, 1 codes "
+                       "and 1 scales, not 64, 2 and 1"):
         matmul(np.zeros((2, 32), int), np.ones((2, 1), np.float16), np.zeros(64), np.zeros(2))
     with pytest.raises(ValueError, match="format must be one of int8, .*, not 'fp9'"):
         matmul(np.zeros((2, 32), int), np.ones((2, 1), np.float16), np.zeros(32), np.zeros(1),
                "fp9")
+
+
+def scale_value(format, scale):
+    """A scale as a rational; None if it is no number."""
+    kind = format.scale
+    if kind == ScaleKind.E8M0:
+        return None if scale == 255 else Fraction(2)**(int(scale) - 127)
+    if kind == ScaleKind.E4M3:
+        exponent, mantissa = scale >> 3 & 15, Fraction(int(scale & 7), 8)
+        if scale & 127 == 127:
+            return None
+        return (1 + mantissa) * Fraction(2)**(int(exponent) - 7) if exponent else mantissa / 64
+    value = float(scale) if kind == ScaleKind.FP16 else float(
+        np.uint32(int(scale) << 16).view(np.float32))
+    return Fraction(value) if np.isfinite(value) else None
+
+
+def exact_bits(weights, scales, act, codes, format, activation, factor):
+    """The result of one row and one vector, with a rational for each block."""
+    total = None
+    unit = Fraction(2)**(format.element.lsb + ACTIVATIONS[activation].lsb - 127)
+    each = format.group or len(weights)
+    for first in range(0, len(weights), 32):
+        term, code = Fraction(0), int(codes[first // 32])
+        for k in range(first, min(first + 32, len(weights))):
+            scale = scale_value(format, scales[k // each])
+            if scale is None or weights[k] == NAN or code == 255:
+                term = None
+                break
+            term += int(weights[k]) * int(act[k]) * scale
+        term = from_bits(NAN_BITS if term is None else rounded(term * unit * Fraction(2)**code))
+        total = term if total is None else add(total, term)
+    return total if factor is None else multiply(total, factor)
+
+
+def check_exactly(weights, scales, act, codes, format, activation, factor=None):
+    found = matmul(weights, scales, act, codes, format.name, factor=factor, activation=activation)
+    wanted = [[exact_bits(w, s, a, c, format, activation, factor)
+               for w, s in zip(weights, scales)] for a, c in zip(act, codes)]
+    assert np.array_equal(found.view(np.uint32), np.array(wanted, np.float32).view(np.uint32))
+    return found
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_pair_of_formats_is_exact(name, activation):
+    format, rng = FORMATS[name], np.random.default_rng(7)
+    # Rows of 4 and 6 bits are whole blocks.
+    for size in (32, 192 if format.whole else 176, 320):
+        weights = random_elements(rng, format.element, (8, size), 0.2)
+        scales = random_scales(rng, format.scale, (8, format.scales(size)), 0.1)
+        act = random_activations(rng, ACTIVATIONS[activation], (4, size))
+        codes = rng.integers(100, 140, (4, -(-size // 32)))
+        codes[:, -1] = 0, 127, 254, 255
+        factor = np.float32(rng.normal()) if format.factor else None
+        found = check_exactly(weights, scales, act, codes, format, activation, factor)
+        assert np.isfinite(found).any()
+
+
+def one(format):
+    """A scale of 1."""
+    return {ScaleKind.FP16: np.float16(1), ScaleKind.BF16: np.uint16(0x3F80),
+            ScaleKind.E8M0: np.uint8(127), ScaleKind.E4M3: np.uint8(0x38)}[format.scale]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_largest_blocks_and_what_cancels_in_them(name, activation):
+    format, multiplicand = FORMATS[name], ACTIVATIONS[activation]
+    low, high = int(format.element.numbers[0]), format.element.largest
+    tiny = int(format.element.numbers[format.element.numbers > 0][0])
+    weights = np.full((6, 32), high)
+    weights[1] = low
+    weights[2, ::2] = low                # all but cancels, or does
+    weights[3, 16:] = -high              # cancels across the halves
+    weights[4, 16:] = -high
+    weights[4, 31] = tiny
+    weights[5] = tiny
+    act = np.full((3, 32), multiplicand.largest)
+    act[1] *= -1
+    act[2, 0] = 1
+    scales = np.full((6, format.scales(32)), one(format))
+    for code in (0, 60, 127, 254):
+        check_exactly(weights, scales, act, np.full((3, 1), code), format, activation)
+
+
+def test_subnormal_scales_are_numbers():
+    for name, scale in (("int8", np.uint16(1).view(np.float16)), ("int8row", np.uint16(1)),
+                        ("nvfp4", np.uint8(1)), ("mxfp8", np.uint8(0))):
+        format = FORMATS[name]
+        weights = np.full((1, 32), format.element.largest)
+        scales = np.full((1, format.scales(32)), scale)
+        found = check_exactly(weights, scales, np.full((1, 32), 127), np.full((1, 1), 250), format,
+                              "int8")
+        assert found > 0
+
+
+def test_signs_of_e4m3_scales_are_ignored():
+    format = FORMATS["nvfp4"]
+    weights, act = np.full((1, 32), 12), np.full((1, 32), 64)
+    for codes in ([0x38, 0xB8], [0xB8, 0x38]):
+        found = check_exactly(weights, np.uint8([codes]), act, np.full((1, 1), 127), format, "int8")
+        assert found == 32 * 6
+
+
+def test_halves_of_a_block_are_rounded_together():
+    # 2^30 (1 + 2^-24) would lose its last bit if the halves were rounded by themselves.
+    weights, act = np.zeros((1, 32), int), np.zeros((1, 32), int)
+    weights[0, 0], act[0, 0], weights[0, 16], act[0, 16] = 4, 64, 1, 1
+    weights[0, 17], act[0, 17] = -4, 0
+    check_exactly(weights, np.uint8([[0x7E, 0x01]]), act, np.full((1, 1), 127), FORMATS["nvfp4"],
+                  "int8", np.float32(3))
+
+
+def test_activations_that_are_not_numbers_are_refused():
+    with pytest.raises(ValueError, match="an activation is not a number"):
+        matmul(np.zeros((2, 32), int), np.ones((2, 1), np.float16), np.full(32, NAN), np.zeros(1),
+               activation="e4m3")

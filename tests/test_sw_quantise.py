@@ -15,7 +15,7 @@ def weights(rows=20, k=96, seed=1):
 @pytest.mark.parametrize("format", ["int8", "int4"])
 def test_each_group_follows_the_rule(format):
     w = weights()
-    q, scales = quantise_weights(w, format)
+    q, scales, _ = quantise_weights(w, format)
     assert q.dtype == np.int8 and scales.dtype == np.float16 and scales.shape == (20, 3)
     for row in range(20):
         for group in range(3):
@@ -33,7 +33,7 @@ def test_each_group_follows_the_rule(format):
 def test_the_largest_of_a_group_is_kept_best():
     x = np.zeros((1, 32), np.float32)
     x[0, 5], x[0, 7] = -3, 2.9
-    q, scales = quantise_weights(x, "int4")
+    q, scales, _ = quantise_weights(x, "int4")
     assert q[0, 5] == -8 and scales[0, 0] == 0.375 and q[0, 7] == 7
     x[0, 7] = 3      # of equal magnitudes the first decides
     assert quantise_weights(x, "int4")[0][0, 5] == -8
@@ -49,19 +49,19 @@ def test_halves_go_to_the_even_neighbour():
 
 def test_zeros_and_scales_that_vanish_give_zeros():
     for value in (0.0, 1e-12):
-        q, scales = quantise_weights(np.full((2, 32), value, np.float32), "int8")
+        q, scales, _ = quantise_weights(np.full((2, 32), value, np.float32), "int8")
         assert not q.any() and not scales.any()
 
 
 def test_subnormal_scales_are_used():
-    q, scales = quantise_weights(np.full((1, 32), 8e-7, np.float32), "int4")
+    q, scales, _ = quantise_weights(np.full((1, 32), 8e-7, np.float32), "int4")
     # 1e-7 becomes twice the smallest half.
     assert scales[0, 0] == np.float16(-2**-23) and q[0, 0] == -7
 
 
 def test_k_is_padded_with_zeros():
     w = weights(k=40)
-    q, scales = quantise_weights(w, "int8")
+    q, scales, _ = quantise_weights(w, "int8")
     assert q.shape == (20, 64) and scales.shape == (20, 2) and not q[:, 40:].any()
     assert np.abs(dequantise_weights(q, scales, "int8")[:, :40] - w).max() <= np.abs(w).max() / 250
 

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from hw.formats import FORMATS
+from hw.formats import FORMATS, KEYS, NAN
 from verif.reference.tape import pack, tape_beats, tiling, unpack
 
 
@@ -101,7 +101,7 @@ def test_scales_of_low_tiles_share_beats():
 def test_codes_of_one_byte():
     # A tile of keys: 16 rows a slice, one beat of codes for a block.
     codes = np.arange(32, dtype=np.uint8).reshape(32, 1)
-    tape = pack(np.zeros((32, 32), int), codes, "int8", 2)
+    tape = pack(np.zeros((32, 32), int), codes, KEYS, 2)
     assert len(tape) == 33 * 32
     assert list(tape[:32]) == [*range(0, 32, 2), *range(1, 32, 2)]
 
@@ -122,19 +122,26 @@ def test_tiling(rows, slices, format, wanted):
     assert tiling(rows, slices, format) == wanted
 
 
-@pytest.mark.parametrize("scale_type", [np.uint16, np.uint8], ids=["fp16", "e8m0"])
+def random_matrix(rng, rows, size, format):
+    element, scale = format.element, format.scale
+    weights = rng.choice(element.integers[element.integers != NAN], (rows, size))
+    scales = rng.bytes(rows * format.scales(size) * scale.dtype.itemsize)
+    return weights, np.frombuffer(scales, scale.dtype).reshape(rows, -1)
+
+
 @pytest.mark.parametrize("slices", [1, 2, 4, 8, 64])
-@pytest.mark.parametrize("format", FORMATS)
-def test_what_is_packed_is_unpacked(format, slices, scale_type):
+@pytest.mark.parametrize("format", [*FORMATS.values(), KEYS], ids=lambda format: format.name)
+def test_what_is_packed_is_unpacked(format, slices):
     rng = np.random.default_rng(slices)
+    factor = np.float32(rng.normal()) if format.factor else None
     for rows, size in ((32, 32), (96, 48), (160, 100), (800, 416)):
-        weights = rng.choice(FORMATS[format].element.integers, (rows, size))
-        scales = rng.integers(0, np.iinfo(scale_type).max + 1, (rows, -(-size // 32)), scale_type)
-        tape = pack(weights, scales, format, slices)
-        assert len(tape) == tape_beats((rows, size), format, slices, scales.itemsize) * 16 * slices
-        assert len(tape) % (16 * slices) == 0
-        back = unpack(tape, (rows, size), format, slices, scale_type)
-        assert all(np.array_equal(*pair) for pair in zip(back, (weights, scales)))
+        weights, scales = random_matrix(rng, rows, size, format)
+        tape = pack(weights, scales, format, slices, factor)
+        assert len(tape) == tape_beats((rows, size), format, slices) * 16 * slices
+        back, back_scales, back_factor = unpack(tape, (rows, size), format, slices)
+        assert np.array_equal(back, weights) and back_factor == factor
+        assert back_scales.dtype == scales.dtype
+        assert back_scales.tobytes() == scales.tobytes()
 
 
 def test_millions_of_weights_take_no_time():
@@ -156,7 +163,7 @@ def test_wrong_matrices(weights, scales, format, message):
 
 
 def test_wrong_scales():
-    with pytest.raises(TypeError, match="scales must be float16, uint16 or uint8, not float64"):
+    with pytest.raises(TypeError, match="scales of int8 must be float16, not float64"):
         pack(np.zeros((32, 32), int), np.ones((32, 1)), "int8", 1)
 
 

@@ -1,12 +1,13 @@
 """Operands for tests of FP32 units: corners, their pairs, and random values that meet often."""
 
+from fractions import Fraction
+
 import numpy as np
 
 from verif.reference.floats import bits
 
 
-__all__ = ["CORNERS", "random_floats", "operand_pairs",
-           "wrong_results"]
+__all__ = ["CORNERS", "random_floats", "operand_pairs", "rounded", "wrong_results"]
 
 
 def corners():
@@ -44,6 +45,22 @@ def operand_pairs(rng, count):
             + (rng.integers(-2, 3, count) << 23) + (rng.integers(0, 2, count) << 31))
     y = np.where(rng.random(count) < 0.4, near.astype(np.uint32), y)
     return np.concatenate([a, x]), np.concatenate([b, y])
+
+
+def rounded(exact):
+    """Bits of a rational number rounded to nearest even, flushed and limited."""
+    magnitude = abs(exact)
+    if magnitude < Fraction(1, 2**126):
+        return 0
+    exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
+    if Fraction(2)**exponent > magnitude:
+        exponent -= 1
+    # round() of a rational is to nearest even.
+    significand = round(magnitude / Fraction(2)**(exponent - 23))
+    if significand == 2**24:
+        significand, exponent = 2**23, exponent + 1
+    sign = (exact < 0) << 31
+    return sign | (0x7F800000 if exponent > 127 else exponent + 127 << 23 | significand - 2**23)
 
 
 def wrong_results(operands, results, wanted):

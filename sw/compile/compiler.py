@@ -145,8 +145,8 @@ def lay_out(model, config, plan, prompt, task):
     for name, matrices in (
             ("layers", [matrix for layer in model.layers for matrix in layer.matrices]),
             ("classifier", chunk_matrices(model, plan))):
-        memory.place_data(name, b"".join(pack(*matrix, model.format, config.slices)
-                                         for matrix in matrices))
+        memory.place_data(name, b"".join(
+            pack(m.weights, m.scales, m.format, config.slices, m.factor) for m in matrices))
     memory.begin_writable()
     heads = len(model.layers) * model.n_kv_heads
     blocks = -(-task.positions // 32)

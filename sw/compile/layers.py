@@ -18,10 +18,24 @@ LOG2_E = 1.4426950408889634
 
 
 class Matrix(NamedTuple):
-    """Integers of elements ``[N, K]``, and scales ``[N, K / 32]``: float16, or codes in uint8."""
+    """A quantised matrix; every matrix of a model may have a format of its own.
+
+    Parameters
+    ----------
+    weights : int [N, K]
+        Integers of elements.
+    scales : [N, format.scales(K)]
+        In the format's ``scale.dtype``.
+    format : str
+        A name of :data:`hw.formats.FORMATS`.
+    factor : float32 or None
+        By which results are multiplied, if the format has one.
+    """
 
     weights: np.ndarray
     scales: np.ndarray
+    format: str
+    factor: np.float32 | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +141,8 @@ def quantise_model(model, format, slices=1):
 
     def matrix(name, w):
         try:
-            return Matrix(*quantise_weights(w, format))
+            weights, scales, factor = quantise_weights(w, format)
+            return Matrix(weights, scales, format, factor)
         except ValueError as error:
             raise UserError(f"the weights {name} of {model.name} cannot be rounded to {format}: "
                             f"{error}") from None
@@ -155,11 +170,10 @@ def quantise_model(model, format, slices=1):
 
     classifier = matrix("of the output matrix", pad(model.classifier, 1, dim))
     extra = round_up(model.vocabulary, unit) - model.vocabulary
-    classifier = Matrix(
-        pad(classifier.weights, 0, model.vocabulary + extra),
-        np.concatenate([classifier.scales,
-                        np.full((extra, dim // BLOCK), FORMATS[format].scale.nan,
-                                classifier.scales.dtype)]))
+    never = np.full((extra, classifier.scales.shape[1]), FORMATS[format].scale.nan,
+                    classifier.scales.dtype)
+    classifier = classifier._replace(weights=pad(classifier.weights, 0, model.vocabulary + extra),
+                                     scales=np.concatenate([classifier.scales, never]))
     return QuantisedModel(
         name=model.name, format=format, dim_blocks=dim // BLOCK, hidden_blocks=hidden // BLOCK,
         head_blocks=head // BLOCK, n_heads=model.n_heads, n_kv_heads=model.n_kv_heads,

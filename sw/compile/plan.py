@@ -132,9 +132,10 @@ def cut_chunks(blocks, start, room, unit, tile):
 
 def chunk_matrices(model, plan):
     """The output matrix cut into chunks, each a matrix of its own on the tape."""
-    weights, scales = model.classifier
+    matrix = model.classifier
     parts = [slice(32 * c.first, 32 * (c.first + c.blocks)) for c in plan.chunks]
-    return [type(model.classifier)(weights[part], scales[part]) for part in parts]
+    return [matrix._replace(weights=matrix.weights[part], scales=matrix.scales[part])
+            for part in parts]
 
 
 def next_power(value):

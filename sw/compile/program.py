@@ -88,18 +88,19 @@ class Writer:
         self.out.emit("gather", comment, dst=dst, blocks=blocks, base=base, **values)
 
     def stream(self, comment, region, matrices):
-        beats = sum(tape_beats(m.weights.shape, self.model.format, self.config.slices)
+        beats = sum(tape_beats(m.weights.shape, m.format, self.config.slices)
                     for m in matrices)
         self.out.emit("stream", comment, stream="w", base=self.line(region), beats=beats)
 
     def stream_layers(self, comment):
         self.stream(comment, "layers", [m for layer in self.model.layers for m in layer.matrices])
 
-    def matmul(self, comment, rows, size, *, dst, act, drain="store", **values):
-        tiles, height, tail = tiling(rows, self.config.slices, self.model.format)
+    def matmul(self, comment, matrix, *, dst, act, drain="store", **values):
+        rows, size = matrix.weights.shape
+        tiles, height, tail = tiling(rows, self.config.slices, matrix.format)
         self.out.emit("matmul", comment, dst=dst, act=act, halves=size // 16, tiles=tiles,
                       height=height, tail=tail, columns=1, groups=1, stride=0,
-                      format=self.model.format, drain=drain, **values)
+                      format=matrix.format, drain=drain, **values)
 
     def norm(self, comment, gain, **values):
         plan, imm = self.plan, int(np.float32(self.model.guard).view(np.uint32))
@@ -193,11 +194,11 @@ def write_layer(w):
     w.quantise("", plan.n, plan.vector, dim)
     w.gather("gain of the next layer", plan.gain[0], dim, w.line("gains"), offset="gain",
              take0="gain_free", raise0="gain_ready")
-    w.matmul("keys, values, queries", *layer.kvq.weights.shape, dst=plan.rows, act=plan.vector,
+    w.matmul("keys, values, queries", layer.kvq, dst=plan.rows, act=plan.vector,
              take0="act", raise0="rows")
     write_keys_and_values(w)
     write_attention(w)
-    w.matmul("attention's output matrix", *layer.output.weights.shape, dst=plan.x,
+    w.matmul("attention's output matrix", layer.output, dst=plan.x,
              act=plan.vector, drain="add", take0="act", raise0="x_ready")
 
     w.norm("feed-forward network", plan.gain[1], take1="gain_ready", raise0="done",
@@ -205,12 +206,12 @@ def write_layer(w):
     w.quantise("", plan.n, plan.vector, dim)
     w.gather("gain of the next layer", plan.gain[1], dim, w.line("gains") + line, offset="gain",
              take0="gain_free", raise0="gain_ready")
-    w.matmul("gate and up", *layer.gate_up.weights.shape, dst=plan.h, act=plan.vector,
+    w.matmul("gate and up", layer.gate_up, dst=plan.h, act=plan.vector,
              take0="act", raise0="rows")
     out.emit("gate", "", dst=plan.h, a=plan.h, blocks=model.hidden_blocks, take0="rows",
              take1="rows", raise0="done")
     w.quantise("", plan.h, plan.inner, model.hidden_blocks)
-    w.matmul("down", *layer.down.weights.shape, dst=plan.x, act=plan.inner, drain="add",
+    w.matmul("down", layer.down, dst=plan.x, act=plan.inner, drain="add",
              take0="act", raise0="x_ready")
 
     out.emit("add", "the next layer", rd="gain", ra="gain", imm=2 * line)
@@ -338,7 +339,7 @@ def write_logits(w):
     imm = np.float32(1 / sampling.temperature if warm else 1)
     line = w.line("logits") if task.check else 0
     for n, (chunk, matrix) in enumerate(zip(plan.chunks, chunk_matrices(w.model, w.plan))):
-        w.matmul(f"logits {32 * chunk.first}..", *matrix.weights.shape, dst=chunk.slot,
+        w.matmul(f"logits {32 * chunk.first}..", matrix, dst=chunk.slot,
                  act=plan.vector, raise0="logits", **({} if n else {"take0": "act"}), **ring)
         w.out.emit("pick", "", a=chunk.slot, blocks=chunk.blocks, imm=int(imm.view(np.uint32)),
                    index=chunk.first, count="position", first=int(n == 0),

@@ -12,7 +12,6 @@ import numpy as np
 
 from hw import isa
 from hw import register_map as rm
-from hw.formats import FORMATS
 from sw.errors import UserError
 from verif.reference.tape import unpack
 
@@ -242,7 +241,7 @@ class Emulator:
         return sum(beats for _, beats in self.w_ready)
 
     def take_matrix(self, beats, shape, format):
-        """Weights and scales of the next ``beats`` of the W stream."""
+        """Weights, scales and factor of the next ``beats`` of the W stream."""
         address, left = self.w_ready[0]
         if beats > left:
             raise Fault(rm.Cause.ILLEGAL, address)
@@ -253,9 +252,8 @@ class Emulator:
             self.w_ready[0] = [address + size, left - beats]
         key = address, shape, format
         if key not in self.matrices:
-            scale = FORMATS[format].scale
             self.matrices[key] = unpack(self.memory[address:address + size].tobytes(), shape,
-                                        format, self.config.slices, scale.dtype)
+                                        format, self.config.slices)
         return self.matrices[key]
 
     def dispatch(self, name, values, address, count):

@@ -41,13 +41,14 @@ def run_matmul(m, f):
         raise Hazard(f"a matrix of {rows} rows does not make whole blocks")
     beats = tape_beats((rows, size), f.format, m.config.slices)
     yield lambda: m.w_beats() >= beats
-    matrix = m.take_matrix(beats, (rows, size), f.format)
+    weights, scales, factor = m.take_matrix(beats, (rows, size), f.format)
     for group in range(f.groups):
         part = slice(f.act + group * blocks, f.act + (group + 1) * blocks)
         for _ in range(blocks):
             yield f.take0
         act, codes = m.act[:f.columns, part].copy(), m.codes[:f.columns, part].copy()
-        y = matmul(*matrix, act.reshape(f.columns, -1)[:, :size], codes, f.format)
+        y = matmul(weights, scales, act.reshape(f.columns, -1)[:, :size], codes, f.format,
+                   factor=factor)
         y = y.reshape(f.columns, -1, BLOCK)
         last_group = group == f.groups - 1
         for block in range(rows // BLOCK):

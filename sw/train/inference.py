@@ -35,7 +35,8 @@ def round_weights(weights, format):
         raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, not {format!r}")
     if format == "float32":
         return weights
-    return dequantise_weights(*quantise_weights(weights, format), format)
+    integers, scales, factor = quantise_weights(weights, format)
+    return dequantise_weights(integers, scales, format, factor)
 
 
 def _softmax(x):

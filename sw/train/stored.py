@@ -95,6 +95,6 @@ def write_model(path, config, tensors):
             parts.append(array.astype("<f4").tobytes())
             continue
         for matrix in array:
-            values, scales = quantise_weights(matrix, "int8")
+            values, scales, _ = quantise_weights(matrix, "int8")
             parts += [values.tobytes(), scales.astype("<f4").tobytes()]
     Path(path).write_bytes(b"".join(parts))

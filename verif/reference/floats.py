@@ -8,7 +8,7 @@ import numpy as np
 
 
 __all__ = ["NAN", "bits", "from_bits", "canonical", "flush", "add", "multiply", "fixed_to_float",
-           "shift_down", "float_to_fixed", "half_parts", "tree_sum"]
+           "shift_down", "float_to_fixed", "half_parts", "bfloat_parts", "tree_sum"]
 
 
 #: Bits of every NaN result.
@@ -67,15 +67,27 @@ def fixed_to_float(value, factor, exponent, nan=False):
     """``fl32(value * factor * 2^exponent)`` of integers, NaN where ``nan``.
 
     Reference for :class:`hw.float.scale.FixedToFloat`. Raises :class:`OverflowError` if a product
-    needs more than 53 bits.
+    needs more than 63 bits.
     """
-    product = np.asarray(value, np.int64) * np.asarray(factor, np.int64)
+    product = exact_product(np.asarray(value, np.int64), np.asarray(factor, np.int64))
+    exponent = np.asarray(exponent, np.int32)
     if np.any(np.abs(product) > 2**53):
-        raise OverflowError("a product of value and factor exceeds 53 bits")
+        # Rounded to odd, float64 has more bits than float32 by enough that one rounding remains.
+        odd = product >> 10 | ((product & 1023) != 0)
+        wide = np.abs(product) > 2**53
+        product, exponent = np.where(wide, odd, product), exponent + 10 * wide
     with np.errstate(over="ignore", under="ignore"):
         # What leaves the range of float64 is far outside that of float32.
-        scaled = np.ldexp(product.astype(np.float64), np.asarray(exponent, np.int32))
+        scaled = np.ldexp(product.astype(np.float64), exponent)
     return round_exact(np.where(nan, np.nan, scaled))
+
+
+def exact_product(a, b):
+    """``a * b`` of int64 arrays; :class:`OverflowError` if that does not fit 63 bits."""
+    most = [max(int(x.max()), -int(x.min())) if x.size else 0 for x in (a, b)]
+    if most[0] * most[1] >= 2**63 and np.any(np.abs(a.astype(float) * b.astype(float)) >= 2**63):
+        raise OverflowError("a product of value and factor exceeds 63 bits")
+    return a * b
 
 
 def shift_down(x, d):
@@ -108,6 +120,19 @@ def half_parts(half):
     mantissa = half & 1023
     factor   = np.where(biased == 0, mantissa, mantissa + 1024)
     return (np.where(half >> 15 & 1, -factor, factor), np.maximum(biased, 1) - 25, biased == 31)
+
+
+def bfloat_parts(codes):
+    """Bits of BF16 values as ``(factor, exponent, nan)``, like :func:`half_parts`.
+
+    ``factor`` has 8 bits and a sign.
+    """
+    codes    = np.asarray(codes).astype(np.int64)
+    biased   = codes >> 7 & 255
+    mantissa = codes & 127
+    factor   = np.where(biased == 0, mantissa, mantissa + 128)
+    return (np.where(codes >> 15 & 1, -factor, factor), np.maximum(biased, 1) - 134,
+            biased == 255)
 
 
 def tree_sum(x):

@@ -54,7 +54,8 @@ def forward(model, tokens, position, state):
 
 def product(model, matrix, x):
     """``x`` quantised in blocks of 32, times a matrix of the model's format."""
-    return matmul(*matrix, *quantise(x), model.format)
+    return matmul(matrix.weights, matrix.scales, *quantise(x), matrix.format,
+                  factor=matrix.factor)
 
 
 def classify(model, x):

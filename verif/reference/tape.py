@@ -1,23 +1,32 @@
 """Bytes of one matrix on the tape, as section 3.1 of interfaces.md lays them out."""
 
 from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 
-from hw.formats import named
+from hw.formats import BLOCK, ScaleKind, Span, named
+from verif.reference.beats import HALF, PIECE, beats_a_block, from_beats, to_beats
 
 
-__all__ = ["tiling", "tape_beats", "pack", "unpack"]
+__all__ = ["Section", "tiling", "sections", "tape_beats", "pack", "unpack"]
 
-
-#: Elements that share a scale, and elements of a beat's piece.
-BLOCK, HALF = 32, 16
-
-#: Bytes that a slice takes from a beat.
-PIECE = 16
 
 #: Most rows a slice of a tile.
 ROWS = 16
+
+
+class Section(NamedTuple):
+    """Scale fields of a tile that lie together, and the blocks behind them."""
+
+    fields: slice   # of each row
+    blocks: range
+    beats: int      # of the scales
+
+
+def meaning(format):
+    """The :class:`hw.formats.Format` of a name, or itself."""
+    return named(format) if isinstance(format, str) else format
 
 
 def tiling(rows, slices, format):
@@ -25,7 +34,7 @@ def tiling(rows, slices, format):
 
     All tiles have ``height`` rows a slice, but for the last one, which has ``tail``.
     """
-    step = named(format).step
+    step = meaning(format).step
 
     def rows_a_slice(number):
         return -(-number // (slices * step)) * step
@@ -35,129 +44,142 @@ def tiling(rows, slices, format):
     return tiles, height, rows_a_slice(rows - (tiles - 1) * height * slices)
 
 
-def group_size(height, scale_bytes):
-    """Blocks whose scales fill whole pieces together."""
-    return PIECE // gcd(PIECE, height * scale_bytes)
+def field_bytes(format):
+    """Bytes of a scale field on the tape."""
+    return 0 if format.scale == ScaleKind.ONE else format.scale.bytes
 
 
-def tile_shape(size, format):
-    """``(blocks, halves)`` of a row of ``size`` elements."""
-    blocks = -(-size // BLOCK)
-    halves = 2 * blocks if named(format).four else -(-size // HALF)
-    return blocks, halves
+def sections(size, height, format):
+    """The :class:`Section` s of a tile of ``height`` rows a slice, of ``size`` elements each."""
+    blocks, z = -(-size // BLOCK), field_bytes(format)
+    if format.span == Span.ROW or not z:
+        yield Section(slice(0, 1), range(blocks), -(-height * z // PIECE))
+        return
+    fields, each = format.fields(blocks), 4 if format.span == Span.FOUR else 1
+    # So many fill whole pieces.
+    together = PIECE // gcd(PIECE, height * z)
+    for first in range(0, fields, together):
+        number = min(together, fields - first)
+        yield Section(slice(first, first + number),
+                      range(first * each, min((first + number) * each, blocks)),
+                      -(-number * height * z // PIECE))
 
 
-def groups(blocks, height, scale_bytes):
-    """First block, number of blocks and scale beats of each group of a tile."""
-    size = group_size(height, scale_bytes)
-    for first in range(0, blocks, size):
-        number = min(size, blocks - first)
-        yield first, number, -(-number * height * scale_bytes // PIECE)
+def row_beats(size, format):
+    """Beats of the elements of a row, or of two rows that lie together."""
+    if format.whole:
+        return -(-size // BLOCK) * beats_a_block(format)
+    return -(-size // HALF) * beats_a_block(format) // 2
 
 
-def tape_beats(shape, format, slices, scale_bytes=None):
-    """Beats of a matrix of ``shape`` (rows, size of a row) on the tape.
-
-    ``scale_bytes`` is by default that of the format.
-    """
-    (rows, size), total = shape, 0
-    scale_bytes = scale_bytes or named(format).scale.bytes
+def tape_beats(shape, format, slices):
+    """Beats of a matrix of ``shape`` (rows, size of a row) on the tape."""
+    (rows, size), format = shape, meaning(format)
     tiles, height, tail = tiling(rows, slices, format)
-    blocks, halves = tile_shape(size, format)
-    for number, rows_a_slice in ((tiles - 1, height), (1, tail)):
-        scales = sum(beats for _, _, beats in groups(blocks, rows_a_slice, scale_bytes))
-        weights = rows_a_slice * halves // named(format).step
-        total += number * (scales + weights)
-    return total
+    return format.factor + (tiles - 1) * tile_beats(size, height, format) + tile_beats(
+        size, tail, format)
 
 
-def pack(weights, scales, format, slices):
+def tile_beats(size, height, format):
+    """Beats of a tile."""
+    return (sum(section.beats for section in sections(size, height, format))
+            + height // format.step * row_beats(size, format))
+
+
+def pack(weights, scales, format, slices, factor=None):
     """Tape of a matrix, as bytes.
 
     Parameters
     ----------
     weights : int [N, K]
-        The integers of elements. K is padded with zeros to whole halves (8 bits) or whole blocks
-        (4 bits).
-    scales : [N, ceil(K / 32)]
-        FP16, as float16 or as bits in uint16; or E8M0 codes, uint8.
-    format : str
-        A name of :data:`hw.formats.FORMATS`.
+        The integers of elements. K is padded with zeros to whole halves (8 and 16 bits) or whole
+        blocks (4 and 6 bits).
+    scales : [N, format.scales(K)]
+        FP16, as float16 or as bits in uint16; BF16 bits, uint16; or codes, uint8.
+    format : str or :class:`hw.formats.Format`
     slices : int
+    factor : float32
+        If the format has one.
     """
-    codes = named(format).element.encode(weights)
-    weights, scales = np.asarray(weights), np.asarray(scales)
-    blocks, halves = tile_shape(weights.shape[1], format)
-    if scales.shape != (len(weights), blocks):
-        raise ValueError(f"scales must have shape {(len(weights), blocks)}, not {scales.shape}")
-    if scales.dtype not in (np.float16, np.uint16, np.uint8):
-        raise TypeError(f"scales must be float16, uint16 or uint8, not {scales.dtype}")
-    tiles, height, tail = tiling(len(weights), slices, format)
+    format = meaning(format)
+    codes, scales = format.element.encode(weights), np.asarray(scales)
+    rows, size = codes.shape
+    wanted = rows, format.scales(size)
+    if scales.shape != wanted:
+        raise ValueError(f"scales must have shape {wanted}, not {scales.shape}")
+    if scales.dtype.itemsize != format.scale.dtype.itemsize or scales.dtype.kind not in "fu":
+        raise TypeError(f"scales of {format.name} must be {format.scale.dtype}, not "
+                        f"{scales.dtype}")
+    if (factor is not None) != format.factor:
+        raise ValueError(f"a matrix of {format.name} has {'a' if format.factor else 'no'} factor")
+    # A field of E4M3 is two codes.
+    fields = np.ascontiguousarray(scales).view(np.uint8).reshape(
+        rows, format.fields(-(-size // BLOCK)), -1)
+    tiles, height, tail = tiling(rows, slices, format)
+    padding = ((tiles - 1) * height + tail) * slices - rows
+    codes = np.pad(codes, ((0, padding), (0, -size % (BLOCK if format.whole else HALF))))
+    fields = np.pad(fields, ((0, padding), (0, 0), (0, 0)))
     parts = []
-    for first, number, rows in ((0, tiles - 1, height), ((tiles - 1) * height, 1, tail)):
-        if not number:
-            continue
-        part = slice(first * slices, (first + number * rows) * slices)
-        padding = number * rows * slices - len(weights[part])
-        parts.append(pack_tiles(
-            np.pad(codes[part], ((0, padding), (0, halves * HALF - weights.shape[1]))),
-            np.pad(scales[part], ((0, padding), (0, 0))), format, slices, number, rows))
+    if format.factor:
+        piece = np.float32(factor).tobytes().ljust(PIECE, b"\0")
+        parts.append(piece * slices)
+    split = (tiles - 1) * height * slices
+    for part, number, rows in ((slice(0, split), tiles - 1, height),
+                               (slice(split, None), 1, tail)):
+        if number:
+            parts.append(pack_tiles(codes[part].reshape(number, rows, slices, -1),
+                                    fields[part].reshape(number, rows, slices,
+                                                         *fields.shape[1:]), format))
     return b"".join(parts)
 
 
-def pack_tiles(codes, scales, format, slices, tiles, rows):
-    """Bytes of tiles of equal height, whose codes and scales are padded."""
-    halves = codes.shape[1] // HALF
-    # Axes: tile, row, slice, half, byte.
-    w = codes.reshape(tiles, rows, slices, halves, HALF)
-    if named(format).four:
-        w = w.reshape(tiles, rows // 2, 2, slices, halves, HALF)
-        w = w[:, :, 0] | w[:, :, 1] << 4
-    z = scales.dtype.itemsize
-    runs = scales.reshape(tiles, rows, slices, -1)
-    sections = []
-    for first, number, beats in groups(scales.shape[1], rows, z):
-        run = runs[:, :, :, first:first + number].transpose(0, 2, 3, 1)
-        run = np.ascontiguousarray(run).view(np.uint8).reshape(tiles, slices, number * rows * z)
-        run = np.pad(run, ((0, 0), (0, 0), (0, beats * PIECE - run.shape[2])))
-        run = run.reshape(tiles, slices, beats, PIECE).transpose(0, 2, 1, 3)
-        sections.append(run.reshape(tiles, -1))
-        for block in range(first, first + number):
-            # Order on the tape: row, half, slice, byte.
-            section = w[:, :, :, 2 * block:2 * block + 2].transpose(0, 1, 3, 2, 4)
-            sections.append(section.reshape(tiles, -1))
-    return np.concatenate(sections, axis=1).tobytes()
+def pack_tiles(codes, fields, format):
+    """Bytes of tiles of equal height; axes are tile, row, slice, and element or field, byte."""
+    tiles, rows, slices, size = codes.shape
+    beats, each = to_beats(codes, format), beats_a_block(format)
+    found = []
+    for section in sections(size, rows, format):
+        run = fields[:, :, :, section.fields].transpose(0, 2, 3, 1, 4).reshape(tiles, slices, -1)
+        run = run[:, :, :section.beats * PIECE]
+        run = np.pad(run, ((0, 0), (0, 0), (0, section.beats * PIECE - run.shape[2])))
+        run = run.reshape(tiles, slices, section.beats, PIECE).swapaxes(1, 2)
+        found.append(run.reshape(tiles, -1))
+        for block in section.blocks:
+            part = beats[:, :, :, each * block:each * (block + 1)]
+            # Order on the tape: row, beat, slice, byte.
+            found.append(part.swapaxes(2, 3).reshape(tiles, -1))
+    return np.concatenate(found, axis=1).tobytes()
 
 
-def unpack(tape, shape, format, slices, scale_type=np.uint16):
-    """``(weights, scales)`` of a matrix of ``shape`` from its tape; the inverse of :func:`pack`.
+def unpack(tape, shape, format, slices):
+    """``(weights, scales, factor)`` of a matrix of ``shape`` from its tape; undoes :func:`pack`.
 
-    Weights are integers; scales have ``scale_type``: bits of FP16, or E8M0 codes in uint8.
+    Weights are integers; ``factor`` is None if the format has none.
     """
+    format = meaning(format)
     rows, size = shape
-    z = np.dtype(scale_type).itemsize
-    beats = tape_beats(shape, format, slices, z)
-    if len(tape) != beats * PIECE * slices:
-        raise ValueError(f"the tape must have {beats * PIECE * slices} bytes, not {len(tape)}")
+    beat, beats = PIECE * slices, tape_beats(shape, format, slices)
+    if len(tape) != beats * beat:
+        raise ValueError(f"the tape must have {beats * beat} bytes, not {len(tape)}")
     tape = np.frombuffer(tape, np.uint8)
+    factor = None
+    if format.factor:
+        factor, tape = tape[:4].view("<f4")[0], tape[beat:]
     tiles, height, tail = tiling(rows, slices, format)
-    split = len(tape) - tape_beats((tail * slices, size), format, slices, z) * PIECE * slices
-    parts = [unpack_tiles(part.reshape(number, -1), size, format, slices, tile_rows, scale_type)
+    split = len(tape) - tile_beats(size, tail, format) * beat
+    parts = [unpack_tiles(part.reshape(number, -1), size, tile_rows, slices, format)
              for part, number, tile_rows in ((tape[:split], tiles - 1, height),
                                              (tape[split:], 1, tail)) if number]
     weights, scales = (np.concatenate(arrays)[:rows] for arrays in zip(*parts))
-    return weights[:, :size], scales
+    return weights[:, :size], scales, factor
 
 
-def unpack_tiles(tape, size, format, slices, rows, scale_type):
+def unpack_tiles(tape, size, rows, slices, format):
     """Weights and scales of tiles of equal height; ``tape`` has a row for each tile."""
-    tiles = len(tape)
-    blocks, halves = tile_shape(size, format)
-    z = np.dtype(scale_type).itemsize
-    element, step = named(format).element, named(format).step
-    lines = rows // step
-    scales = np.zeros((tiles, rows, slices, blocks), scale_type)
-    w = np.zeros((tiles, lines, slices, halves, HALF), np.uint8)
+    tiles, z = len(tape), field_bytes(format)
+    lines, each, total = rows // format.step, beats_a_block(format), row_beats(size, format)
+    fields = np.zeros((tiles, rows, slices, format.fields(-(-size // BLOCK)), z), np.uint8)
+    beats = np.zeros((tiles, lines, slices, total, PIECE), np.uint8)
     position = 0
 
     def take(*axes):
@@ -166,16 +188,17 @@ def unpack_tiles(tape, size, format, slices, rows, scale_type):
         position += count
         return tape[:, position - count:position].reshape(tiles, *axes)
 
-    for first, number, beats in groups(blocks, rows, z):
-        run = take(beats, slices, PIECE).transpose(0, 2, 1, 3).reshape(tiles, slices, -1)
-        run = np.ascontiguousarray(run[:, :, :number * rows * z]).view(scale_type)
-        run = run.reshape(tiles, slices, number, rows)
-        scales[:, :, :, first:first + number] = run.transpose(0, 3, 1, 2)
-        for block in range(first, first + number):
-            own = min(2, halves - 2 * block)
-            section = take(lines, own, slices, HALF).transpose(0, 1, 3, 2, 4)
-            w[:, :, :, 2 * block:2 * block + own] = section
-    if step == 2:
-        w = np.stack([w & 15, w >> 4], axis=2)
-    return (element.decode(w).reshape(tiles * rows * slices, halves * HALF),
-            scales.reshape(tiles * rows * slices, blocks))
+    for section in sections(size, rows, format):
+        run = take(section.beats, slices, PIECE).swapaxes(1, 2).reshape(tiles, slices, -1)
+        number = section.fields.stop - section.fields.start
+        run = run[:, :, :number * rows * z].reshape(tiles, slices, number, rows, z)
+        fields[:, :, :, section.fields] = run.transpose(0, 3, 1, 2, 4)
+        for block in section.blocks:
+            own = slice(each * block, min(each * (block + 1), total))
+            beats[:, :, :, own] = take(lines, own.stop - own.start, slices, PIECE).swapaxes(2, 3)
+    weights = format.element.decode(from_beats(beats, format))
+    count = tiles * rows * slices
+    scales = np.ascontiguousarray(fields).reshape(count, -1)
+    scales = scales.view(format.scale.dtype) if z else np.zeros((count, format.scales(size)),
+                                                                format.scale.dtype)
+    return weights.reshape(count, -1), scales
