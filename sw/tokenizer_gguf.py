@@ -15,15 +15,13 @@ from sw.tokenizer import join
 from sw.tokenizer_words import RULES, split
 
 
-__all__ = ["BytePairs", "Pieces", "ends", "load"]
+__all__ = ["BytePairs", "Pieces", "load"]
 
 KEY = "tokenizer.ggml."
 #: Types of tokens.
 UNKNOWN, CONTROL, USER, BYTE = 2, 3, 4, 6
 #: What SentencePiece writes for a space.
 SPACE = "\u2581"
-#: Tokens that end an answer, although their files may not say so.
-ENDS = b"<|eot_id|>", b"<|im_end|>", b"<|end|>", b"<end_of_turn>", b"<|endoftext|>", b"</s>"
 #: Rules of words under which a word that is a token is not put together from others, and a text
 #: begins with BOS if its file does not say otherwise.
 WHOLE = "llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "tekken"
@@ -37,19 +35,6 @@ def load(path):
         raise UserError(f"{path} holds a tokenizer of the kind {plain(kind)}, and those that can "
                         f"be used are {' and '.join(KINDS)}; name another with --tokenizer")
     return KINDS[kind](file)
-
-
-def ends(file, vocabulary):
-    """The two tokens that most likely end a text: EOS, end of turn, tokens of a known name, BOS."""
-    tokens = file.metadata.get(KEY + "tokens")
-    found = [file.integer(KEY + key, -1, least=-1, most=vocabulary - 1)
-             for key in ("eos_token_id", "eot_token_id")]
-    if isinstance(tokens, list):
-        number = {token: n for n, token in enumerate(tokens[:vocabulary])}
-        found += [number.get(token, -1) for token in ENDS]
-    found.append(file.integer(KEY + "bos_token_id", -1, least=-1, most=vocabulary - 1))
-    found = [token for token in dict.fromkeys(found) if token >= 0]
-    return (found[0], found[min(1, len(found) - 1)]) if found else (1, 2)
 
 
 class Embedded:

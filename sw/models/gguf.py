@@ -28,7 +28,10 @@ TENSORS = {"attention_norm": "attn_norm", "wq": "attn_q", "wk": "attn_k", "wv": 
            "w3": "ffn_up"}
 #: Metadata that changes the graph, and the values with which it does not.
 NEUTRAL = {"expert_count": (0,), "attention.causal": (True,), "attention.scale": (0.0,)}
+TOKENIZER = "tokenizer.ggml."
 FLOATS = "F32", "F16", "BF16"
+#: Tokens that end an answer, although their files may not say so.
+ENDS = b"<|eot_id|>", b"<|im_end|>", b"<|end|>", b"<end_of_turn>", b"<|endoftext|>", b"</s>"
 
 
 def load(path):
@@ -92,7 +95,7 @@ class Weights:
             theta=file.real(self.prefix + "rope.freq_base", 10000.0), rope_factors=factors,
             epsilon=file.real(self.prefix + "attention.layer_norm_rms_epsilon"),
             format=max(self.kept, key=self.kept.get, default="int8"), origins=self.origins,
-            notes=notes)
+            ends=ends(file, vocabulary), notes=notes)
 
     # Metadata
 
@@ -231,3 +234,16 @@ class Weights:
             if name not in self.used and f"{base}.weight" not in self.used:
                 raise UserError(f"{self.file.path}: the tensor {plain(name)} has no place in the "
                                 "models of the llama architecture that can be run")
+
+
+def ends(file, vocabulary):
+    """The two tokens that most likely end a text: EOS, end of turn, tokens of a known name, BOS."""
+    tokens = file.metadata.get(TOKENIZER + "tokens")
+    found = [file.integer(TOKENIZER + key, -1, least=-1, most=vocabulary - 1)
+             for key in ("eos_token_id", "eot_token_id")]
+    if isinstance(tokens, list):
+        number = {token: n for n, token in enumerate(tokens[:vocabulary])}
+        found += [number.get(token, -1) for token in ENDS]
+    found.append(file.integer(TOKENIZER + "bos_token_id", -1, least=-1, most=vocabulary - 1))
+    found = [token for token in dict.fromkeys(found) if token >= 0]
+    return (found[0], found[min(1, len(found) - 1)]) if found else (1, 2)
