@@ -17,7 +17,7 @@ from amaranth.lib import enum
 
 __all__ = ["Element", "Integer", "Float", "ELEMENTS", "ScaleKind", "Span", "Format", "FORMATS",
            "ACTIVATIONS", "KV", "BLOCK", "KEYS", "NAN", "PROBABILITIES", "VALUES", "keys", "named",
-           "values"]
+           "supported", "values"]
 
 
 #: What stands for a number that is none, among integers. No element has this value.
@@ -345,6 +345,15 @@ ACTIVATIONS = {"int8": ELEMENTS["mxint8"], "e4m3": ELEMENTS["e4m3"]}
 
 #: Elements of keys and values by name.
 KV = {"int8": ELEMENTS["mxint8"], "e4m3": ELEMENTS["e4m3"], "e5m2": ELEMENTS["e5m2"]}
+
+
+def supported(format, activation):
+    """Whether the array multiplies weights of a :class:`Format` by activations of this name.
+
+    A product of INT16 and E4M3 would be the widest of all, and nobody asks for it.
+    """
+    return format.element.bits <= 8 or not ACTIVATIONS[activation].shifts
+
 
 #: What probabilities of attention are, whatever other activations are.
 PROBABILITIES = ACTIVATIONS["int8"]

@@ -79,7 +79,9 @@ class Embedded:
         special = [token for token, kind in zip(self.tokens, self.types)
                    if kind in (UNKNOWN, CONTROL, USER) and token]
         special.sort(key=len, reverse=True)
-        self.special = re.compile("(" + "|".join(map(re.escape, special)) + ")") if special else None
+        self.special = None
+        if special:
+            self.special = re.compile("(" + "|".join(map(re.escape, special)) + ")")
 
     def __len__(self):
         return len(self.tokens)

@@ -113,6 +113,24 @@ def test_a_value_code_of_nan_makes_the_result_nan():
     assert np.isnan(output).all() and np.isfinite(total).all()
 
 
+@pytest.mark.parametrize("tokens, blocks", [(1, 1), (33, 2), (70, 3)])
+def test_attention_of_many_heads_is_that_of_each(tokens, blocks):
+    rng = np.random.default_rng(tokens)
+    size = 32 * blocks
+    q = rng.integers(-127, 128, (2, 3, 4, size)).astype(np.int8)
+    q_codes = rng.integers(110, 128, (2, 3, 4, blocks)).astype(np.uint8)
+    k, v = (rng.integers(-127, 128, (2, 3, tokens, size)).astype(np.int8) for _ in range(2))
+    k_codes = rng.integers(115, 128, (2, 3, tokens, blocks)).astype(np.uint8)
+    v_codes = rng.integers(100, 135, (2, 3, tokens)).astype(np.uint8)
+    v_codes[1, 2, 0] = 255
+    output, total = attention(q, q_codes, k, k_codes, v, v_codes)
+    for at in np.ndindex(2, 3):
+        wanted = attention(q[at], q_codes[at], k[at], k_codes[at], v[at], v_codes[at])
+        assert np.array_equal(bits(output[at]), bits(wanted[0]))
+        assert np.array_equal(bits(total[at]), bits(wanted[1]))
+    assert np.isnan(output[1, 2]).all() and np.isfinite(output[:, :2]).all()
+
+
 def test_a_block_far_below_the_maximum_adds_nothing():
     state = State(np.array([1000]), np.array([1.5], np.float32))
     q, code, shift, after = softmax(np.zeros((1, 32), np.int64), np.full(32, 200), state)

@@ -33,13 +33,16 @@ def useful_bytes(model, format, positions, chosen):
     head = model.dim // model.n_heads
     width = model.n_kv_heads * head
     layers = len(model.layers)
-    matrices = layers * (2 * model.dim * model.dim + 2 * width * model.dim
-                         + 3 * model.hidden * model.dim)
-    stored = FORMATS[format].bits() / 8
+
+    def stored(rows, size):
+        return rows * size * FORMATS[format].bits(size) / 8
+
+    matrices = layers * (stored(2 * (model.dim + width + model.hidden), model.dim)
+                         + stored(model.dim, model.hidden))
     # A token's keys and values, with a code for 32 keys and one for all values.
     entry = layers * model.n_kv_heads * (2 * head + head / 32 + 1)
     reads = sum(range(1, positions + 1)) * entry
-    return (positions * matrices * stored + chosen * model.vocabulary * model.dim * stored
+    return (positions * matrices + chosen * stored(model.vocabulary, model.dim)
             + reads + positions * (entry + 4 * model.dim))
 
 

@@ -7,7 +7,6 @@ from math import log2, sqrt
 import numpy as np
 
 from hw.formats import FORMATS
-from sw.models.stored import Stored
 
 from .matrix import Matrices, Matrix
 
@@ -43,6 +42,10 @@ class QuantisedModel:
     ----------
     name, format : str
         Name of the model; formats of its weights, for people to read.
+    activation, rule, kv : str
+        Elements of activations, a name of :data:`hw.formats.ACTIVATIONS`; how the scales of
+        activations, keys and values are found, a name of :data:`hw.isa.RULES`; and elements of
+        keys and values, a name of :data:`hw.formats.KV`.
     dim_blocks, hidden_blocks, head_blocks : int
         Blocks of the residual stream, of the feed-forward network and of a head.
     n_heads, n_kv_heads, vocabulary, context : int
@@ -80,6 +83,14 @@ class QuantisedModel:
     classifier: Matrix
     ends: tuple = (1, 2)
     notes: tuple = ()
+    activation: str = "int8"
+    rule: str = "floor"
+    kv: str = "int8"
+
+    @property
+    def matrices(self):
+        """Of all layers, and the classifier."""
+        return *(matrix for layer in self.layers for matrix in layer.matrices), self.classifier
 
     @property
     def queries(self):
@@ -121,19 +132,20 @@ def round_up(value, unit):
     return -(-value // unit) * unit
 
 
-def quantise_model(model, format, slices=1):
+def quantise_model(model, format, slices=1, *, activation="int8", rule="floor", kv="int8"):
     """The :class:`QuantisedModel` of a :class:`sw.models.Model`.
 
-    Weights that are stored in a format keep it, others are rounded to ``format``. Results do not
-    depend on ``slices``; it only decides how many zeros are appended.
+    Weights that are stored in a format keep it, others are rounded to ``format``; ``rule`` is also
+    that of E8M0 scales of weights. Results do not depend on ``slices``; it only decides how many
+    zeros are appended.
     """
-    unit = row_unit(slices, *stored_formats(model), format)
+    unit = row_unit(slices, *model.stored_formats, format)
     dim = round_up(model.dim, unit)
     # The matrix of gate and up has twice as many rows.
     hidden = round_up(model.hidden, max(BLOCK, unit // 2))
     # The tiles of values must be full too: a column's output then ends where the next begins.
     head = round_up(model.head, max(BLOCK, slices))
-    matrices = Matrices(model.name, format)
+    matrices = Matrices(model.name, format, rule)
     matrices.again.update({f"from {type} to {format}": count
                            for type, count in model.origins.items()})
 
@@ -183,14 +195,8 @@ def quantise_model(model, format, slices=1):
         format=" and ".join(formats_of([*(m for w in layers for m in w.matrices), classifier])),
         guard=np.float32(model.dim * model.epsilon), embedding=pad(model.embedding, 1, dim),
         rope_q=rotary(model, head, log2(np.e) / sqrt(model.head)), rope_k=rotary(model, head, 1.0),
-        layers=layers, gain=gain(model.norm), classifier=classifier, ends=model.ends,
-        notes=model.notes + matrices.notes())
-
-
-def stored_formats(model):
-    """Formats in which weights of a model are stored, in no order."""
-    weights = [model.classifier, *(w for layer in model.layers for w in vars(layer).values())]
-    return {w.format for w in weights if isinstance(w, Stored)}
+        layers=layers, gain=gain(model.norm), classifier=classifier, activation=activation,
+        rule=rule, kv=kv, ends=model.ends, notes=model.notes + matrices.notes())
 
 
 def rotary(model, head, factor):

@@ -100,7 +100,8 @@ class Cursor:
         try:
             return text.decode()
         except UnicodeDecodeError:
-            raise UserError(f"{self.path} is damaged: {what} has a name that is not UTF-8") from None
+            raise UserError(f"{self.path} is damaged: {what} has a name that is not "
+                            "UTF-8") from None
 
     def count(self, least, what):
         """The next number, of things that have at least so many bytes each."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .stored import Stored
+
 
 __all__ = ["Layer", "Model"]
 
@@ -103,6 +105,12 @@ class Model:
             matrices.append(self.classifier)
         matrices += [weight for layer in self.layers for weight in vars(layer).values()]
         return sum(weight.size for weight in matrices)
+
+    @property
+    def stored_formats(self):
+        """Set of the formats in which the file holds weights."""
+        weights = [self.classifier, *(w for layer in self.layers for w in vars(layer).values())]
+        return {w.format for w in weights if isinstance(w, Stored)}
 
     def angles(self, positions):
         """Rotary angles in float64, ``[position, pair]``."""

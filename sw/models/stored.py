@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.formats import BLOCK, ELEMENTS, FORMATS, ScaleKind
+from hw.formats import ELEMENTS, FORMATS, ScaleKind
 from sw.quantise import dequantise_weights
 
 
 __all__ = ["LAYOUTS", "Stored", "unpack"]
+
+#: Rows that are dequantised at once: float64 is large.
+ROWS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +45,12 @@ class Stored:
 
     def dequantise(self):
         """The float32 matrix that it stands for."""
-        found = dequantise_weights(self.integers, self.scales, self.format)
-        return found if self.factor is None else found * self.factor
+        found = np.empty(self.shape, np.float32)
+        for first in range(0, len(found), ROWS):
+            rows = slice(first, first + ROWS)
+            found[rows] = dequantise_weights(self.integers[rows], self.scales[rows], self.format,
+                                             self.factor)
+        return found
 
 
 def q8_0(blocks):
