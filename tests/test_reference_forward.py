@@ -35,6 +35,21 @@ def test_int8_logits_are_close_to_those_in_float(sizes):
     assert got.dtype == np.float32 and error < 0.05, error
 
 
+@pytest.mark.parametrize("format, activation, rule, kv, bound", [
+    ("int16", "int8", "up", "int8", 0.04), ("int8row", "int8", "floor", "int8", 0.04),
+    ("int8", "e4m3", "up", "e4m3", 0.15), ("mxfp8", "e4m3", "floor", "e4m3", 0.18),
+    ("int8", "int8", "up", "e5m2", 0.25), ("mxfp6", "int8", "floor", "int8", 0.2),
+    ("nvfp4", "int8", "floor", "int8", 0.4)])
+def test_logits_of_other_formats_are_close_to_those_in_float(format, activation, rule, kv, bound):
+    source = random_model(sharpness=0.7)
+    model = quantise_model(source, format, activation=activation, rule=rule, kv=kv)
+    tokens = np.random.default_rng(3).integers(0, 300, (2, 20))
+    wanted, state = float_logits(source, tokens), State.empty(model, 2)
+    got = np.stack([forward(model, tokens[:, n], n, state) for n in range(20)], axis=1)
+    error = np.sqrt(((got - wanted) ** 2).mean() / wanted.var())
+    assert bound / 4 < error < bound, error
+
+
 def test_a_text_does_not_depend_on_its_neighbours():
     model = quantise_model(random_model(), "int4")
     tokens = np.random.default_rng(4).integers(0, 300, (3, 5))
