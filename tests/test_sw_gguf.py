@@ -252,8 +252,10 @@ def test_heads_that_are_no_blocks_need_rounding(tmp_path):
 
 
 def run(model, config, format, prompt=(1, 5, 9), tokens=3):
-    """Run on the emulator and compare with the reference; gives the tokens."""
-    compiled = compile_model(model, load_config(config), list(prompt), tokens, format=format,
+    """Run on the emulator of a configuration or a preset and compare with the reference; gives the tokens."""
+    if isinstance(config, str):
+        config = load_config(config)
+    compiled = compile_model(model, config, list(prompt), tokens, format=format,
                              check=True)
     device = Emulator(compiled.config, memory_bytes=compiled.memory.bytes)
     session = Session(device, compiled)
@@ -268,6 +270,14 @@ def run(model, config, format, prompt=(1, 5, 9), tokens=3):
     {"attn_v": Type.Q8_0, "": Type.Q4_0}], ids=["Q8_0", "Q4_0", "MXFP4", "mixed"])
 def test_models_of_files_run(tmp_path, types):
     run(load(save_gguf(MODEL, tmp_path / "m.gguf", types)), "formats", "int8")
+
+
+def test_a_model_of_nvfp4_runs(tmp_path):
+    """Products that have several factors are of int8."""
+    config = replace(load_config("formats"), formats=("int8", "nvfp4"))
+    model = load(save_gguf(MODEL, tmp_path / "m.gguf", {"": Type.NVFP4}))
+    run(model, config, "nvfp4")
+    run(with_equal_factors(model), config, "nvfp4")
 
 
 def test_the_bundled_model_writes_the_same_from_either_file(tmp_path):

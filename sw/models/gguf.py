@@ -160,14 +160,21 @@ class Weights:
         tensor = self.take(f"{name}.weight", shape)
         factor = self.factor(name)
         if tensor.type in FLOATS:
-            return self.floats(tensor) if factor is None else self.floats(tensor) * factor
+            return self.scaled(tensor, factor)
         if tensor.type in LAYOUTS and (factor is None or tensor.type == "NVFP4"):
             found = self.stored(tensor, factor)
             self.kept[found.format] = self.kept.get(found.format, 0) + found.size
             return found
         self.origins[tensor.type] = self.origins.get(tensor.type, 0) + 1
+        return self.scaled(tensor, factor)
+
+    def scaled(self, tensor, factor):
+        """A tensor as float32, times a factor if there is one."""
         found = self.floats(tensor)
-        return found if factor is None else found * factor
+        if factor is None:
+            return found
+        with np.errstate(over="ignore"):
+            return self.finite(tensor.name, found * factor)
 
     def factor(self, name):
         """The number that multiplies the results of a matrix; None if there is none."""
@@ -193,10 +200,14 @@ class Weights:
             found = (tensor.raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
         else:
             found = self.dequantise(tensor)
-        if not np.isfinite(found).all():
-            raise UserError(f"{self.file.path}: the tensor {tensor.name} holds values that are not "
+        return self.finite(tensor.name, found.reshape(tensor.shape))
+
+    def finite(self, name, values):
+        """The values, if all are numbers."""
+        if not np.isfinite(values).all():
+            raise UserError(f"{self.file.path}: the tensor {name} holds values that are not "
                             "numbers")
-        return found.reshape(tensor.shape)
+        return values
 
     def dequantise(self, tensor):
         """A tensor of a type that the package gguf knows."""
@@ -223,7 +234,7 @@ class Weights:
             return embedding, self.matrix("output", *shape)
         classifier = self.matrix("token_embd", *shape)
         if isinstance(classifier, Stored):
-            return classifier.dequantise(), classifier
+            return self.finite("token_embd.weight", classifier.dequantise()), classifier
         return classifier, classifier
 
     def check_all_used(self):

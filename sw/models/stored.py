@@ -44,12 +44,13 @@ class Stored:
         return self.integers.size
 
     def dequantise(self):
-        """The float32 matrix that it stands for."""
+        """The float32 matrix that it stands for; infinite where that is beyond float32."""
         found = np.empty(self.shape, np.float32)
         for first in range(0, len(found), ROWS):
             rows = slice(first, first + ROWS)
-            found[rows] = dequantise_weights(self.integers[rows], self.scales[rows], self.format,
-                                             self.factor)
+            with np.errstate(over="ignore"):
+                found[rows] = dequantise_weights(self.integers[rows], self.scales[rows],
+                                                 self.format, self.factor)
         return found
 
 
