@@ -146,8 +146,8 @@ def write_start(w):
     out, model, plan = w.out, w.model, w.plan
     out.emit("set", "tokens of the prompt", rd="prompt", imm=w.task.prompt)
     out.emit("set", "positions", rd="end", imm=w.task.positions)
-    out.emit("set", "the tokens that end a text", rd="bos", imm=1)
-    out.emit("set", rd="eos", imm=2)
+    out.emit("set", "the tokens that end a text", rd="bos", imm=model.ends[0])
+    out.emit("set", rd="eos", imm=model.ends[1])
     w.stream_layers("weights of the first token")
     out.emit("load", "first token", base=w.line("prompt"), count="position")
     dim, head = model.dim_blocks, model.head_blocks

@@ -41,7 +41,7 @@ class Verifier:
             if position + 1 >= task.prompt:
                 wanted = self._choose(logits, position)
                 got = tokens[position + 1] if position + 1 < len(tokens) else None
-                if got is None and wanted not in (1, 2) or got is not None and got != wanted:
+                if got is None and wanted not in model.ends or got is not None and got != wanted:
                     raise UserError(f"the machine chose token {got} after position {position}, "
                                     f"the reference {wanted}")
         size = self._compare_kv(state, outcome.positions)
