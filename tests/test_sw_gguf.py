@@ -252,7 +252,7 @@ def test_heads_that_are_no_blocks_need_rounding(tmp_path):
 
 
 def run(model, config, format, prompt=(1, 5, 9), tokens=3):
-    """Run on the emulator of a configuration or a preset and compare with the reference; gives the tokens."""
+    """Tokens of a run on the emulator of a configuration, compared with the reference."""
     if isinstance(config, str):
         config = load_config(config)
     compiled = compile_model(model, config, list(prompt), tokens, format=format,
