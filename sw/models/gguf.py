@@ -10,7 +10,8 @@ import numpy as np
 
 from sw.errors import UserError
 
-from .gguf_file import Gguf, plain
+from .gguf_cursor import plain
+from .gguf_file import Gguf
 from .llama2c import LIMITS
 from .model import Layer, Model
 from .stored import LAYOUTS, Stored, unpack
