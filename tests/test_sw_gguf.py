@@ -10,7 +10,7 @@ import pytest
 from hw.formats import FORMATS
 from sw.errors import UserError
 from sw.models import load
-from sw.models.stored import LAYOUTS, Stored
+from sw.models.stored import LAYOUTS, Foreign, Stored
 from tests.gguf_files import NAMES, Type, save_gguf, stored_bytes
 from tests.models import random_model
 
@@ -42,7 +42,7 @@ def test_stored_weights_are_those_of_the_file(tmp_path, type, shared):
     assert np.array_equal(model.embedding, dequantised(source.embedding, type))
     assert np.array_equal(model.classifier.dequantise(), dequantised(source.classifier, type))
     assert model.parameters == source.parameters and model.shared == shared
-    assert model.format == LAYOUTS[type.name][0] and not model.origins
+    assert model.formats() == {model.format} == {LAYOUTS[type.name][0]}
 
 
 def test_nvfp4_has_two_scales_a_block_and_a_factor(tmp_path):
@@ -62,10 +62,21 @@ def test_nvfp4_has_two_scales_a_block_and_a_factor(tmp_path):
 def test_other_types_become_float32(tmp_path, type, error):
     model = load(save_gguf(MODEL, tmp_path / "m.gguf", {"ffn_up": type}))
     w = MODEL.layers[1].w3
-    assert model.layers[1].w3.dtype == np.float32
-    assert np.abs(model.layers[1].w3 - w).max() <= error * np.abs(w).max()
-    floats = type in (Type.F32, Type.F16, Type.BF16)
-    assert model.origins == ({} if floats else {type.name: 2}) and model.format == "int8"
+    found = model.layers[1].w3
+    if type not in (Type.F32, Type.F16, Type.BF16):
+        assert isinstance(found, Foreign) and found.type == type.name
+        found = found.dequantise()
+    assert found.dtype == np.float32 and model.formats() == {"int8"}
+    assert np.abs(found - w).max() <= error * np.abs(w).max()
+
+
+def test_types_of_larger_blocks_are_read(tmp_path):
+    source = random_model(dim=256, hidden=256, n_layers=1, vocabulary=64)
+    model = load(save_gguf(source, tmp_path / "m.gguf", {"embd": Type.Q6_K, "": Type.Q4_0}))
+    wanted = dequantised(source.embedding, Type.Q6_K)
+    assert np.array_equal(model.embedding, wanted) and wanted.any()
+    assert np.array_equal(model.classifier.dequantise(), wanted)
+    assert model.formats() == {"int4", "int8"} and model.parameters == source.parameters
 
 
 def test_the_last_e8m0_code_is_not_a_number(tmp_path):

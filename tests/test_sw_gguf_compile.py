@@ -24,9 +24,9 @@ MODEL = random_model(dim=128, hidden=192, n_layers=2, n_heads=4, n_kv_heads=2, v
 MATRICES = "wq", "wk", "wv", "wo", "w1", "w2", "w3"
 
 
-def integers(model, format):
-    """Matrices of the last layer and the classifier, unpadded, as (integers, scales)."""
-    quantised = quantise_model(model, format)
+def integers(model):
+    """The quantised model; matrices of its last layer, and the classifier."""
+    quantised = quantise_model(model)
     layer = quantised.layers[-1]
     return quantised, {"kvq": layer.kvq, "output": layer.output, "down": layer.down,
                        "classifier": quantised.classifier}
@@ -38,7 +38,7 @@ def test_compiled_integers_and_scales_are_those_of_the_file(tmp_path, type):
     model = load(save_gguf(MODEL, tmp_path / "m.gguf", {"": type}))
     if type == Type.NVFP4:
         model = with_equal_factors(model)
-    quantised, found = integers(model, "int8")
+    quantised, found = integers(model)
     layer = model.layers[-1]
     wanted = {"kvq": [layer.wk, layer.wv, layer.wq], "output": [layer.wo], "down": [layer.w2],
               "classifier": [model.classifier]}
@@ -110,12 +110,27 @@ def test_mxfp4_becomes_a_wider_element_exactly(tmp_path, format):
 
 def test_what_no_format_holds_is_rounded_again_and_noted(tmp_path):
     types = {"attn_k": Type.MXFP4, "attn_output": Type.Q5_0, "": Type.Q8_0}
-    quantised = quantise_model(load(save_gguf(MODEL, tmp_path / "m.gguf", types)), "int8")
+    quantised = quantise_model(load(save_gguf(MODEL, tmp_path / "m.gguf", types)))
     assert quantised.layers[0].kvq.format == "int8"
     assert quantised.notes == (
-        "2 matrices were rounded again, from Q5_0 to int8",
         "2 matrices were rounded again, from mxfp4 to int8, because other matrices that are used "
-        "with them have that format")
+        "with them have that format",
+        "2 matrices were rounded again, from Q5_0 to int8")
+
+
+def test_what_was_rounded_otherwise_becomes_int8_unless_asked(tmp_path):
+    """As in files of llama-quantize, whose output matrix is finer than the others."""
+    types = {"embd": Type.Q5_1, "ffn_down": Type.F16, "": Type.Q4_0}
+    model = load(save_gguf(MODEL, tmp_path / "m.gguf", types))
+    quantised = quantise_model(model)
+    assert quantised.classifier.format == "int8"
+    assert quantised.layers[0].down.format == "int4" == quantised.layers[0].kvq.format
+    assert quantised.notes == ("1 matrix was rounded again, from Q5_1 to int8",)
+    asked = quantise_model(model, "mxfp8")
+    assert asked.classifier.format == "mxfp8" == asked.layers[0].down.format
+    assert asked.layers[0].kvq.format == "int4" and model.formats("mxfp8") == {"int4", "mxfp8"}
+    error = np.abs(dequantise_weights(*quantised.classifier) - model.embedding).max()
+    assert error <= np.abs(model.embedding).max() / 254 * 1.01
 
 
 def test_layers_of_different_formats_are_made_alike(tmp_path):
@@ -145,8 +160,8 @@ def test_heads_that_are_no_blocks_need_rounding(tmp_path):
     quantised = quantise_model(model, "int8")
     output = dequantise_weights(*quantised.layers[0].output)[:, 32:52]
     assert np.abs(output - model.layers[0].wo.dequantise()[:, 20:40]).max() < 0.01
-    assert quantised.notes == ("1 matrix was rounded again, from int8 to int8, because heads of "
-                               "20 elements do not begin where scales do",)
+    assert quantised.notes == (
+        "1 matrix was rounded again, from int8 in heads of 20 elements to int8",)
 
 
 def run(model, config, format, prompt=(1, 5, 9), tokens=3):
