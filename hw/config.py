@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from math import gcd
 from pathlib import Path
 
-from .formats import ACTIVATIONS, FORMATS, KV, PROBABILITIES
+from .formats import ACTIVATIONS, FORMATS, KV, PROBABILITIES, ScaleKind
 
 
 __all__ = ["Config", "presets", "load"]
@@ -278,12 +278,26 @@ class Config:
     @property
     def split(self):
         """Whether there are weights of 4 bits, of which a multiplier takes two."""
-        return any(FORMATS[name].four for name in self.formats)
+        return self.having("four")
 
     @property
     def shifts(self):
         """Whether products are shifted, for elements that are no integers of 8 bits."""
-        return any(element.shifts for element in self.elements)
+        return any(element.shifts for element in (*self.elements, *self.multiplicands))
+
+    def having(self, what):
+        """Whether a weight format has the property of this name."""
+        return any(getattr(FORMATS[name], what) for name in self.formats)
+
+    @property
+    def halves(self):
+        """Whether there are scales for half a block."""
+        return any(FORMATS[name].scale == ScaleKind.E4M3 for name in self.formats)
+
+    @property
+    def spans(self):
+        """Which :class:`hw.formats.Span` occur."""
+        return {FORMATS[name].span for name in self.formats}
 
     @property
     def acc_rows(self):

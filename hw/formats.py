@@ -346,17 +346,15 @@ ACTIVATIONS = {"int8": ELEMENTS["mxint8"], "e4m3": ELEMENTS["e4m3"]}
 #: Elements of keys and values by name.
 KV = {"int8": ELEMENTS["mxint8"], "e4m3": ELEMENTS["e4m3"], "e5m2": ELEMENTS["e5m2"]}
 
-
-def supported(format, activation):
-    """Whether the array multiplies weights of a :class:`Format` by activations of this name.
-
-    A product of INT16 and E4M3 would be the widest of all, and nobody asks for it.
-    """
-    return format.element.bits <= 8 or not ACTIVATIONS[activation].shifts
-
-
 #: What probabilities of attention are, whatever other activations are.
 PROBABILITIES = ACTIVATIONS["int8"]
+
+
+def supported(format, activation):
+    """Whether the array multiplies a :class:`Format` with activations of this name: the limbs of
+    16 bits are no wider than 8, but E4M3 would shift their sums beyond them.
+    """
+    return not (format.double and ACTIVATIONS[activation].shifts)
 
 
 def keys(kv):

@@ -18,8 +18,8 @@ SMALL = 40
 class Multiplier(wiring.Component):
     """Product of two integers, both signed or both unsigned.
 
-    Operands of more than 18 bits are split in two, and the products of the parts are summed in one
-    cycle more; the latency is that with every technology.
+    Operands of more than 18 bits are split, and the products of the parts are summed in one cycle
+    more; the latency is that with every technology.
 
     Latency
     -------
@@ -47,7 +47,7 @@ class Multiplier(wiring.Component):
 
     def __init__(self, a_width, b_width, technology="generic", *, signed=True):
         for name, width in (("a_width", a_width), ("b_width", b_width)):
-            most = 2 * DSP_BITS - bool(signed)
+            most = 3 * DSP_BITS - 2 * bool(signed)
             if not isinstance(width, int) or not 1 <= width <= most:
                 raise ValueError(f"{name} must be 1 to {most}, not {width!r}")
         if technology not in ("generic", "ecp5"):
@@ -91,8 +91,9 @@ class Multiplier(wiring.Component):
             m.d.comb += outer.eq(Cat(low[:2 * step], high))
             total = outer + ((a_high + b_high) << step)
         else:
-            low, high = [value for row in products for value in row]
-            total = low + (high << step)
+            terms = [value << step * (i + j) for i, row in enumerate(products)
+                     for j, value in enumerate(row)]
+            total = sum(terms[1:], terms[0])
         s3_o = Signal.like(self.o, reset_less=True)
         m.d.sync += s3_o.eq(total)
         m.d.comb += self.o.eq(s3_o)
@@ -112,16 +113,16 @@ def chunk_bits(value):
 
 
 def chunks(value):
-    """One or two parts of ``value`` that each fit a multiplier, from the least significant.
+    """Parts of ``value`` that each fit a multiplier, from the least significant.
 
-    The lower part of a signed value is unsigned, and taken with a zero sign.
+    The lower parts of a signed value are unsigned, and taken with a zero sign.
     """
     if len(value) <= DSP_BITS:
         return [value]
     step = chunk_bits(value)
     if value.shape().signed:
-        return [Cat(value[:step], Const(0, 1)).as_signed(), value[step:].as_signed()]
-    return [value[:step], value[step:]]
+        return [Cat(value[:step], Const(0, 1)).as_signed(), *chunks(value[step:].as_signed())]
+    return [value[:step], *chunks(value[step:])]
 
 
 def product(m, name, a, b):

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, Signature
 from amaranth.utils import bits_for, ceil_log2
 
 from . import isa
-from .formats import ELEMENTS, ScaleKind
+from .formats import ACTIVATIONS, ELEMENTS, ScaleKind, Span
 
 
 __all__ = ["Command", "command_fields", "Take", "Raise", "Source", "Drain", "act_write",
@@ -75,8 +75,13 @@ def array_command(config):
         "source":  Source,
         "element": range(len(ELEMENTS)),                # what weights are
         "scale":   ScaleKind,
-        "four":    1,                                   # elements have 4 bits
+        "four":    1,                                   # elements have 4 bits,
+        "six":     1,                                   # 6 bits,
+        "double":  1,                                   # or 16 bits
         "wide":    1,                                   # scales have two bytes
+        "span":    Span,                                # blocks that share a scale
+        "factor":  1,                                   # results are multiplied by a factor
+        "activation": range(len(ACTIVATIONS)),          # what activations are
         "act":     ceil_log2(config.act_blocks),        # first activation block
         "halves":  12,                                  # K in halves
         "tiles":   12, "height": 5, "tail": 5,
@@ -93,7 +98,9 @@ def array_command(config):
 def format_fields(format):
     """Fields of an ``array_command`` that follow from a :class:`.formats.Format`."""
     return {"element": format.element.number, "scale": format.scale.value,
-            "four": int(format.four), "wide": int(format.scale == ScaleKind.FP16)}
+            "four": int(format.four), "six": int(format.six), "double": int(format.double),
+            "wide": int(format.scale.bytes == 2), "span": format.span.value,
+            "factor": int(format.factor)}
 
 
 def beat(config):

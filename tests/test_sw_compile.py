@@ -218,6 +218,12 @@ def test_machines_that_lack_something_are_named():
                       check=True)
 
 
+def test_models_that_were_padded_for_another_machine_are_refused():
+    model = quantise_model(random_model(dim=96, n_heads=3, n_kv_heads=3), "int4", 2)
+    with pytest.raises(ValueError, match="a matrix of 288 rows of int4 is not padded for the 64 "):
+        compile_model(model, WIDE, [1], 2)
+
+
 def test_the_last_token_of_the_context_can_be_reached():
     assert compile_model(random_model(), SIM, [1, 2], 47).task.positions == 48
 

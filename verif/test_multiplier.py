@@ -12,6 +12,7 @@ from verif.floats import wrong_results
 CONFIGS = {
     "one":   dict(a_width=14, b_width=18, signed=True),
     "split": dict(a_width=24, b_width=24, signed=False),
+    "three": dict(a_width=42, b_width=12, signed=True, technology="ecp5"),
 }
 
 

@@ -4,7 +4,7 @@ from amaranth import *
 
 from hw import isa
 from hw.attention.geometry import by_head_blocks, value_tail
-from hw.formats import FORMATS, KEYS, VALUES
+from hw.formats import FORMATS, KEYS, keys, values
 from hw.signatures import Drain, Source, array_command, command_fields, format_fields
 
 
@@ -31,7 +31,7 @@ def plain_product(config, word):
     """``matmul`` as it is."""
     fields = vars(command_fields("matmul", word))
     same = ("act", "halves", "tiles", "height", "tail", "columns", "groups", "dst", "stride",
-            "take0", "take1", "raise0", "raise1")
+             "take0", "take1", "raise0", "raise1", "activation")
     return product(config, source=Source.WEIGHTS, **of_format(config, fields["format"]),
                    drain=Mux(fields["drain"] == isa.DRAINS.index("add"), Drain.ADD, Drain.STORE),
                    **{name: fields[name] for name in same})
@@ -39,18 +39,30 @@ def plain_product(config, word):
 
 def of_format(config, number):
     """Fields that follow from the format of a ``matmul``."""
+    return chosen_fields({isa.FORMATS.index(name): FORMATS[name] for name in config.formats},
+                         number)
+
+
+def of_kv(config, number, format):
+    """Fields that follow from the elements of keys, or of values."""
+    return chosen_fields({isa.KV.index(name): format(name) for name in config.kv}, number)
+
+
+def chosen_fields(formats, number):
+    """Fields of the format with this number, among ``formats`` by their numbers."""
     def chosen(field):
         result = Const(0, 1)
-        for name in config.formats:
-            value = format_fields(FORMATS[name])[field]
-            result = Mux(number == isa.FORMATS.index(name), value, result)
+        for n, format in formats.items():
+            value = format_fields(format)[field]
+            result = Mux(number == n, value, result) if len(formats) > 1 else value
         return result
     return {field: chosen(field) for field in format_fields(KEYS)}
 
 
 def key_product(config, attend):
     """Scores of 32 keys."""
-    return product(config, source=Source.KEYS, **format_fields(KEYS), act=attend.act,
+    return product(config, source=Source.KEYS, **of_kv(config, attend.kv, keys), act=attend.act,
+                   activation=attend.activation,
                    halves=attend.head_blocks << 1, tiles=config.key_tiles,
                    height=config.key_height, tail=config.key_height,
                    columns=attend.columns, groups=1, drain=Drain.SCORES)
@@ -61,7 +73,7 @@ def value_product(m, config, attend, first, last):
     tiles = by_head_blocks(m, config, attend.head_blocks, config.value_groups, "tiles")
     tail  = by_head_blocks(m, config, attend.head_blocks,
                            lambda blocks: value_tail(config, blocks), "tail")
-    return product(config, source=Source.VALUES, **format_fields(VALUES),
+    return product(config, source=Source.VALUES, **of_kv(config, attend.kv, values),
                    act=attend.probability, halves=2, tiles=tiles,
                    height=Mux(tiles == 1, tail, 16), tail=tail,
                    columns=attend.columns, groups=1, acc=OUTPUT_ROW, acc_step=1, onto=~first,

@@ -66,7 +66,7 @@ class FunctionUnit(wiring.Component):
     o : ``Out(32)``
     """
 
-    latency = 3 + Quadratic.latency + FixedToFloat.latency_of(VALUE_BITS)
+    latency = 3 + Quadratic.latency + FixedToFloat.latency
 
     op: In(Function)
     i: In(32)
@@ -80,7 +80,7 @@ class FunctionUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.quadratic = quadratic = Quadratic(TABLES, self.technology)
-        m.submodules.convert = convert = FixedToFloat(VALUE_BITS, technology=self.technology)
+        m.submodules.convert = convert = FixedToFloat(VALUE_BITS)
 
         # Stage 1: the operand as a fixed-point number with 25 fraction bits, for EXP2.
         s1_x         = Signal(FLOAT, reset_less=True)

@@ -1,10 +1,8 @@
 """Scaled integers to FP32."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-
-from hw.primitives import Multiplier
 
 from .formats import first_set, pack, shift_left
 
@@ -13,7 +11,7 @@ __all__ = ["FixedToFloat"]
 
 
 class FixedToFloat(wiring.Component):
-    """``value * factor * 2^exponent`` as FP32, rounded once to nearest even.
+    """``value * 2^exponent`` as FP32, rounded once to nearest even.
 
     The numerical reference is :func:`verif.reference.floats.fixed_to_float`.
 
@@ -22,7 +20,7 @@ class FixedToFloat(wiring.Component):
 
     Latency
     -------
-    That of the multiplier, if there is a factor, and 3 cycles; see :attr:`latency`.
+    :attr:`latency` cycles.
 
     Throughput
     ----------
@@ -32,57 +30,30 @@ class FixedToFloat(wiring.Component):
     ----------
     width : int
         Bits of ``value``.
-    factor_bits : int
-        Bits of ``factor``; 0 means that there is none.
-    technology : str
-        As of :class:`hw.primitives.Multiplier`.
 
     Members
     -------
     value : ``In(signed(width))``
-    factor : ``In(signed(factor_bits))``, if there is one
     exponent : ``In(signed(12))``
     nan : ``In(1)``
         The result is NaN.
     o : ``Out(32)``
     """
 
-    def __init__(self, width, factor_bits=0, technology="generic"):
-        self.parameters = (width, factor_bits, technology)
+    latency = 3
+
+    def __init__(self, width):
+        self.parameters = (width,)
         super().__init__({
             "value": In(signed(width)),
-            **({"factor": In(signed(factor_bits))} if factor_bits else {}),
             "exponent": In(signed(12)),
             "nan": In(1),
             "o": Out(32),
         })
 
-    @staticmethod
-    def latency_of(width, factor_bits=0):
-        """Cycles from operands of these widths to the result."""
-        return 3 + (Multiplier.latency_of(width, factor_bits) if factor_bits else 0)
-
-    @property
-    def latency(self):
-        """Cycles from operands to result."""
-        return self.latency_of(*self.parameters[:2])
-
     def elaborate(self, platform):
         m = Module()
-        beside = data.StructLayout({"exponent": signed(12), "nan": 1})
-        s0 = Signal(beside)
-        m.d.comb += s0.exponent.eq(self.exponent)
-        m.d.comb += s0.nan.eq(self.nan)
         integer = self.value
-        if hasattr(self, "factor"):
-            m.submodules.multiplier = multiplier = Multiplier(*self.parameters)
-            m.d.comb += multiplier.a.eq(self.value)
-            m.d.comb += multiplier.b.eq(self.factor)
-            integer = multiplier.o
-            for n in range(multiplier.latency):
-                held = Signal(beside, name=f"m{n}", reset_less=True)
-                m.d.sync += held.eq(s0)
-                s0 = held
 
         # Stage 1: one's complement of negative integers; a byte that is not zero goes to the top.
         # The lowest bit of ``bits`` is the first one below the point.
@@ -104,10 +75,10 @@ class FixedToFloat(wiring.Component):
         s1_nan      = Signal(reset_less=True)
         m.d.sync += [
             s1_bits.eq(shift_left(m, bits, bytes_, "coarse", step=8, fill=negative)),
-            s1_exponent.eq(s0.exponent + (127 + len(integer) - 2) - (bytes_ << 3)),
+            s1_exponent.eq(self.exponent + (127 + len(integer) - 2) - (bytes_ << 3)),
             s1_negative.eq(negative),
             s1_zero.eq(empty),
-            s1_nan.eq(s0.nan),
+            s1_nan.eq(self.nan),
         ]
 
         # Stage 2: finish normalisation.

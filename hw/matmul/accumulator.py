@@ -10,8 +10,9 @@ from hw.float.add import FloatAdd
 from hw.float.scale import FixedToFloat
 from hw.verilog import shared
 
-from .layouts import BANKS, SCALE, TILE_ROWS, value_control, write_control
-from .timing import FACTOR_BITS, low_bits, sum_bits
+from .layouts import BANKS, TILE_ROWS, scale_shape, value_control, write_control
+from .scaler import BlockScaler
+from .widths import high_bits, low_bits, plain_bits
 
 
 __all__ = ["Accumulator"]
@@ -41,11 +42,11 @@ class Accumulator(wiring.Component):
 
     Members
     -------
-    low, high : ``In(signed)``
+    low, high, first_low, first_high : ``In(signed)``
         Block sums of :class:`hw.matmul.cell.Cell`.
     value : ``In(value_control)``
         Which sum counts. The high sum of 4-bit weights counts a cycle after the low one.
-    scale : ``In(SCALE)``
+    scale : ``In(scale_shape(config))``
         Scale of the weights.
     code : ``In(8)``
         E8M0 code of the activations.
@@ -62,14 +63,15 @@ class Accumulator(wiring.Component):
     def __init__(self, config):
         self.config     = config
         self.split      = config.split
-        self.sum_bits   = sum_bits(config)
-        self.parameters = (self.split, self.sum_bits, config.acc_rows, config.technology)
+        self.parameters = (config,)
         sums = {"low": In(signed(low_bits(config)))}
         if self.split:
-            sums["high"] = In(signed(17))
+            sums["high"] = In(signed(high_bits(config)))
+        if config.halves:
+            sums |= {f"first_{name}": member for name, member in sums.items()}
         super().__init__({
             "value": In(value_control),
-            "scale": In(SCALE),
+            "scale": In(scale_shape(config)),
             "code": In(8),
             "acc_row": In(ceil_log2(config.acc_rows)),
             "old": In(1),
@@ -82,36 +84,28 @@ class Accumulator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.scaler = scaler = shared(
-            FixedToFloat(self.sum_bits, FACTOR_BITS, self.config.technology))
+        m.submodules.scaler = scaler = BlockScaler(self.config)
+        m.submodules.convert = convert = shared(FixedToFloat(scaler.term_bits))
         m.submodules.adder = adder = shared(FloatAdd())
 
-        # Stage 1: the sum that counts, with its exponent.
-        s1_sum      = Signal(signed(self.sum_bits), reset_less=True)
-        s1_factor   = Signal(signed(FACTOR_BITS), reset_less=True)
-        s1_exponent = Signal(signed(11), reset_less=True)
-        s1_nan      = Signal(reset_less=True)
-        if self.split:
-            held = Signal(signed(17), reset_less=True)
-            m.d.sync += held.eq(self.high)
-            with m.If(self.value.high):
-                m.d.sync += s1_sum.eq(held)
-            with m.Else():
-                upper = Mux(self.value.four, 0, self.high)
-                m.d.sync += s1_sum.eq(self.low + (upper << 4))
-        else:
-            m.d.sync += s1_sum.eq(self.low)
+        # Stage 1: the sum that counts, with its scale.
+        s1_sum   = Signal(signed(plain_bits(self.config)), reset_less=True)
+        s1_scale = Signal(scale_shape(self.config), reset_less=True)
+        s1_code  = Signal(signed(11), reset_less=True)
         m.d.sync += [
-            s1_factor.eq(self.scale.factor),
-            s1_exponent.eq(self.scale.exponent + self.code - LSB),
-            s1_nan.eq(self.scale.nan | (self.code == 255)),
+            s1_sum.eq(self.chosen(m, "")),
+            s1_scale.eq(self.scale), s1_scale.nan.eq(self.scale.nan | (self.code == 255)),
+            s1_code.eq(self.code - LSB),
         ]
         m.d.comb += [
-            scaler.value.eq(s1_sum),
-            scaler.factor.eq(s1_factor),
-            scaler.exponent.eq(s1_exponent),
-            scaler.nan.eq(s1_nan),
+            scaler.value.eq(s1_sum), scaler.scale.eq(s1_scale), scaler.code.eq(s1_code),
+            convert.value.eq(scaler.o), convert.exponent.eq(scaler.exponent),
+            convert.nan.eq(scaler.nan),
         ]
+        if self.config.halves:
+            s1_first = Signal.like(s1_sum)
+            m.d.sync += s1_first.eq(self.chosen(m, "first_"))
+            m.d.comb += [scaler.first.eq(s1_first), scaler.second.eq(s1_sum)]
 
         # Meanwhile: what the term is added to.
         m.submodules.memory = memory = Memory(shape=32, depth=self.config.acc_rows, init=[])
@@ -122,7 +116,7 @@ class Accumulator(wiring.Component):
             stored.eq(read.data),
             old.eq(Mux(self.old, shifted(m, stored, self.shift), 0)),
         ]
-        m.d.comb += [adder.a.eq(scaler.o), adder.b.eq(old)]
+        m.d.comb += [adder.a.eq(convert.o), adder.b.eq(old)]
 
         # The sum.
         m.submodules.banks = banks = Memory(shape=32, depth=BANKS * TILE_ROWS, init=[])
@@ -134,6 +128,17 @@ class Accumulator(wiring.Component):
             drain.addr.eq(self.place), drain.en.eq(self.drain), self.result.eq(drain.data),
         ]
         return m
+
+    def chosen(self, m, which):
+        """The block sum of weights of 8 bits or of a row of 4 bits; the high row comes late."""
+        low = getattr(self, f"{which}low")
+        if not self.split:
+            return low
+        high  = getattr(self, f"{which}high")
+        held  = Signal.like(high, name=f"{which}held", reset_less=True)
+        m.d.sync += held.eq(high)
+        upper = Mux(self.value.four, 0, high)
+        return Mux(self.value.high, held, low + (upper << 4))
 
 
 def shifted(m, x, shift):

@@ -5,12 +5,13 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.formats import ACTIVATIONS
 from hw.verilog import shared
 
 from .accumulator import Accumulator
 from .cell import Cell
 from .delays import delayed, delays
-from .layouts import lane
+from .layouts import act_shape, lane
 from .timing import PAIRS, Timing
 
 
@@ -61,11 +62,12 @@ class Column(wiring.Component):
         ]
 
         # Activations, their codes, and the shifts that came with them.
-        act, codes, shifts = memories(m, config, self.i.act, self.i.read)
-        width = 8 * config.depth
-        pairs = Signal(8 * PAIRS)
+        stored, codes, shifts = memories(m, config, self.i.act, self.i.read)
+        act   = decoded(m, config, stored, here.read.activation)
+        width = act_shape(config).size * config.depth
+        pairs = Signal(len(act))
         m.d.comb += pairs.eq(Cat(delayed(m, act[n:n + width], n // width, f"act_{n}")
-                                 for n in range(0, 8 * PAIRS, width)))
+                                 for n in range(0, len(act), width)))
         # The high sum comes a cycle late: its code is that of the cycle before.
         code, code_before = delays(m, codes, timing.value + 1, "code")[-2:]
         shift, shift_before = delays(m, shifts, timing.value + 1, "shift")[-2:]
@@ -93,10 +95,30 @@ class Column(wiring.Component):
                 accumulator.write.eq(here.write),
                 accumulator.drain.eq(hit), accumulator.place.eq(self.i.drain.place),
             ]
-            if hasattr(cell, "high"):
-                m.d.comb += accumulator.high.eq(cell.high)
+            m.d.comb += [getattr(accumulator, name).eq(getattr(cell, name))
+                         for name in ("high", "first_low", "first_high") if hasattr(cell, name)]
             m.d.sync += here.result[s].eq(Mux(hit_before, accumulator.result, self.i.result[s]))
         return m
+
+
+def decoded(m, config, act, activation):
+    """16 of :func:`hw.matmul.layouts.act_shape` from the bytes of half a block."""
+    shape = act_shape(config)
+    if "shift" not in shape.members:
+        return act
+    pairs = []
+    for n in range(PAIRS):
+        byte, pair = act[8 * n:8 * n + 8], Signal(shape, name=f"act_{n}")
+        with m.Switch(activation):
+            for number, element in enumerate(ACTIVATIONS.values()):
+                with m.Case(number):
+                    if element.shifts:
+                        value, shift = element.parts(m, byte, f"act_{n}_{element.name}")
+                        m.d.comb += [pair.value.eq(value), pair.shift.eq(shift)]
+                    else:
+                        m.d.comb += pair.value.eq(byte.as_signed())
+        pairs.append(pair)
+    return Cat(pairs)
 
 
 def memories(m, config, write, read):

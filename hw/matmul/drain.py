@@ -34,6 +34,8 @@ class DrainUnit(wiring.Component):
         Passes whose sums are in their bank, in order.
     drain : ``Out(drain_read)``, ``result`` : ``In(32)`` a slice
         To and from the array.
+    factors : ``In(stream.Signature(32))``
+        One for each command whose sums are multiplied by it.
     drained : ``Out(1)``
         A bank was read, and may be used again.
     read : ``Out(row_read)``, ``write`` : ``Out(stream.Signature(row_write))``
@@ -53,6 +55,7 @@ class DrainUnit(wiring.Component):
             "jobs": In(stream.Signature(job(config))),
             "drain": Out(drain_read(config)),
             "result": In(32).array(config.slices),
+            "factors": In(stream.Signature(32)),
             "drained": Out(1),
             "read": Out(row_read(config)),
             "write": Out(stream.Signature(row_write(config))),
@@ -68,6 +71,7 @@ class DrainUnit(wiring.Component):
         m.submodules.writer = writer = RowWriter(self.config)
         connect(m, flipped(self.jobs), reader.jobs)
         connect(m, reader.started, packer.jobs)
+        connect(m, flipped(self.factors), packer.factors)
         connect(m, reader.sums, packer.sums)
         connect(m, packer.scores, flipped(self.scores))
         connect(m, packer.rows, writer.rows)

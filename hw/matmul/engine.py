@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from hw.formats import FORMATS, KEYS
+from hw.formats import FORMATS, keys
 from hw.memory.queue import Queue
 from hw.signatures import (
     Raise,
@@ -32,6 +32,9 @@ __all__ = ["MatmulEngine"]
 
 #: Commands that wait, of which unpackers may already work on the first.
 QUEUE = 2
+
+#: Matrices whose factors are known before their sums are drained.
+MATRICES = 4
 
 
 class MatmulEngine(wiring.Component):
@@ -94,9 +97,10 @@ class MatmulEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.unpacker     = unpacker     = Unpacker(config, [FORMATS[name].scale.bytes
+        m.submodules.unpacker     = unpacker     = Unpacker(config, [FORMATS[name]
                                                               for name in config.formats])
-        m.submodules.key_unpacker = key_unpacker = Unpacker(config, [KEYS.scale.bytes])
+        m.submodules.key_unpacker = key_unpacker = Unpacker(config, [keys(name)
+                                                                     for name in config.kv])
         m.submodules.replay       = replay       = Replay(config)
         m.submodules.sequencer    = sequencer    = ArraySequencer(config)
         m.submodules.array        = array        = Array(config)
@@ -142,6 +146,9 @@ class MatmulEngine(wiring.Component):
             *(drain.result[s].eq(array.result[s]) for s in range(config.slices)),
         ]
         connect(m, sequencer.jobs, drain.jobs)
+        m.submodules.factors = factors = Queue(32, MATRICES)
+        connect(m, unpacker.factors, factors.i)
+        connect(m, factors.o, drain.factors)
         for part, names in ((sequencer, ("take0", "raise1")),
                             (drain, ("read", "write", "scores", "take1", "raise0"))):
             for name in names:

@@ -4,14 +4,13 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.formats import ScaleKind
+from hw.formats import ACTIVATIONS, PROBABILITIES
 from hw.signatures import act_write
 from hw.verilog import shared
 
 from .decoder import ElementDecoder
 from .delays import delayed
 from .layouts import (
-    SCALE,
     TILE_ROWS,
     acc_control,
     drain_read,
@@ -22,6 +21,7 @@ from .layouts import (
     value_control,
     write_control,
 )
+from .scales import MEANING, ScaleDecoder, bias
 from .timing import Timing
 
 
@@ -30,13 +30,6 @@ __all__ = ["Front"]
 
 #: Fields of a beat that say where its sum goes.
 TARGET = ("row", "tile_row", "old", "shifted", "out", "bank", "done")
-
-#: What is subtracted from the exponent of FP16 with an integer mantissa, and from the code of E8M0.
-HALF_BIAS, CODE_BIAS = 25, 127
-
-#: How a scale field is read, and what is added to the exponent in it.
-MEANING = data.StructLayout({"scale": ScaleKind, "offset": signed(9)})
-
 
 class Front(wiring.Component):
     """What comes before column 0.
@@ -90,10 +83,11 @@ class Front(wiring.Component):
             self.o.act.eq(self.act),
             self.o.drain.eq(self.drain),
             self.o.read.en.eq(i.valid),
-            self.o.read.address.eq(i.address),
+            self.o.read.address.eq(i.address), self.o.read.activation.eq(i.activation),
         ]
         products = Signal(sum_control)
-        m.d.comb += [products.en.eq(i.valid), products.start.eq(~i.address[0])]
+        m.d.comb += [products.en.eq(i.valid), products.start.eq(i.starts),
+                     products.upper.eq(i.upper), products.apart.eq(i.apart)]
         m.d.comb += self.o.sum.eq(delayed(m, products, timing.sum, "sum"))
 
         # Sums: one for each beat that ends a block, and of 4-bit weights another a cycle later.
@@ -143,7 +137,8 @@ class Front(wiring.Component):
             weights   = Signal.like(decoder.o, name=f"data_{s}")
             scale_now = Signal(16, name=f"raw_{s}")
             m.d.comb += [
-                decoder.element.eq(i.element), decoder.i.eq(i.beat.data[s]),
+                decoder.element.eq(i.element), decoder.upper.eq(i.upper),
+                decoder.i.eq(i.beat.data[s]),
                 weights.eq(decoder.o), scale_now.eq(i.beat.scale[s]),
             ]
             # Pairs of later groups come later.
@@ -160,41 +155,25 @@ class Front(wiring.Component):
                     m.d.sync += [first.eq(scale_now), odd.eq(decoder.nan)]
             chosen = Signal(16, name=f"chosen_{s}")
             m.d.comb += chosen.eq(Mux(high, last, Mux(four, first, scale_now)))
-            scale = decode(m, chosen, chosen_meaning, f"decoded_{s}")
-            with m.If(~high & (decoder.nan | (half & odd))):
-                m.d.comb += scale.nan.eq(1)
-            m.d.comb += self.o.scale[s].eq(delayed(m, scale, timing.value, f"scale_{s}"))
+            m.submodules[f"scale_{s}"] = reader = shared(ScaleDecoder(config))
+            m.d.comb += [
+                reader.i.eq(chosen), reader.meaning.eq(chosen_meaning),
+                reader.nan.eq(~high & (decoder.nan | (half & odd))),
+            ]
+            m.d.comb += self.o.scale[s].eq(delayed(m, reader.o, timing.value, f"scale_{s}"))
         return m
 
     def offset(self, m, i):
-        """What is added to the exponent in a scale field: its bias, and the lsb of the elements."""
-        bias, lsb = Signal(signed(9), name="bias"), Signal(signed(9), name="lsb")
-        m.d.comb += bias.eq(Mux(i.scale == ScaleKind.FP16, -HALF_BIAS,
-                                Mux(i.scale == ScaleKind.E8M0, -CODE_BIAS, 0)))
+        """What is added to the exponent in a scale field: its bias, and the units of elements."""
+        lsb, finer = Signal(signed(9), name="lsb"), Signal(signed(9), name="finer")
         with m.Switch(i.element):
             for element in self.config.elements:
                 with m.Case(element.number):
                     m.d.comb += lsb.eq(element.lsb)
-        return bias + lsb
-
-
-def decode(m, scale, meaning, name):
-    """Factor and exponent of a 16-bit scale field."""
-    decoded = Signal(SCALE, name=name)
-    mantissa, exponent, negative = scale[:10], scale[10:15], scale[15]
-    subnormal = exponent == 0
-    magnitude = Signal(11, name=f"{name}_magnitude")
-    field = Signal(8, name=f"{name}_field")
-    m.d.comb += [
-        magnitude.eq(Cat(mantissa, ~subnormal)),
-        decoded.factor.eq(1), decoded.exponent.eq(field + meaning.offset),
-    ]
-    with m.Switch(meaning.scale):
-        with m.Case(ScaleKind.FP16):
-            m.d.comb += [
-                decoded.factor.eq(Mux(negative, -magnitude, magnitude)),
-                field.eq(Mux(subnormal, 1, exponent)), decoded.nan.eq(exponent == 31),
-            ]
-        with m.Case(ScaleKind.E8M0):
-            m.d.comb += [field.eq(scale[:8]), decoded.nan.eq(scale[:8] == 255)]
-    return decoded
+        # The codes of activations are taken for those of INT8.
+        with m.Switch(i.activation):
+            for number, name in enumerate(ACTIVATIONS):
+                if name in self.config.activations:
+                    with m.Case(number):
+                        m.d.comb += finer.eq(ACTIVATIONS[name].lsb - PROBABILITIES.lsb)
+        return bias(m, i.scale) + lsb + finer

@@ -78,6 +78,7 @@ class JobQueue(wiring.Component):
             drain.dst.eq(tile[5:] + group), drain.offset.eq(tile[:5]), drain.stride.eq(c.stride),
             drain.take1.eq(c.take1), drain.raise0.eq(c.raise0), drain["raise"].eq(self.last_group),
             queue.i.p.each.eq(c.source == Source.VALUES), queue.i.p.first.eq(first),
+            queue.i.p.factor.eq(c.factor),
             queue.i.valid.eq(self.push),
             self.jobs.payload.eq(queue.o.payload),
             self.jobs.valid.eq(queue.o.valid & (ready != 0)),

@@ -5,15 +5,17 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Out, Signature
 from amaranth.utils import bits_for, ceil_log2
 
-from hw.formats import ELEMENTS, ScaleKind
+from hw.formats import ACTIVATIONS, ELEMENTS, ScaleKind, Span
 from hw.signatures import act_write, beat, drain_job
 
-from .timing import FACTOR_BITS, PAIRS
+from .timing import PAIRS
+from .widths import FACTOR_BITS, plain_bits, scaled_bits
 
 
-__all__ = ["TILE_ROWS", "BANKS", "SCALE", "EVENTS", "tile_beat", "unpack_command",
-           "replay_command", "job", "issue", "read_control", "sum_control", "value_control",
-           "acc_control", "write_control", "drain_read", "lane", "pair_shape"]
+__all__ = ["TILE_ROWS", "BANKS", "EVENTS", "tile_beat", "unpack_command", "replay_command", "job",
+           "issue", "read_control", "sum_control", "value_control", "acc_control",
+           "write_control", "drain_read", "lane", "act_shape", "bypasses", "pair_shape",
+           "scale_shape"]
 
 
 #: Most rows a slice of a tile.
@@ -21,9 +23,6 @@ TILE_ROWS = 16
 
 #: Finished tiles that a column holds until they are drained.
 BANKS = 2
-
-#: A weight scale, ``factor * 2^exponent``.
-SCALE = data.StructLayout({"factor": signed(FACTOR_BITS), "exponent": signed(9), "nan": 1})
 
 #: What the array did in a cycle.
 EVENTS = data.StructLayout({
@@ -40,7 +39,8 @@ def tile_beat(config):
 
 #: The part of an ``array_command`` that says how tiles lie on a stream.
 unpack_command = data.StructLayout({
-    "four": 1, "wide": 1, "halves": 12, "tiles": 12, "height": 5, "tail": 5,
+    "four": 1, "six": 1, "double": 1, "wide": 1, "span": Span, "factor": 1,
+    "halves": 12, "tiles": 12, "height": 5, "tail": 5,
 })
 
 #: The part of an ``array_command`` that says how often tiles are used.
@@ -53,6 +53,7 @@ def job(config):
         "drain":   drain_job(config),
         "each":    1,   # blocks of every column count for raise0, not of the last one alone
         "first":   1,   # first job of its command
+        "factor":  1,   # sums are multiplied by the factor of the matrix
     })
 
 
@@ -69,8 +70,12 @@ def issue(config):
         "element":  range(len(ELEMENTS)),
         "scale":    ScaleKind,
         "four":     1,
+        "activation": range(len(ACTIVATIONS)),          # what activations are
+        "starts":   1,                                  # first beat of its block and row
+        "upper":    1,                                  # upper bytes of 16 bits
+        "apart":    1,                                  # halves of the block are scaled apart
         "address":  ceil_log2(config.act_blocks) + 1,   # of the activations: block * 2 + half
-        "ends":     1,                                  # last half of its block and row
+        "ends":     1,                                  # last beat of its block and row
         "row":      row_shape(config),                  # accumulator row; 4 bits: the first of two
         "tile_row": ceil_log2(TILE_ROWS),
         "old":      1,                                  # add to what the accumulator holds...
@@ -87,13 +92,44 @@ def pair_shape(config):
     A multiplier takes ``low`` and ``high``. Without elements of 4 bits there is one half only. An
     element that is no integer of 8 bits is ``low << shift``.
     """
-    shift = {"shift": 4} if config.shifts else {}
+    shift = {}
+    if any(element.shifts for element in config.elements):
+        shift["shift"] = range(1 + max(e.most_shift for e in config.elements if e.shifts))
+    # The lower byte of 16 bits has no sign.
     if not config.split:
-        return data.StructLayout({"whole": signed(8)} | shift)
+        return data.StructLayout({"whole": signed(9 if config.having("double") else 8)} | shift)
     # INT4 has -8 to 7, E2M1 has -12 to 12.
     widest = max(int(abs(element.integers.astype(int)).max())
                  for element in config.elements if element.bits == 4)
-    return data.StructLayout({"low": signed(5), "high": signed(4 if widest <= 8 else 5)} | shift)
+    high = 5 if widest > 8 or config.having("double") else 4
+    return data.StructLayout({"low": signed(5), "high": signed(high)} | shift)
+
+
+def act_shape(config):
+    """An activation: ``value``, or ``value << shift`` if there are others than INT8."""
+    shifts = [element.most_shift for element in config.multiplicands if element.shifts]
+    return data.StructLayout(
+        {"value": signed(8)} | ({"shift": range(1 + max(shifts))} if shifts else {}))
+
+
+def bypasses(config):
+    """Whether some block sums are too wide to be multiplied by a factor."""
+    return 0 < scaled_bits(config) < plain_bits(config)
+
+
+def scale_shape(config):
+    """A weight scale, decoded: ``factor * 2^exponent``; ``plain`` if the factor is 1.
+
+    ``halved``: the halves of a block have scales of their own, ``significand << shift``.
+    """
+    fields = {"factor": signed(FACTOR_BITS)} if scaled_bits(config) else {}
+    fields |= {"exponent": signed(9), "nan": 1}
+    if bypasses(config):
+        fields |= {"plain": 1}
+    if config.halves:
+        half = data.StructLayout({"significand": 4, "shift": 4})
+        fields |= {"halved": 1, "first": half, "second": half}
+    return data.StructLayout(fields)
 
 
 # What travels along the columns. Each travels at the time at which the column needs it.
@@ -101,11 +137,17 @@ def pair_shape(config):
 def read_control(config):
     """Read half a block of activations."""
     return data.StructLayout({
-        "en": 1, "address": ceil_log2(config.act_blocks) + 1})
+        "en": 1, "address": ceil_log2(config.act_blocks) + 1,
+        "activation": range(len(ACTIVATIONS))})
 
 
 #: Take the products of a beat into the block sums.
-sum_control = data.StructLayout({"en": 1, "start": 1})
+sum_control = data.StructLayout({
+    "en":    1,
+    "start": 1,   # they are the first ones
+    "upper": 1,   # they count 256 times
+    "apart": 1,   # the sum of the first half is kept apart
+})
 
 #: Which sum is scaled: of 8-bit weights, of the low, or of the high 4-bit weights.
 value_control = data.StructLayout({"four": 1, "high": 1})
@@ -144,6 +186,7 @@ def drained_row(config):
         "waits":     1,   # until all rows before are written
         "take1":     4,   # counter taken from before; 0 for none
         "raise0":    4,   # counter raised after
+        **({"factor": 32} if config.having("factor") else {}),
     })
 
 
@@ -156,7 +199,7 @@ def lane(config):
         "data":   Out(PAIRS * pair_shape(config).size).array(slices),
         "sum":    Out(sum_control),
         "value":  Out(value_control),
-        "scale":  Out(SCALE).array(slices),
+        "scale":  Out(scale_shape(config)).array(slices),
         "acc":    Out(acc_control(config)),
         "write":  Out(write_control(config)),
         "drain":  Out(drain_read(config)),

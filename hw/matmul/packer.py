@@ -13,6 +13,10 @@ from .layouts import TILE_ROWS, drained_row, job, row_place
 __all__ = ["RowPacker"]
 
 
+#: FP32 1.
+ONE = 0x3F800000
+
+
 class RowPacker(wiring.Component):
     """Packs ``slices`` sums at a time into rows of ``lanes``, or passes them on as scores.
 
@@ -33,6 +37,8 @@ class RowPacker(wiring.Component):
     jobs : ``In(stream.Signature(job))``
     sums : ``In(stream.Signature(ArrayLayout(32, slices)))``
         For each job: for each column, ``height`` times.
+    factors : ``In(stream.Signature(32))``
+        Factors of commands, before their first job.
     rows : ``Out(stream.Signature(drained_row))``
     scores : ``Out(stream.Signature(scores))``
     busy : ``Out(1)``
@@ -44,6 +50,7 @@ class RowPacker(wiring.Component):
             "jobs": In(stream.Signature(job(config))),
             "sums": In(stream.Signature(data.ArrayLayout(32, config.slices))),
             "rows": Out(stream.Signature(drained_row(config))),
+            "factors": In(stream.Signature(32)),
             "scores": Out(stream.Signature(scores(config))),
             "busy": Out(1),
         })
@@ -149,6 +156,16 @@ class RowPacker(wiring.Component):
             ]
             if halves:
                 m.d.sync += part.eq(Mux(following.drain.offset[4], middle, 0))
+
+        # The factor of a command comes with its first job.
+        if config.having("factor"):
+            factor = Signal(32)
+            m.d.comb += [row.factor.eq(factor), self.factors.ready.eq(
+                fetch & self.jobs.valid & following.factor & following.first)]
+            with m.If(self.factors.ready):
+                m.d.sync += factor.eq(self.factors.payload)
+            with m.Elif(fetch & self.jobs.valid & ~following.factor):
+                m.d.sync += factor.eq(ONE)
 
         # Scores go as they come.
         m.d.comb += [

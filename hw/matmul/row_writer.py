@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from hw.float.add import FloatAdd
+from hw.float.multiply import FloatMultiply
 from hw.memory.queue import Queue
 from hw.signatures import Raise, Take, row_read, row_write
 from hw.verilog import shared
@@ -20,9 +21,11 @@ __all__ = ["RowWriter"]
 class RowWriter(wiring.Component):
     """Stores ``fl32(old + row)``, where ``old`` is 0 unless the row asks for it.
 
+    If the configuration has formats with a factor, the row is multiplied by its factor before.
+
     Latency
     -------
-    That of the adder, and 3 cycles.
+    That of the adder, that of the multiplier if there is one, and 3 cycles.
 
     Throughput
     ----------
@@ -62,7 +65,9 @@ class RowWriter(wiring.Component):
         row   = self.rows.p
 
         # Control: what goes has a place in the queue at the end.
-        places = FloatAdd.latency + 4
+        scales  = self.config.having("factor")
+        waiting = FloatMultiply.latency if scales else 0
+        places  = FloatAdd.latency + waiting + 4
         m.submodules.queue = queue = Queue(
             data.StructLayout({"goal": goal, "data": self.config.row_bits}), places)
         free = Signal(range(places + 1), init=places)
@@ -85,23 +90,30 @@ class RowWriter(wiring.Component):
         # Stage 1: the old row comes.
         s1 = Signal(drained_row(self.config))
         m.d.sync += s1.eq(row)
-        sums = []
+        keeps = {half: delayed(m, s1[f"keep_{half}"], waiting, f"keeps_{half}")
+                 for half in ("low", "high")}
+        adds  = delayed(m, s1.add, waiting, "adds")
+        sums  = []
         for n in lanes:
             part = slice(32 * n, 32 * n + 32)
-            keep = s1.keep_low if n < TILE_ROWS else s1.keep_high
+            keep = keeps["low" if n < TILE_ROWS else "high"]
+            new  = s1.data[part]
+            if scales:
+                m.submodules[f"multiplier_{n}"] = multiplier = shared(
+                    FloatMultiply(self.config.technology))
+                m.d.comb += [multiplier.a.eq(new), multiplier.b.eq(s1.factor)]
+                new = multiplier.o
+            old = delayed(m, self.read.data[part], waiting, f"old_{n}")
             m.submodules[f"adder_{n}"] = adder = shared(FloatAdd())
-            m.d.comb += [
-                adder.a.eq(Mux(keep, 0, s1.data[part])),
-                adder.b.eq(Mux(keep | s1.add, self.read.data[part], 0)),
-            ]
+            m.d.comb += [adder.a.eq(Mux(keep, 0, new)), adder.b.eq(Mux(keep | adds, old, 0))]
             sums.append(adder.o)
         s1_goal = Signal(goal)
         m.d.comb += [s1_goal.address.eq(s1.address), s1_goal.raise0.eq(s1.raise0)]
 
         # After the adder: the new row.
         m.d.comb += [
-            queue.i.valid.eq(delayed(m, go, 1 + FloatAdd.latency, "valid")),
-            queue.i.p.goal.eq(delayed(m, s1_goal, FloatAdd.latency, "goal")),
+            queue.i.valid.eq(delayed(m, go, 1 + waiting + FloatAdd.latency, "valid")),
+            queue.i.p.goal.eq(delayed(m, s1_goal, waiting + FloatAdd.latency, "goal")),
             queue.i.p.data.eq(Cat(sums)),
             self.write.valid.eq(queue.o.valid),
             self.write.p.address.eq(queue.o.p.goal.address),

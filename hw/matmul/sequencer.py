@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from hw.formats import ScaleKind
 from hw.signatures import Drain, Raise, Source, Take, array_command, beat
 
 from .hazard import Hazard
@@ -84,14 +85,18 @@ class ArraySequencer(wiring.Component):
         # Where the product is. Everything counts down but for the row.
         tiles, groups, blocks = Signal(12), Signal(8), Signal(12)
         row, lines, half      = Signal(5), Signal(5), Signal()
+        lower = Signal()             # bytes of 16 bits come
         first_tile, first_block = Signal(), Signal()
         act, acc_base = Signal.like(c.act), Signal.like(c.acc)
         last_tile, last_group, last_block = Signal(), Signal(), Signal()
-        last_row, last_half = Signal(), Signal()
+        last_row, last_half, last_byte = Signal(), Signal(), Signal()
         m.d.comb += [
             last_tile.eq(tiles == 1), last_group.eq(groups == 1), last_block.eq(blocks == 1),
-            last_row.eq(row == lines - 1), last_half.eq(half | (last_block & c.halves[0])),
+            last_row.eq(row == lines - 1), last_byte.eq(1),
+            last_half.eq((half | (last_block & c.halves[0])) & last_byte),
         ]
+        if config.having("double"):
+            m.d.comb += last_byte.eq(lower | ~c.double)
         height = Signal(5)
         m.d.comb += height.eq(Mux(c.four, lines << 1, lines))
 
@@ -108,7 +113,7 @@ class ArraySequencer(wiring.Component):
                     m.d.comb += [valid.eq(beats.valid), beats.ready.eq(go)]
                     m.d.sync += self.issue.beat.eq(beats.payload)
         m.d.comb += [
-            starts_block.eq((row == 0) & ~half),
+            starts_block.eq((row == 0) & ~half & ~lower),
             to_bank.eq(c.drain != Drain.KEEP),
             self.take0.id.eq(c.take0),
             have_act.eq(~(starts_block & first_tile) | self.take0.ok),
@@ -134,7 +139,7 @@ class ArraySequencer(wiring.Component):
 
         # The next beat.
         with m.If(go):
-            m.d.sync += half.eq(~last_half)
+            m.d.sync += [lower.eq(~last_byte), half.eq((half | last_byte) & ~last_half)]
             with m.If(last_half):
                 m.d.sync += row.eq(row + 1)
         with m.If(ends_block):
@@ -162,7 +167,7 @@ class ArraySequencer(wiring.Component):
                 active.eq(self.commands.valid), c.eq(n),
                 tiles.eq(n.tiles), groups.eq(n.groups), blocks.eq((n.halves + 1) >> 1),
                 lines.eq(Mux(n.four, first_height >> 1, first_height)), row.eq(0), half.eq(0),
-                first_tile.eq(1), first_block.eq(1),
+                lower.eq(0), first_tile.eq(1), first_block.eq(1),
                 act.eq(n.act), acc_base.eq(n.acc),
             ]
         with m.If(ends_all):
@@ -173,6 +178,9 @@ class ArraySequencer(wiring.Component):
         m.d.sync += [
             out.valid.eq(go),
             out.element.eq(c.element), out.scale.eq(c.scale), out.four.eq(c.four),
+            out.activation.eq(c.activation),
+            out.starts.eq(~half & ~lower), out.upper.eq(c.double & ~lower),
+            out.apart.eq(c.scale == ScaleKind.E4M3),
             out.address.eq((act << 1) + half),
             out.ends.eq(last_half),
             out.tile_row.eq(Mux(c.four, row << 1, row)),

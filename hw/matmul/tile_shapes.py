@@ -7,6 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import Config
+from hw.formats import Span
 
 from .layouts import TILE_ROWS, unpack_command
 
@@ -18,16 +19,20 @@ __all__ = ["TileShapes", "SHAPE", "shaped_command"]
 SHAPE = data.StructLayout({
     "rows":       4,     # or pairs of rows
     "groups":     12,    # of blocks whose scales come together
-    "blocks":     4,     # of a group...
+    "blocks":     12,    # of a group...
     "pieces":     4,     # ...and pieces of its scales
-    "end_blocks": 4,     # the same of the last group
+    "end_blocks": 12,    # the same of the last group
     "end_pieces": 4,
 })
 
 #: An ``unpack_command`` with the shapes of its tiles.
 shaped_command = data.StructLayout({
-    "four": 1, "wide": 1, "odd": 1, "tiles": 12, "full": SHAPE, "tail": SHAPE,
+    "four": 1, "six": 1, "double": 1, "wide": 1, "span": Span, "factor": 1, "odd": 1, "tiles": 12,
+    "full": SHAPE, "tail": SHAPE,
 })
+
+#: What passes through.
+SAME = ("four", "six", "double", "wide", "span", "factor", "tiles")
 
 
 class TileShapes(wiring.Component):
@@ -44,7 +49,9 @@ class TileShapes(wiring.Component):
     Parameters
     ----------
     scale_bytes : tuple of int
-        Sizes of scales that occur: 2 for FP16, 1 for E8M0.
+        Sizes of scale fields that occur: 2 for FP16, 1 for E8M0.
+    spans : set of :class:`hw.formats.Span`
+        Those that occur.
 
     Members
     -------
@@ -57,8 +64,9 @@ class TileShapes(wiring.Component):
     i: In(stream.Signature(unpack_command))
     o: Out(stream.Signature(shaped_command))
 
-    def __init__(self, scale_bytes):
+    def __init__(self, scale_bytes, spans):
         self.scale_bytes = scale_bytes
+        self.spans       = spans
         super().__init__()
 
     def elaborate(self, platform):
@@ -67,9 +75,8 @@ class TileShapes(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(age == 0),
             self.o.valid.eq(age == self.latency),
-            self.o.p.four.eq(command.four), self.o.p.wide.eq(command.wide),
+            *(self.o.p[name].eq(command[name]) for name in SAME),
             self.o.p.odd.eq(command.halves[0]),
-            self.o.p.tiles.eq(command.tiles),
         ]
         with m.If(age == 0):
             m.d.sync += [command.eq(self.i.payload), age.eq(self.i.valid)]
@@ -91,19 +98,29 @@ class TileShapes(wiring.Component):
                     group = Config.scale_group(rows, z)
                     m.d.sync += [s1_size.eq(group.bit_length() - 1),
                                  s1_pieces.eq(group * rows * z // 16 - 1)]
+        # Blocks that share a scale, as a power of two; a row is a group by itself.
+        by_four, by_row = Signal(name=f"{name}_by_four"), Signal(name=f"{name}_by_row")
+        m.d.comb += [by_four.eq((command.span == Span.FOUR) if Span.FOUR in self.spans else 0),
+                     by_row.eq((command.span == Span.ROW) if Span.ROW in self.spans else 0)]
+        size = Signal(4, name=f"{name}_size")
+        m.d.comb += size.eq(s1_size + (by_four << 1))
 
         # Stage 2: how many groups, and blocks of the last one.
+        last = Signal(12, name=f"{name}_last")
+        m.d.comb += last.eq(s1_blocks & ((1 << size) - 1))
         m.d.sync += [
-            shape.groups.eq(s1_blocks >> s1_size),
-            shape.blocks.eq((1 << s1_size) - 1),
-            shape.end_blocks.eq(s1_blocks & ((1 << s1_size) - 1)),
+            shape.groups.eq(Mux(by_row, 0, s1_blocks >> size)),
+            shape.blocks.eq((1 << size) - 1),
+            shape.end_blocks.eq(Mux(by_row, s1_blocks, last)),
             shape.pieces.eq(s1_pieces),
             shape.rows.eq(Mux(command.four, height >> 1, height) - 1),
         ]
+        s2_fields = Signal(5, name=f"{name}_s2_fields")      # of scales in a row of the last group
+        m.d.sync += s2_fields.eq(Mux(by_row, 0, last >> (by_four << 1)) + 1)
 
         # Stage 3: pieces of the last group's scales. Not worth a hard multiplier.
         wide = command.wide if len(self.scale_bytes) == 2 else int(self.scale_bytes == (2,))
         s3_scales = Signal(9, name=f"{name}_s3_scales")
         m.d.sync += s3_scales.eq(sum(
-            (Mux(height[bit], shape.end_blocks + 1, 0) << bit for bit in range(5)), 0))
+            (Mux(height[bit], s2_fields, 0) << bit for bit in range(5)), 0))
         m.d.comb += shape.end_pieces.eq(((s3_scales << wide) - 1) >> 4)

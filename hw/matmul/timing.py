@@ -4,28 +4,17 @@ from hw.float.add import FloatAdd
 from hw.float.scale import FixedToFloat
 from hw.primitives import Multiplier
 
+from .widths import FACTOR_BITS, scaled_bits
 
-__all__ = ["PAIRS", "LOW_BITS", "FACTOR_BITS", "sum_bits", "low_bits", "Timing"]
+
+__all__ = ["PAIRS", "LOW_BITS", "HALVES", "Timing"]
 
 
 #: Products of a beat, and bits of the product of a weight's lower half.
 PAIRS, LOW_BITS = 16, 12
 
-#: Bits of a scale's significand, and elements of a block.
-FACTOR_BITS, BLOCK = 12, 32
-
-
-def sum_bits(config):
-    """Bits of a block sum: of 32 products of the largest element and -128."""
-    largest = max(element.largest + 1 for element in config.elements)
-    return 1 + (BLOCK * 128 * largest).bit_length()
-
-
-def low_bits(config):
-    """Bits of the sum of the low halves of a block."""
-    if not config.split:
-        return sum_bits(config)
-    return sum_bits(config) if config.shifts else 17
+#: Cycles in which two halves of a block are scaled and added.
+HALVES = 2
 
 
 class Timing:
@@ -55,12 +44,19 @@ class Timing:
         self.sum    = multiplier + self.groups
         self.value  = self.sum + 1
         # A register before the scaler.
-        term        = self.value + 1 + FixedToFloat.latency_of(sum_bits(config), FACTOR_BITS)
+        term        = self.value + 1 + self.scaling(config) + FixedToFloat.latency
         # What is read waits in a register, for block RAM is slow.
         self.old    = term - 1
         self.acc    = term - 3
         self.write  = term + FloatAdd.latency
         self.loop   = self.write - self.acc + 1
+
+    @staticmethod
+    def scaling(config):
+        """Cycles from a block sum to its product with a factor, or with those of its halves."""
+        scaled = scaled_bits(config)
+        factor = Multiplier.latency_of(scaled, FACTOR_BITS) if scaled else 0
+        return max(factor, HALVES if config.halves else 0)
 
     @classmethod
     def multiplier(cls, config):
@@ -72,4 +68,4 @@ class Timing:
     @staticmethod
     def operands(config):
         """Operand widths of a cell's multiplier: two 4-bit weights together, or one of 8 bits."""
-        return LOW_BITS + 5 if config.split else 8, 8
+        return LOW_BITS + 5 if config.split else 9 if config.having("double") else 8, 8

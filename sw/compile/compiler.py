@@ -10,7 +10,7 @@ from sw.errors import UserError
 from verif.reference.tape import pack
 
 from .assembler import Assembler, listing
-from .layers import QuantisedModel, quantise_model
+from .layers import QuantisedModel, quantise_model, row_unit
 from .memory import MemoryMap
 from .plan import Plan, chunk_matrices, make_plan
 from .program import COUNTERS, REGISTERS, Sampling, Task, write_program
@@ -99,6 +99,10 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
                                kv=kv)
     formats = dict.fromkeys(matrix.format for matrix in model.matrices)
     check_formats(config, formats, model.activation, model.kv)
+    for matrix in model.matrices:
+        if len(matrix.weights) % row_unit(config.slices, matrix.format):
+            raise ValueError(f"a matrix of {len(matrix.weights)} rows of {matrix.format} is not "
+                             f"padded for the {config.slices} slices of {config}")
     check_task(model, config, prompt, tokens)
     plan = make_plan(model, config)
     task = Task(prompt=len(prompt), positions=len(prompt) + tokens - 1,

@@ -1,4 +1,4 @@
-"""Measure the stored model: held-out loss with float32, INT8 and INT4 weights, and a sample.
+"""Measure the stored model: held-out loss in all number formats, and a sample.
 
     python -m sw.train.evaluate --data DIR
 """
@@ -7,6 +7,7 @@ import argparse
 import math
 from pathlib import Path
 
+from hw.formats import ACTIVATIONS, FORMATS, supported
 from sw.models import load
 from sw.tokenizer import Tokenizer
 from sw.train.corpus import held_out
@@ -16,6 +17,16 @@ from sw.train.inference import WEIGHTS, Inference
 __all__ = ["mean_loss"]
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
+
+#: Weights, activations, scale rule, keys and values of the lines of the table.
+CASES = [(weights, activations, "floor", "int8") for weights in WEIGHTS
+         for activations in ("float32", *ACTIVATIONS)
+         if weights == "float32" or activations == "float32"
+         or supported(FORMATS[weights], activations)]
+CASES += [("int8", "int8", "up", "int8"), ("mxfp8", "e4m3", "up", "e4m3"),
+          ("int8", "e4m3", "up", "int8"), ("mxfp4", "int8", "up", "int8"),
+          ("int8", "int8", "floor", "e4m3"), ("int8", "int8", "up", "e4m3"),
+          ("int8", "int8", "floor", "e5m2"), ("int8", "int8", "up", "e5m2")]
 
 
 def mean_loss(inference, ids, length=512):
@@ -43,13 +54,15 @@ def main():
         ids = held_out(args.data, tokenizer)
         size = len(tokenizer.decode(ids).encode())
         print(f"held out: {len(ids)} tokens, {size} bytes")
-        for weights in WEIGHTS:
-            for activations in (False, True):
-                loss = mean_loss(Inference(model, weights, activations), ids)
-                bits = loss / math.log(2) * len(ids) / size
-                print(f"{weights:8} weights, {'INT8' if activations else 'float32':7} activations:"
-                      f" {loss:.4f} nats/token, {bits:.4f} bits/byte", flush=True)
-    sample = Inference(model, "int4", True).greedy(tokenizer.encode(args.prompt), args.tokens)
+        print("weights   activations rule  kv    nats/token  above float32  bits/byte")
+        exact = None
+        for weights, activations, rule, kv in CASES:
+            loss = mean_loss(Inference(model, weights, activations, rule=rule, kv=kv), ids)
+            exact = loss if exact is None else exact
+            bits = loss / math.log(2) * len(ids) / size
+            print(f"{weights:9} {activations:11} {rule:5} {kv:5} {loss:10.4f} {loss - exact:14.4f}"
+                  f" {bits:10.4f}", flush=True)
+    sample = Inference(model, "int4", "int8").greedy(tokenizer.encode(args.prompt), args.tokens)
     print(tokenizer.decode(sample))
 
 
