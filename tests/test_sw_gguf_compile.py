@@ -8,6 +8,7 @@ import pytest
 from hw.config import load as load_config
 from sw.compile.compiler import compile_model
 from sw.compile.layers import quantise_model
+from sw.compile.matrix import Matrix, promote
 from sw.models import load
 from sw.models.bundled import BUNDLED
 from sw.models.stored import Stored
@@ -106,6 +107,24 @@ def test_mxfp4_becomes_a_wider_element_exactly(tmp_path, format):
     assert np.array_equal(dequantise_weights(*kvq)[64:], np.concatenate(
         [w.wv.dequantise(), w.wq.dequantise()]))
     assert not quantised.notes
+
+
+def test_scales_at_the_end_of_their_range_are_not_raised():
+    integers = np.full((1, 32), 12, np.int8)
+    for code, wanted in ((252, "mxint8"), (253, None)):
+        matrix = Matrix(integers, np.array([[code]], np.uint8), "mxfp4")
+        found = promote(matrix, "mxint8")
+        assert (found and found.format) == wanted
+        assert promote(matrix, "mxfp8").scales[0, 0] == code
+    assert found is None and promote(matrix, "int8") is None
+    assert promote(Matrix(integers, np.ones((1, 1), np.float16), "int8"), "int4") is None
+
+
+def test_the_finest_format_wins(tmp_path):
+    types = {"attn_k": Type.Q8_0, "": Type.MXFP4}
+    quantised = quantise_model(load(save_gguf(MODEL, tmp_path / "m.gguf", types)))
+    assert quantised.layers[0].kvq.format == "int8" and quantised.layers[0].down.format == "mxfp4"
+    assert quantised.notes[0].startswith("4 matrices were rounded again, from mxfp4 to int8")
 
 
 def test_what_no_format_holds_is_rounded_again_and_noted(tmp_path):

@@ -67,7 +67,7 @@ class Matrices:
         return tuple(f"{count} {'matrix was' if count == 1 else 'matrices were'} rounded again, "
                      f"{how}" for how, count in self.again.items())
 
-    def make(self, name, weights, arrange=lambda rows: rows, runs=1, columns=None):
+    def make(self, name, weights, arrange, runs=1, columns=None):
         """The :class:`Matrix` of one or more matrices.
 
         Parameters
@@ -138,8 +138,10 @@ class Matrices:
             if None not in promoted and not (
                     one_factor and len({part.factor for part in promoted}) > 1):
                 return promoted
-        # E4M3 scales cannot take a factor up: 8 bits hold such elements nearly exactly.
-        wanted = "int8" if one_factor and FORMATS[formats[0]].factor else formats[0]
+        # The finest format loses least; E4M3 scales cannot take a factor up.
+        wanted = max(formats, key=lambda format: FORMATS[format].element.bits)
+        if one_factor and FORMATS[wanted].factor:
+            wanted = "int8"
         found = []
         for part in parts:
             again = promote(part, wanted)
@@ -173,7 +175,7 @@ def promote(matrix, format):
         if not np.isin(source.element.numbers.astype(np.int64) << shift,
                        target.element.numbers).all():
             continue
-        if more and matrix.scales.max(initial=0) + more > 254:
+        if more and int(matrix.scales.max(initial=0)) + more > 254:
             return None
         weights = matrix.weights.astype(target.element.integers.dtype) << shift
         scales = matrix.scales + np.uint8(more) if more else matrix.scales
