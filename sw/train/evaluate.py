@@ -1,6 +1,8 @@
-"""Measure the stored model: held-out loss with float32, INT8 and INT4 weights, and a sample.
+"""Measure the stored model: held-out loss with weights of all formats, and a sample.
 
     python -m sw.train.evaluate --data DIR
+
+With ``--write``, the losses go where the model card and ``tokamac bench formats`` have them from.
 """
 
 import argparse
@@ -11,6 +13,7 @@ from sw.models import load
 from sw.tokenizer import Tokenizer
 from sw.train.corpus import held_out
 from sw.train.inference import WEIGHTS, Inference
+from sw.train.losses import ACTIVATIONS, write_losses
 
 
 __all__ = ["mean_loss"]
@@ -35,20 +38,28 @@ def main():
     parser.add_argument("--data", help="folder with the held-out text; without it, only a sample")
     parser.add_argument("--model", default=BUNDLED / "stories1m.bin")
     parser.add_argument("--tokenizer", default=BUNDLED / "tokenizer.bin")
+    parser.add_argument("--write", action="store_true",
+                        help="write losses.toml, and the table of the model card")
     parser.add_argument("--prompt", default="Once upon a time")
     parser.add_argument("--tokens", type=int, default=200, help="longest sample")
     args = parser.parse_args()
+    if args.write and not args.data:
+        parser.error("--write needs --data")
     model, tokenizer = load(args.model), Tokenizer.load(args.tokenizer)
     if args.data:
         ids = held_out(args.data, tokenizer)
         size = len(tokenizer.decode(ids).encode())
         print(f"held out: {len(ids)} tokens, {size} bytes")
-        for weights in WEIGHTS:
-            for activations in (False, True):
-                loss = mean_loss(Inference(model, weights, activations), ids)
+        losses = {weights: {} for weights in WEIGHTS}
+        for weights, found in losses.items():
+            for activations in ACTIVATIONS:
+                loss = mean_loss(Inference(model, weights, activations == "int8"), ids)
                 bits = loss / math.log(2) * len(ids) / size
-                print(f"{weights:8} weights, {'INT8' if activations else 'float32':7} activations:"
-                      f" {loss:.4f} nats/token, {bits:.4f} bits/byte", flush=True)
+                print(f"{weights:9} weights, {activations:7} activations: {loss:.4f} nats/token, "
+                      f"{bits:.4f} bits/byte", flush=True)
+                found[activations] = loss
+        if args.write:
+            write_losses(losses)
     sample = Inference(model, "int4", True).greedy(tokenizer.encode(args.prompt), args.tokens)
     print(tokenizer.decode(sample))
 
