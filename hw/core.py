@@ -24,6 +24,7 @@ core_events = data.StructLayout({
     "active": 1,                                        # any other unit was at work
     "w": 1, "d": 1, "gather": 1, "written": 1,          # words moved
     "retired": 1,                                       # an instruction
+    "nan": 1,                                           # a quantised group with a NaN or infinity
 })
 
 
@@ -158,7 +159,7 @@ class Core(wiring.Component):
             self.events.active.eq(vector.busy | dma.mover_busy | attention.busy | matmul.busy),
             self.events.w.eq(dma.events.w), self.events.d.eq(dma.events.d),
             self.events.gather.eq(dma.events.gather), self.events.written.eq(dma.events.written),
-            self.events.retired.eq(sequencer.retired),
+            self.events.retired.eq(sequencer.retired), self.events.nan.eq(vector.nan),
         ]
         return m
 

@@ -57,6 +57,7 @@ COUNTERS = (
     ("g_words", "words read by the mover"),
     ("written", "words written"),
     ("instructions", "instructions executed"),
+    ("nan_groups", "groups that were quantised with a NaN or an infinity among their elements"),
 )
 
 REGISTERS = (

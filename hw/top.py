@@ -135,6 +135,7 @@ class Tokamac(wiring.Component):
             "other": wait & ~(events.dependency | events.active),
             "w_words": events.w, "d_words": events.d, "g_words": events.gather,
             "written": events.written, "instructions": events.retired,
+            "nan_groups": events.nan,
         }
         for name, _ in rm.COUNTERS:
             count = Signal(64, name=f"count_{name}")

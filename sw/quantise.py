@@ -82,7 +82,7 @@ def free_scales(largest, format):
     else:
         wanted = np.abs(largest) / np.ldexp(np.float32(element.largest), element.lsb)
     if format.scale == ScaleKind.BF16:
-        return bfloat(wanted)
+        return bfloat_up(wanted)
     with np.errstate(over="ignore"):
         scales = wanted.astype(np.float16)
     if not np.isfinite(scales).all():
@@ -90,10 +90,12 @@ def free_scales(largest, format):
     return scales
 
 
-def bfloat(x):
-    """Bits of float32 numbers rounded to BF16, nearest even."""
-    b = x.view(np.uint32).astype(np.uint64)
-    return (b + 0x7FFF + (b >> 16 & 1) >> 16).astype(np.uint16)
+def bfloat_up(x):
+    """Bits of the smallest BF16 numbers not below float32 ``x``, which is not negative.
+
+    Rounded to nearest, a scale of BF16 could clip the largest of 32767 steps by 64 of them.
+    """
+    return (x.view(np.uint32).astype(np.uint64) + 0xFFFF >> 16).astype(np.uint16)
 
 
 def small_scales(largest, element):

@@ -36,7 +36,10 @@ class Report:
         counters, positions = outcome.counters, outcome.positions
         words = {key: counters[f"{key}_words"] for key in "wdg"}
         cycles = counters["cycles"]
-        rows = [("model", f"{self.compiled.model.name}, {self.compiled.model.format}"),
+        model = self.compiled.model
+        rows = [("model", f"{model.name}, {model.format}"),
+                ("activations", f"{model.activation}, keys and values {model.kv}, scale rule "
+                                f"{model.rule}"),
                 ("machine", f"{config}: {16 * config.slices * config.columns} multipliers, "
                             f"{config.word_bytes} bytes a cycle ({self.device})"),
                 ("tokens", f"{len(self.compiled.prompt)} of the prompt, "
@@ -79,6 +82,8 @@ class Report:
             f"{table}\n\n## Text\n\n{self.text}\n")
         (folder / "report.json").write_text(json.dumps({
             "model": self.compiled.model.name, "format": self.compiled.model.format,
+            "activation": self.compiled.model.activation, "rule": self.compiled.model.rule,
+            "kv": self.compiled.model.kv,
             "config": str(self.compiled.config), "device": self.device,
             "prompt": self.compiled.prompt, "tokens": self.outcome.tokens, "text": self.text,
             "positions": self.outcome.positions, "seconds": self.seconds,

@@ -1,4 +1,4 @@
-"""Text to tokens and back, exactly as llama2.c does it.
+"""Text to tokens and back, exactly as llama2.c does it; and which tokenizer a model has.
 
 The file holds an int32 (longest piece), then for each piece a float32 score, an int32 length and
 its bytes. Tokens 3 to 258 are the single bytes.
@@ -9,9 +9,10 @@ import struct
 from pathlib import Path
 
 from sw.errors import UserError
+from sw.models import is_gguf
 
 
-__all__ = ["BOS", "EOS", "Tokenizer"]
+__all__ = ["BOS", "EOS", "Tokenizer", "join"]
 
 BOS, EOS = 1, 2
 BYTES = 3
@@ -41,8 +42,11 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path):
-        """Read a tokenizer file; :class:`UserError` says what is wrong with it."""
+        """Read a tokenizer file, or that of a GGUF file; :class:`UserError` says what is wrong."""
         path = Path(path)
+        if is_gguf(path):
+            from sw.tokenizer_gguf import load
+            return load(path)
         try:
             raw = path.read_bytes()
         except FileNotFoundError:
@@ -70,10 +74,12 @@ class Tokenizer:
 
     @classmethod
     def beside(cls, model_path, vocabulary, path=None):
-        """The tokenizer of a model: ``path``, or the file beside the model.
+        """The tokenizer of a model: ``path``, or the one in the model's file or beside it.
 
         Beside a model of 512 tokens, ``tok512.bin`` is preferred to ``tokenizer.bin``.
         """
+        if path is None and is_gguf(model_path):
+            path = model_path
         if path is None:
             folder = Path(model_path).parent
             names = [f"tok{vocabulary}.bin", "tokenizer.bin"]
@@ -95,37 +101,12 @@ class Tokenizer:
             raw = char.encode("utf-8", errors="surrogateescape")
             known = self.ids.get(raw)
             tokens += [byte + BYTES for byte in raw] if known is None else [known]
-        return [BOS] * bos + self._join(tokens)
+        return [BOS] * bos + join(tokens, self._joined)
 
-    def _join(self, tokens):
-        """Join neighbours, best score first and leftmost among equals, until none can be."""
-        after = list(range(1, len(tokens) + 1))
-        before = list(range(-1, len(tokens) - 1))
-        heap = []
-
-        def consider(left):
-            right = after[left]
-            if left < 0 or right >= len(tokens):
-                return
-            joined = self.ids.get(self.pieces[tokens[left]] + self.pieces[tokens[right]])
-            if joined is not None:
-                heapq.heappush(heap, (-self.scores[joined], left, right, tokens[left],
-                                      tokens[right], joined))
-
-        for left in range(len(tokens) - 1):
-            consider(left)
-        while heap:
-            _, left, right, left_token, right_token, joined = heapq.heappop(heap)
-            if tokens[left] != left_token or tokens[right] != right_token or after[left] != right:
-                continue  # one of the two has been joined since
-            tokens[left], tokens[right] = joined, None
-            after[left] = after[right]
-            if after[left] < len(tokens):
-                before[after[left]] = left
-            if before[left] >= 0:
-                consider(before[left])
-            consider(left)
-        return [token for token in tokens if token is not None]
+    def _joined(self, left, right):
+        """What two tokens can be joined to, after its priority: the smallest comes first."""
+        joined = self.ids.get(self.pieces[left] + self.pieces[right])
+        return None if joined is None else (-self.scores[joined], joined)
 
     def piece(self, previous, token):
         """Bytes that ``token`` adds to the text after ``previous``."""
@@ -141,3 +122,38 @@ class Tokenizer:
         previous = [BOS, *tokens]
         raw = b"".join(self.piece(p, token) for p, token in zip(previous, tokens))
         return raw.decode("utf-8", errors="replace")
+
+
+def join(symbols, joined):
+    """Join neighbours of a list, best pair first and leftmost among equals, until none can be.
+
+    ``joined(left, right)`` gives the priority of a pair, smallest first, and what it becomes; None
+    if it cannot be joined.
+    """
+    symbols = list(symbols)
+    after = list(range(1, len(symbols) + 1))
+    before = list(range(-1, len(symbols) - 1))
+    heap = []
+
+    def consider(left):
+        right = after[left]
+        if left < 0 or right >= len(symbols):
+            return
+        found = joined(symbols[left], symbols[right])
+        if found is not None:
+            heapq.heappush(heap, (found[0], left, right, symbols[left], symbols[right], found[1]))
+
+    for left in range(len(symbols) - 1):
+        consider(left)
+    while heap:
+        _, left, right, left_symbol, right_symbol, found = heapq.heappop(heap)
+        if symbols[left] != left_symbol or symbols[right] != right_symbol or after[left] != right:
+            continue  # one of the two has been joined since
+        symbols[left], symbols[right] = found, None
+        after[left] = after[right]
+        if after[left] < len(symbols):
+            before[after[left]] = left
+        if before[left] >= 0:
+            consider(before[left])
+        consider(left)
+    return [symbol for symbol in symbols if symbol is not None]

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from hw.config import Config
+from hw.formats import KV
+from verif.formats import random_activations
 from verif.reference.kv import kv_read, kv_write
 from verif.reference.transposer import transpose
 
@@ -66,19 +68,18 @@ def test_golden_bytes_of_two_slices():
 
 
 @pytest.mark.parametrize("slices", [1, 2, 4, 8, 16, 32, 64])
-@pytest.mark.parametrize("head_blocks", [1, 2, 3, 8])
-def test_what_is_written_is_read(slices, head_blocks):
+@pytest.mark.parametrize("head_blocks, kv", [(1, "int8"), (2, "e4m3"), (3, "e5m2"), (8, "int8")])
+def test_what_is_written_is_read(slices, head_blocks, kv):
     config, rng = machine(slices), np.random.default_rng(slices)
     count, base = 70, 3
     image = np.zeros((base + 3 * config.kv_lines(head_blocks)) * config.line_bytes, np.uint8)
-    k = rng.integers(-127, 128, (count, 32 * head_blocks), np.int8)
-    v = rng.integers(-127, 128, (count, 32 * head_blocks), np.int8)
+    k, v = random_activations(rng, KV[kv], (2, count, 32 * head_blocks))
     k_codes = rng.integers(0, 256, (count, head_blocks), np.uint8)
     v_codes = rng.integers(0, 256, count, np.uint8)
     for position in rng.permutation(count):
-        kv_write(image, config, base, position, k[position], k_codes[position], v[position],
-                 v_codes[position])
-    for got, wanted in zip(kv_read(image, config, base, count, head_blocks),
+        kv_write(image, config, base, position, KV[kv].encode(k[position]), k_codes[position],
+                 KV[kv].encode(v[position]), v_codes[position])
+    for got, wanted in zip(kv_read(image, config, base, count, head_blocks, kv),
                            (k, k_codes, v, v_codes)):
         assert np.array_equal(got, wanted)
     assert not image[:base * config.line_bytes].any()

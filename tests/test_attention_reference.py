@@ -1,52 +1,54 @@
 """The attention reference against itself in two passes, against float64, and against ONNX."""
 
+from fractions import Fraction
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from hw.formats import KV
+from verif.floats import rounded
+from verif.formats import random_activations
 from verif.reference.attention import attention, scores, weighted_values
-from verif.reference.floats import add, bits, fixed_to_float, float_to_fixed
+from verif.reference.floats import NAN, add, bits, fixed_to_float, float_to_fixed
 from verif.reference.functions import exp2_16
+from verif.reference.quantise import quantise
 from verif.reference.softmax import BLOCK, State, softmax
 
 
-def quantise(x, group):
-    """INT8 with one E8M0 code for each ``group`` elements of the last axis."""
-    x = np.asarray(x, np.float32).reshape(*x.shape[:-1], -1, group)
-    largest = np.abs(x).max(axis=-1)
-    codes = (bits(largest) >> 23).astype(np.int64)
-    q = np.clip(np.rint(np.ldexp(x, 133 - codes[..., None])), -127, 127)
-    q = np.where(codes[..., None] == 0, 0, q)
-    return q.astype(np.int8).reshape(*x.shape[:-2], -1), codes.astype(np.uint8)
+#: Elements of queries, and of keys and values.
+ELEMENTS = [("int8", "int8"), ("e4m3", "e4m3"), ("int8", "e5m2"), ("e4m3", "e5m2")]
 
 
-def dequantise(q, codes):
+def dequantise(q, codes, element):
     q = q.astype(np.float64).reshape(*codes.shape, -1)
-    return np.ldexp(q, codes[..., None].astype(np.int64) - 133).reshape(*codes.shape[:-1], -1)
+    unit = codes[..., None].astype(np.int64) - 127 + KV[element].lsb
+    return np.ldexp(q, unit).reshape(*codes.shape[:-1], -1)
 
 
-def example(seed, tokens, heads=2, size=64, spread=1.0, drift=0.0):
+def example(seed, tokens, heads=2, size=64, spread=1.0, drift=0.0, activation="int8", kv="int8"):
     """Random quantised q, k, v; ``drift`` lets the scores grow from token to token."""
     rng = np.random.default_rng(seed)
     q = rng.normal(size=(heads, size)) * np.log2(np.e) / np.sqrt(size) * spread
     k = rng.normal(size=(tokens, size)) + drift * np.arange(tokens)[:, None] / tokens * q[0]
     v = rng.normal(size=(tokens, size)) * np.exp2(rng.integers(-3, 4, (tokens, 1)))
-    v_q, v_codes = quantise(v, size)
-    return *quantise(q, 32), *quantise(k, 32), v_q, v_codes[:, 0]
+    v_q, v_codes = quantise(v, size // BLOCK, kv)
+    return (*quantise(q, element=activation), *quantise(k, element=kv), v_q, v_codes[:, 0],
+            activation, kv)
 
 
-def exact(q, q_codes, k, k_codes, v, v_codes):
+def exact(q, q_codes, k, k_codes, v, v_codes, activation, kv):
     """Attention of the same quantised operands in float64."""
-    logits = dequantise(q, q_codes) @ dequantise(k, k_codes).T
+    logits = dequantise(q, q_codes, activation) @ dequantise(k, k_codes, kv).T
     p = np.exp2(logits - logits.max(axis=1, keepdims=True))
-    return p / p.sum(axis=1, keepdims=True) @ dequantise(v, v_codes[:, None])
+    return p / p.sum(axis=1, keepdims=True) @ dequantise(v, v_codes[:, None], kv)
 
 
-def two_pass(q, q_codes, k, k_codes, v, v_codes):
+def two_pass(q, q_codes, k, k_codes, v, v_codes, activation, kv):
     """Attention with the maximum of all tokens known before any probability is computed."""
-    t = float_to_fixed(scores(q, q_codes, k, k_codes))
+    t = float_to_fixed(scores(q, q_codes, k, k_codes, activation, kv))
     maximum = (t.max(axis=1) + 0xFFFF) >> 16
     output = total = None
     for start in range(0, len(k), BLOCK):
@@ -59,7 +61,8 @@ def two_pass(q, q_codes, k, k_codes, v, v_codes):
         e = ev - k_shift
         scaled = np.ldexp(x.astype(np.float64), e - e.max(axis=1)[:, None] - 10)
         p = np.minimum(np.rint(scaled), 127).astype(np.int8)
-        term = weighted_values(p, e.max(axis=1) + below + 127, v[start:start + BLOCK])
+        term = weighted_values(p, e.max(axis=1) + below + 127, v[start:start + BLOCK],
+                               kv)
         output = term if output is None else add(output, term)
         total = s if total is None else add(total, s)
     return output, total
@@ -67,22 +70,41 @@ def two_pass(q, q_codes, k, k_codes, v, v_codes):
 
 @pytest.mark.parametrize("tokens, spread, drift", [
     (1, 1, 0), (31, 2, 0), (32, 1, 0), (33, 4, 0), (100, 2, 20), (200, 8, 60), (512, 3, -40)])
-@pytest.mark.parametrize("seed", range(4))
-def test_one_pass_equals_two(tokens, spread, drift, seed):
-    operands = example(seed, tokens, spread=spread, drift=drift)
+@pytest.mark.parametrize("elements", ELEMENTS, ids=" ".join)
+def test_one_pass_equals_two(tokens, spread, drift, elements):
+    operands = example(len(elements[1]) + tokens, tokens, 2, 64, spread, drift, *elements)
     for online, twice in zip(attention(*operands), two_pass(*operands)):
         assert np.array_equal(bits(online), bits(twice))
 
 
 @pytest.mark.parametrize("tokens, spread", [(1, 1), (20, 1), (64, 3), (200, 1), (512, 4)])
-def test_close_to_attention_in_float64(tokens, spread):
-    operands = example(7, tokens, heads=4, spread=spread)
+@pytest.mark.parametrize("elements", ELEMENTS, ids=" ".join)
+def test_close_to_attention_in_float64(tokens, spread, elements):
+    operands = example(7, tokens, 4, 64, spread, 0, *elements)
     output, total = attention(*operands)
     wanted = exact(*operands)
     error = np.linalg.norm(output / total[:, None] - wanted) / np.linalg.norm(wanted)
     # A probability is off by up to 2^-7 of the largest of its block; independent values, as here,
     # are the worst case, because the result averages away while the errors do not.
     assert error < 2e-2
+
+
+@pytest.mark.parametrize("activation, kv", ELEMENTS, ids=str)
+def test_products_with_keys_and_values_are_rounded_once(activation, kv):
+    rng = np.random.default_rng(5)
+    q = random_activations(rng, KV[activation], (3, 32))
+    k = random_activations(rng, KV[kv], (20, 32))
+    q_codes, k_codes = rng.integers(60, 190, (3, 1)), rng.integers(60, 190, (20, 1))
+    k_codes[3], p = 255, rng.integers(0, 128, (3, 32))
+    units = KV[activation].lsb + KV[kv].lsb - 254, -133 + KV[kv].lsb
+    y, t = scores(q, q_codes, k, k_codes, activation, kv), weighted_values(p, q_codes[:, 0], k, kv)
+    for g, token in np.ndindex(3, 20):
+        total = sum(int(a) * int(b) for a, b in zip(q[g], k[token]))
+        wanted = rounded(total * Fraction(2)**int(q_codes[g, 0] + k_codes[token, 0] + units[0]))
+        assert bits(y)[g, token] == (NAN if token == 3 else wanted)
+    for g, channel in np.ndindex(3, 32):
+        total = sum(int(a) * int(b) for a, b in zip(p[g], k[:, channel]))
+        assert bits(t)[g, channel] == rounded(total * Fraction(2)**int(q_codes[g, 0] + units[1]))
 
 
 def test_close_to_the_softmax_of_onnx():
@@ -111,6 +133,24 @@ def test_a_value_code_of_nan_makes_the_result_nan():
     operands[5][35] = 255
     output, total = attention(*operands)
     assert np.isnan(output).all() and np.isfinite(total).all()
+
+
+@pytest.mark.parametrize("tokens, blocks", [(1, 1), (33, 2), (70, 3)])
+def test_attention_of_many_heads_is_that_of_each(tokens, blocks):
+    rng = np.random.default_rng(tokens)
+    size = 32 * blocks
+    q = rng.integers(-127, 128, (2, 3, 4, size)).astype(np.int8)
+    q_codes = rng.integers(110, 128, (2, 3, 4, blocks)).astype(np.uint8)
+    k, v = (rng.integers(-127, 128, (2, 3, tokens, size)).astype(np.int8) for _ in range(2))
+    k_codes = rng.integers(115, 128, (2, 3, tokens, blocks)).astype(np.uint8)
+    v_codes = rng.integers(100, 135, (2, 3, tokens)).astype(np.uint8)
+    v_codes[1, 2, 0] = 255
+    output, total = attention(q, q_codes, k, k_codes, v, v_codes)
+    for at in np.ndindex(2, 3):
+        wanted = attention(q[at], q_codes[at], k[at], k_codes[at], v[at], v_codes[at])
+        assert np.array_equal(bits(output[at]), bits(wanted[0]))
+        assert np.array_equal(bits(total[at]), bits(wanted[1]))
+    assert np.isnan(output[1, 2]).all() and np.isfinite(output[:, :2]).all()
 
 
 def test_a_block_far_below_the_maximum_adds_nothing():

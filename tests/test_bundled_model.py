@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hw.formats import ACTIVATIONS, FORMATS, KV
 from sw.models import load
 from sw.tokenizer import BOS, Tokenizer
 from sw.train.inference import Inference, round_activations, round_weights
 from sw.train.own_stories import own_stories
 from sw.train.stored import ModelConfig, write_model
 from sw.train.tokenizer import encode_texts, train_tokenizer, write_tokenizer
+from verif.reference.quantise import RULES
 
 
 #: Nats per token, with INT4 weights and INT8 activations.
@@ -37,7 +39,7 @@ def tokenizer():
 
 def loss(model, ids, weights):
     """Return the loss in nats per token with INT8 activations."""
-    return Inference(model, weights, True).loss(ids) / (len(ids) - 1)
+    return Inference(model, weights, "int8").loss(ids) / (len(ids) - 1)
 
 
 def test_the_files_are_small():
@@ -87,21 +89,40 @@ def test_int4_weights_predict_a_story(model, tokenizer):
     assert abs(int4 - int8) < 0.08
 
 
+@pytest.mark.parametrize("weights", FORMATS)
+def test_every_format_predicts_a_story(weights, model, tokenizer):
+    ids = tokenizer.encode(PASSAGE)
+    exact = Inference(model, "float32", "float32").loss(ids)
+    for activations in ACTIVATIONS:
+        more = (Inference(model, weights, activations).loss(ids) - exact) / (len(ids) - 1)
+        bits = FORMATS[weights].element.bits
+        assert more < (0.03 if bits > 4 and activations == "int8" else 0.1), more
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("kv", KV)
+def test_keys_and_values_of_every_element_predict_a_story(kv, rule, model, tokenizer):
+    ids = tokenizer.encode(PASSAGE)
+    exact = Inference(model, "int8", "float32").loss(ids)
+    more = Inference(model, "int8", "int8", rule=rule, kv=kv).loss(ids) - exact
+    assert more / (len(ids) - 1) < 0.04, more / (len(ids) - 1)
+
+
 def test_position_511_works(model, tokenizer):
     ids = (tokenizer.encode(PASSAGE) * 4)[:512]
-    inference = Inference(model, "int4", False)
+    inference = Inference(model, "int4", "float32")
     assert inference.loss(ids) / 511 < INT4_BOUND
 
 
 def test_int4_weights_write_sentences(model, tokenizer):
-    ids = Inference(model, "int4", True).greedy(tokenizer.encode("Once upon a time"), 60)
+    ids = Inference(model, "int4", "int8").greedy(tokenizer.encode("Once upon a time"), 60)
     text = tokenizer.decode(ids)
     assert text.startswith("Once upon a time, ")
     assert text.count(".") >= 2
 
 
 def test_a_later_token_does_not_change_earlier_logits(model, tokenizer):
-    inference = Inference(model, "int4", True)
+    inference = Inference(model, "int4", "int8")
     ids = tokenizer.encode(PASSAGE)[:40]
     whole, part = inference.logits(ids), inference.logits(ids[:33])
     assert np.allclose(whole[:33], part, atol=1e-3)
@@ -113,6 +134,9 @@ def test_activations_get_a_power_of_two_scale():
     x[0, 35] = 1.999  # rounds to 128 quanta of 2**-6, cut to 127
     assert round_activations(x)[0, :4].tolist() == [3.0, -1.0, 0.03125, 2.0]
     assert round_activations(x)[0, 35] == 127 / 64
+    assert round_activations(x, rule="up")[0, 35] == 2
+    assert round_activations(x, "e4m3")[0, :4].tolist() == [3.0, -1.0, 0.01953125, 2.0]
+    assert round_activations(x, "e5m2", group=2)[0, 35] == 2
 
 
 def test_the_tokenizer_gives_texts_back(tokenizer):
@@ -164,8 +188,10 @@ def test_wrong_sizes_are_refused(sizes, error, message):
 
 
 def test_texts_that_do_not_fit_are_refused(model):
-    inference = Inference(model, "float32", False)
+    inference = Inference(model, "float32", "float32")
     with pytest.raises(ValueError, match="expected 1 to 512 tokens, not 513"):
         inference.logits([1] * 513)
+    with pytest.raises(ValueError, match="activations must be one of float32, int8, .* 'int2'"):
+        Inference(model, "int8", "int2")
     with pytest.raises(ValueError, match="weights must be one of float32, int8, .*, not 'int2'"):
-        Inference(model, "int2", False)
+        Inference(model, "int2", "float32")

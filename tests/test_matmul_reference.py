@@ -217,12 +217,15 @@ def test_signs_of_e4m3_scales_are_ignored():
 
 
 def test_halves_of_a_block_are_rounded_together():
-    # 2^30 (1 + 2^-24) would lose its last bit if the halves were rounded by themselves.
-    weights, act = np.zeros((1, 32), int), np.zeros((1, 32), int)
-    weights[0, 0], act[0, 0], weights[0, 16], act[0, 16] = 4, 64, 1, 1
-    weights[0, 17], act[0, 17] = -4, 0
-    check_exactly(weights, np.uint8([[0x7E, 0x01]]), act, np.full((1, 1), 127), FORMATS["nvfp4"],
-                  "int8", np.float32(3))
+    format, rng = FORMATS["nvfp4"], np.random.default_rng(8)
+    weights = random_elements(rng, format.element, (20, 32), 0)
+    scales = rng.integers(0x38, 0x48, (20, 2))
+    act = random_activations(rng, ACTIVATIONS["e4m3"], (5, 32), 0)
+    codes = np.full((5, 1), 127)
+    whole = check_exactly(weights, scales, act, codes, format, "e4m3")
+    first, second = (matmul(np.where(np.arange(32) // 16 == half, weights, 0), scales, act, codes,
+                            "nvfp4", activation="e4m3") for half in (0, 1))
+    assert (add(first, second) != whole).any()
 
 
 def test_activations_that_are_not_numbers_are_refused():

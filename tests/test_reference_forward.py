@@ -1,4 +1,4 @@
-"""The whole forward pass against float32, and its attention against that of one head."""
+"""The whole forward pass against float32."""
 
 from pathlib import Path
 
@@ -9,8 +9,7 @@ from sw.compile.layers import quantise_model
 from sw.models import load
 from sw.tokenizer import Tokenizer
 from tests.models import float_logits, float_loss, random_model, rounded
-from verif.reference.attention import attention
-from verif.reference.forward import State, attend, forward, loss
+from verif.reference.forward import State, forward, loss
 
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -20,28 +19,6 @@ needs_data = pytest.mark.skipif(
     not STORIES.is_file(),
     reason=f"NOT CHECKED against a published model: {STORIES} does not exist; put llama2.c's "
            "stories260K.bin, tok512.bin and a text tinystories_b.txt there")
-
-
-@pytest.mark.parametrize("tokens, blocks", [(1, 1), (33, 2), (70, 3)])
-def test_attention_of_many_heads_is_that_of_each(tokens, blocks):
-    rng = np.random.default_rng(tokens)
-    size = 32 * blocks
-    q = rng.integers(-127, 128, (2, 3, 4, size)).astype(np.int8)
-    q_codes = rng.integers(110, 128, (2, 3, 4, blocks)).astype(np.uint8)
-    k, v = (rng.integers(-127, 128, (2, 3, tokens, size)).astype(np.int8) for _ in range(2))
-    k_codes = rng.integers(115, 128, (2, 3, tokens, blocks)).astype(np.uint8)
-    v_codes = rng.integers(100, 135, (2, 3, tokens)).astype(np.uint8)
-    output, total = attend(q, q_codes, k, k_codes, v, v_codes)
-    for at in np.ndindex(2, 3):
-        wanted = attention(q[at], q_codes[at], k[at], k_codes[at], v[at], v_codes[at])
-        assert np.array_equal(output[at].view(np.uint32), wanted[0].view(np.uint32))
-        assert np.array_equal(total[at].view(np.uint32), wanted[1].view(np.uint32))
-
-
-def test_values_that_are_not_numbers_are_refused():
-    one = np.ones((1, 1, 1, 32), np.int8), np.full((1, 1, 1, 1), 127, np.uint8)
-    with pytest.raises(ValueError, match="a value is not a number"):
-        attend(*one, *one, one[0], np.full((1, 1, 1), 255, np.uint8))
 
 
 @pytest.mark.parametrize("sizes", [dict(), dict(dim=80, hidden=70, n_heads=2, n_kv_heads=1)],
@@ -56,6 +33,21 @@ def test_int8_logits_are_close_to_those_in_float(sizes):
     got = np.stack([forward(model, tokens[:, n], n, state) for n in range(40)], axis=1)
     error = np.sqrt(((got - wanted) ** 2).mean() / wanted.var())
     assert got.dtype == np.float32 and error < 0.05, error
+
+
+@pytest.mark.parametrize("format, activation, rule, kv, bound", [
+    ("int16", "int8", "up", "int8", 0.04), ("int8row", "int8", "floor", "int8", 0.04),
+    ("int8", "e4m3", "up", "e4m3", 0.15), ("mxfp8", "e4m3", "floor", "e4m3", 0.18),
+    ("int8", "int8", "up", "e5m2", 0.25), ("mxfp6", "int8", "floor", "int8", 0.2),
+    ("nvfp4", "int8", "floor", "int8", 0.4)])
+def test_logits_of_other_formats_are_close_to_those_in_float(format, activation, rule, kv, bound):
+    source = random_model(sharpness=0.7)
+    model = quantise_model(source, format, activation=activation, rule=rule, kv=kv)
+    tokens = np.random.default_rng(3).integers(0, 300, (2, 20))
+    wanted, state = float_logits(source, tokens), State.empty(model, 2)
+    got = np.stack([forward(model, tokens[:, n], n, state) for n in range(20)], axis=1)
+    error = np.sqrt(((got - wanted) ** 2).mean() / wanted.var())
+    assert bound / 4 < error < bound, error
 
 
 def test_a_text_does_not_depend_on_its_neighbours():

@@ -8,6 +8,7 @@ import pytest
 
 from hw import isa
 from hw.config import load as load_config
+from hw.formats import FORMATS
 from hw.register_map import PAGE
 from sw.compile.assembler import Assembler, listing
 from sw.compile.compiler import compile_model
@@ -17,6 +18,8 @@ from sw.compile.plan import Chunk, cut_chunks, make_plan
 from sw.errors import UserError
 from sw.quantise import dequantise_weights
 from tests.models import random_model
+from verif.reference.matmul import matmul
+from verif.reference.quantise import quantise
 from verif.reference.tape import pack, tape_beats
 
 
@@ -25,14 +28,16 @@ NANO, SIM, WIDE = (load_config(name) for name in ("nano", "sim", "wide"))
 
 # Layers
 
-@pytest.mark.parametrize("format", ["int8", "int4"])
-@pytest.mark.parametrize("slices", [1, 2, 16, 64])
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("slices", [1, 2, 64])
 def test_every_tile_is_full(slices, format):
     model = quantise_model(random_model(dim=60, hidden=44, n_heads=3, n_kv_heads=1), format, slices)
     unit = row_unit(slices, format)
     for matrix in (*model.layers[0].matrices, model.classifier):
         assert len(matrix.weights) % unit == 0 and len(matrix.weights) % 32 == 0
-        assert matrix.weights.shape[1] == 32 * matrix.scales.shape[1]
+        assert matrix.scales.shape == (len(matrix.weights),
+                                       FORMATS[format].scales(matrix.weights.shape[1]))
+        assert matrix.format == format and (matrix.factor is not None) == FORMATS[format].factor
     assert model.layers[0].down.weights.shape[1] == 32 * model.hidden_blocks
     assert 32 * model.head_blocks % slices == 0
 
@@ -80,11 +85,12 @@ def test_gains_contain_the_root_of_the_length():
     assert not model.gain[80:].any() and model.guard == np.float32(80e-5)
 
 
-def test_rows_beyond_the_vocabulary_are_never_a_number():
-    model = quantise_model(random_model(vocabulary=301), "int8")
-    assert len(model.classifier.scales) == 320
-    assert np.isnan(model.classifier.scales[301:]).all()
-    assert np.isfinite(model.classifier.scales[:301]).all()
+@pytest.mark.parametrize("format", FORMATS)
+def test_rows_beyond_the_vocabulary_are_never_a_number(format):
+    matrix = quantise_model(random_model(vocabulary=301), format).classifier
+    assert len(matrix.scales) == 320
+    logits = matmul(matrix.weights, matrix.scales, *quantise(np.ones(64)), format)
+    assert np.isnan(logits[301:]).all() and np.isfinite(logits[:301]).all()
 
 
 def test_weights_beyond_fp16_scales_are_refused_by_name():
@@ -196,10 +202,26 @@ def test_machines_that_lack_something_are_named():
     model = random_model()
     with pytest.raises(UserError, match="sim has no weight format int4; it has int8"):
         compile_model(model, replace(SIM, formats=("int8",)), [1], 2, format="int4")
+    with pytest.raises(UserError, match="sim has no activations of type e4m3; it has int8, and"):
+        compile_model(model, SIM, [1], 2, activation="e4m3")
+    with pytest.raises(UserError, match="sim has no keys and values of type e5m2; it has int8"):
+        compile_model(model, SIM, [1], 2, kv="e5m2")
+    with pytest.raises(UserError, match="the scale rule must be floor or up, not 'even'"):
+        compile_model(model, SIM, [1], 2, rule="even")
+    with pytest.raises(UserError, match="weights of int16 cannot be multiplied by activations of "
+                                        "e4m3; int8, .* can"):
+        compile_model(model, replace(SIM, formats=("int16",), activations=("int8", "e4m3")), [1],
+                      2, format="int16", activation="e4m3")
     with pytest.raises(UserError, match="program of .* instructions, program memory"):
         compile_model(random_model(dim=32, hidden=64, n_heads=2, vocabulary=9000),
                       replace(NANO, program=128, workspace=4096), [1], 2,
                       check=True)
+
+
+def test_models_that_were_padded_for_another_machine_are_refused():
+    model = quantise_model(random_model(dim=96, n_heads=3, n_kv_heads=3), "int4", 2)
+    with pytest.raises(ValueError, match="a matrix of 288 rows of int4 is not padded for the 64 "):
+        compile_model(model, WIDE, [1], 2)
 
 
 def test_the_last_token_of_the_context_can_be_reached():

@@ -8,7 +8,9 @@ import pytest
 from hw import isa
 from hw import register_map as rm
 from hw.config import load as load_config
+from hw.formats import ACTIVATIONS, FORMATS, KV, supported
 from sw.compile.compiler import compile_model
+from sw.compile.layers import quantise_model
 from sw.compile.program import COUNTERS, Sampling
 from sw.errors import UserError
 from sw.runtime.emulator import Emulator
@@ -38,8 +40,11 @@ CASES = {
 
 def build(case, prompt=(1, 7, 30), tokens=4, order=None, **options):
     sizes, config, format = CASES[case]
-    compiled = compile_model(random_model(**sizes), config, list(prompt), tokens, format=format,
-                             **options)
+    return emulate(random_model(**sizes), config, prompt, tokens, order, format=format, **options)
+
+
+def emulate(model, config, prompt=(1, 7, 30), tokens=4, order=None, **options):
+    compiled = compile_model(model, config, list(prompt), tokens, **options)
     return compiled, Emulator(config, memory_bytes=compiled.memory.bytes, order=order)
 
 
@@ -58,6 +63,41 @@ def run(compiled, device):
 def test_logits_keys_and_values_equal_the_reference(case, order):
     compiled, device = build(case, order=order, check=True)
     run(compiled, device)
+
+
+#: All number formats.
+ALL = dict(formats=tuple(FORMATS), activations=tuple(ACTIVATIONS), kv=tuple(KV))
+
+
+@pytest.mark.parametrize("format, activation, rule, kv", [
+    (name, activation, rule, kv) for name, format in FORMATS.items()
+    for activation, rule, kv in (("int8", "floor", "int8"), ("e4m3", "up", "e4m3"),
+                                 ("int8", "up", "e5m2")) if supported(format, activation)])
+def test_every_number_format_gives_the_bits_of_the_reference(format, activation, rule, kv):
+    compiled, device = emulate(random_model(n_layers=1), replace(SIM, **ALL), tokens=2, order=4,
+                               check=True, format=format, activation=activation, rule=rule, kv=kv)
+    run(compiled, device)
+
+
+def test_wide_machines_have_all_formats_too():
+    model = random_model(dim=160, n_heads=5, n_kv_heads=1, n_layers=1)
+    for format in ("nvfp4", "mxfp6", "int4g128", "int16"):
+        run(*emulate(model, replace(WIDE, **ALL), tokens=2, check=True, format=format, kv="e5m2"))
+
+
+def test_every_matrix_may_have_its_own_format():
+    source, formats = random_model(n_layers=4), ("int8", "nvfp4", "nvfp4", "int16", "mxfp6")
+    models = {format: quantise_model(source, format, rule="up", kv="e4m3") for format in formats}
+    layers = [models[format].layers[n] for n, format in enumerate(formats[:-1])]
+    layers[3] = replace(layers[3], down=models["int8"].layers[3].down)
+    mixed = replace(models["int8"], format="mixed", layers=tuple(layers),
+                    classifier=models["mxfp6"].classifier)
+    compiled, device = emulate(mixed, replace(SIM, **ALL), order=6, check=True)
+    run(compiled, device)
+    assert {"layer", "layer_1", "layer_2"} < set(compiled.assembler.labels)
+    assert "layer_3" not in compiled.assembler.labels
+    with pytest.raises(UserError, match="sim has no weight format nvfp4; it has int8, int4, and"):
+        emulate(mixed, SIM)
 
 
 @pytest.mark.parametrize("case", ["plain", "nano", "logits by turns"])

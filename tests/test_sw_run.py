@@ -59,6 +59,30 @@ def test_an_empty_prompt_begins_at_the_start(folder, capsys):
     assert "1 of the prompt, 2 generated" in text
 
 
+def test_number_formats_are_chosen_by_name(folder, capsys):
+    (folder / "all.toml").write_text('formats = ["nvfp4"]\nactivations = ["int8", "e4m3"]\n'
+                                     'kv = ["int8", "e5m2"]\nslices = 2\n')
+    chosen = run(folder, "--config", folder / "all.toml", "--prompt", "ab", "--tokens", 2,
+                 "--format", "nvfp4", "--activations", "e4m3", "--scale-rule", "up", "--check")
+    text = tokamac(capsys, *chosen, "--kv", "e5m2")
+    assert "equal the reference, bit for bit" in text
+    assert re.search("activations +e4m3, keys and values e5m2, scale rule up", text)
+    assert "no keys and values of type e4m3; it has int8, e5m2" in refusal(
+        capsys, *chosen, "--kv", "e4m3")
+    assert "activations must be one of int8, e4m3, not 'e5m2'" in refusal(
+        capsys, *run(folder, "--activations", "e5m2"))
+    assert "scale rule must be floor or up, not 'down'" in refusal(
+        capsys, *run(folder, "--scale-rule", "down"))
+
+
+def test_formats_lists_bits_groups_and_scales(capsys):
+    text = tokamac(capsys, "formats")
+    for row in (r"int8 +8\.5 +32 +FP16", r"nvfp4 +4\.5 +16 +E4M3", r"int4g128 +4\.125 +128 +FP16",
+                r"int16 +16 +row +BF16"):
+        assert re.search(row, text), row
+    assert "e5m2" in text
+
+
 def test_a_seed_chooses_a_text(folder, capsys):
     texts = [tokamac(capsys, *run(folder, "--prompt", "ab", "--tokens", 4, "--temperature", 1.5,
                                   "--seed", seed)).split("\nmodel ")[0] for seed in (1, 1, 2)]

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from hw.formats import FORMATS, KEYS, NAN
+from hw.formats import FORMATS, KEYS, NAN, VALUES
 from verif.reference.tape import pack, tape_beats, tiling, unpack
 
 
@@ -87,6 +87,127 @@ def test_golden_bytes_of_int4_with_two_slices():
     assert {at: byte for at, byte in enumerate(tape) if byte} == golden
 
 
+def nonzero(tape):
+    return {at: byte for at, byte in enumerate(tape) if byte}
+
+
+@pytest.mark.parametrize("format, integers", [
+    ("mxfp6", (1, -60, -10)), ("mxfp6e3m2", (1, -448, -24))])
+def test_golden_bytes_of_6_bits_with_two_slices(format, integers):
+    # 32 rows of 64: one tile of 16 rows a slice. Each of two blocks is a beat of 16 codes, then 8
+    # pairs of rows of three beats: 25 beats.
+    weights, scales = np.zeros((32, 64), int), np.zeros((32, 2), np.uint8)
+    # Row 2 of slice 1, block 1, half 0, element 3: code 000001 in bits 18 to 23 of 48 bytes.
+    weights[5, 35] = integers[0]
+    # Row 3 of slice 1, block 0, half 1, element 15: code 111111, the last bits of the 48 bytes.
+    weights[7, 31] = integers[1]
+    # Row 3 of slice 0, block 0, half 1, element 1: bits 6 to 11 of the last 12 bytes.
+    weights[6, 17] = integers[2]
+    scales[5] = 0xA0, 0xA1
+    tape = pack(weights, scales, format, 2)
+    assert len(tape) == 50 * 32
+    code = {"mxfp6": 0b101010, "mxfp6e3m2": 0b101110}[format]
+    assert nonzero(tape) == {
+        16 + 2: 0xA0, 25 * 32 + 16 + 2: 0xA1,
+        # Pair 1 of block 1: its first beat.
+        (25 + 1 + 3) * 32 + 16 + 2: 1 << 2,
+        # Pair 1 of block 0: its third beat.
+        (1 + 3 + 2) * 32 + 16 + 15: 0b111111 << 2,
+        (1 + 3 + 2) * 32 + 4: (code & 3) << 6,
+        (1 + 3 + 2) * 32 + 5: code >> 2,
+    }
+
+
+def test_golden_bytes_of_int16_with_one_slice():
+    # 32 rows of 48: two tiles of 16 rows, each with 2 beats of 16 scales, 4 beats for each row of
+    # block 0 and 2 for each row of block 1, which is a half: 98 beats.
+    weights, scales = np.zeros((32, 48), int), np.zeros((32, 1), np.uint16)
+    weights[3, 21] = -2        # block 0, half 1, element 5
+    weights[17, 40] = 0x1234   # tile 1, row 1, block 1, half 0, element 8
+    scales[9], scales[17] = 0x3F80, 0xABCD
+    tape = pack(weights, scales, "int16", 1)
+    assert len(tape) == 2 * 98 * 16
+    assert nonzero(tape) == {
+        16 + 2: 0x80, 16 + 3: 0x3F,
+        98 * 16 + 2: 0xCD, 98 * 16 + 3: 0xAB,
+        (2 + 3 * 4 + 2) * 16 + 5: 0xFF, (2 + 3 * 4 + 3) * 16 + 5: 0xFE,
+        (98 + 2 + 64 + 2) * 16 + 8: 0x12, (98 + 2 + 64 + 3) * 16 + 8: 0x34,
+    }
+
+
+def test_golden_bytes_of_nvfp4_with_one_slice():
+    # 32 rows of 32: a beat with the factor, then two tiles of 2 beats of scales and 8 pairs.
+    weights, scales = np.zeros((32, 32), int), np.zeros((32, 2), np.uint8)
+    weights[2, 17], weights[3, 17] = 12, -1       # codes 7 and 9
+    scales[3], scales[8], scales[16] = (0x38, 0x40), (0, 0x11), (0x01, 0x7E)
+    tape = pack(weights, scales, "nvfp4", 1, np.float32(-1.5))
+    assert len(tape) == (1 + 2 * 18) * 16
+    assert nonzero(tape) == {
+        2: 0xC0, 3: 0xBF,
+        16 + 6: 0x38, 16 + 7: 0x40, 32 + 1: 0x11,
+        19 * 16: 0x01, 19 * 16 + 1: 0x7E,
+        (1 + 2 + 2 + 1) * 16 + 1: 0x97,
+    }
+
+
+def test_the_factor_is_in_the_piece_of_every_slice():
+    weights, scales = np.zeros((32, 32), int), np.zeros((32, 2), np.uint8)
+    tape = pack(weights, scales, "nvfp4", 4, np.float32(1))
+    assert len(tape) == (1 + 1 + 4 * 2) * 64
+    assert nonzero(tape) == {16 * s + byte: value for s in range(4)
+                             for byte, value in ((2, 0x80), (3, 0x3F))}
+
+
+def test_golden_bytes_of_scales_of_128():
+    # 32 rows of 320 on one slice: 10 blocks have 3 scales. A tile is 2 beats of scales and 4 blocks
+    # of 8 pairs of 2 beats, the same again, and 2 beats of scales and 2 blocks.
+    weights, scales = np.zeros((32, 320), int), np.zeros((32, 3), np.uint16)
+    weights[0, 288] = 5        # block 9
+    scales[1] = 0x0102, 0x0304, 0x0506
+    tape = pack(weights, scales, "int4g128", 1)
+    assert len(tape) == 2 * (66 + 66 + 34) * 16
+    assert nonzero(tape) == {
+        2: 2, 3: 1, 66 * 16 + 2: 4, 66 * 16 + 3: 3, 132 * 16 + 2: 6, 132 * 16 + 3: 5,
+        (132 + 2 + 16) * 16: 5,
+    }
+
+
+def test_scales_of_128_of_low_tiles_share_beats():
+    # 32 rows of 160 on 16 slices: height 2, and a beat has room for 4 scales of a row.
+    weights, scales = np.zeros((32, 160), int), np.zeros((32, 2), np.uint16)
+    scales[2], scales[18] = (0x11, 0x22), (0x33, 0x44)        # rows 0 and 1 of slice 2
+    tape = pack(weights, scales, "int4g128", 16)
+    assert len(tape) == (1 + 5 * 2) * 256
+    assert nonzero(tape) == {32: 0x11, 34: 0x33, 36: 0x22, 38: 0x44}
+
+
+def test_golden_bytes_of_scales_of_rows():
+    # 48 rows of 64 on one slice: three tiles of 2 beats of scales and 2 blocks of 16 x 2 beats.
+    weights, scales = np.zeros((48, 64), int), np.zeros((48, 1), np.uint16)
+    weights[33, 63], scales[33] = 9, 0x3F81
+    tape = pack(weights, scales, "int8row", 1)
+    assert len(tape) == 3 * 66 * 16
+    assert nonzero(tape) == {2 * 66 * 16 + 2: 0x81, 2 * 66 * 16 + 3: 0x3F,
+                             (2 * 66 + 2 + 32 + 3) * 16 + 15: 9}
+
+
+def test_rows_beyond_the_matrix_are_zeros_with_scales_of_zero():
+    for format in FORMATS.values():
+        weights = np.full((1, 32), format.element.largest)
+        scales = np.full((1, format.scales(32)), 1, format.scale.dtype)
+        tape = np.frombuffer(pack(weights, scales, format, 4, np.float32(0) if format.factor
+                                  else None), np.uint8)
+        # Slice 0 alone has bytes.
+        assert not tape.reshape(-1, 4, 16)[:, 1:].any()
+        again = unpack(tape.tobytes(), (4 * format.step, 32), format, 4)
+        assert not again[0][1:].any() and not again[1][1:].any()
+
+
+def test_values_have_no_scales():
+    tape = pack(np.ones((32, 32), int), np.zeros((32, 1), np.uint8), VALUES, 2)
+    assert len(tape) == 32 * 32 and set(tape) == {1}
+
+
 def test_scales_of_low_tiles_share_beats():
     # 32 rows on 32 slices: height 1, so that the FP16 scales of 8 blocks fill a piece.
     weights = np.ones((32, 32 * 10), int)
@@ -160,6 +281,14 @@ def test_millions_of_weights_take_no_time():
 def test_wrong_matrices(weights, scales, format, message):
     with pytest.raises(ValueError, match=message):
         pack(np.array(weights), np.array(scales, np.float16), format, 1)
+
+
+def test_factors_are_given_where_there_are_some():
+    weights, scales = np.zeros((32, 32), int), np.zeros((32, 2), np.uint8)
+    with pytest.raises(ValueError, match="a matrix of nvfp4 has a factor"):
+        pack(weights, scales, "nvfp4", 1)
+    with pytest.raises(ValueError, match="a matrix of mxfp8 has no factor"):
+        pack(weights, scales[:, :1], "mxfp8", 1, np.float32(1))
 
 
 def test_wrong_scales():

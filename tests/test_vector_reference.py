@@ -6,12 +6,13 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from hw.formats import KV
 from verif.reference.divide import divide
 from verif.reference.floats import bits
 from verif.reference.gate import gate
 from verif.reference.norm import norm
 from verif.reference.pick import noise, pick
-from verif.reference.quantise import quantise
+from verif.reference.quantise import RULES, quantise
 from verif.reference.rope import rope
 
 
@@ -142,6 +143,47 @@ def test_quantise_of_single_values(x, code, q):
     row[5] = x
     elements, codes = quantise(row)
     assert codes == code and elements[5] == q and not elements[:5].any()
+
+
+@pytest.mark.parametrize("element, rule, x, code, value", [
+    ("int8", "up", 127 / 64, 127, 127 / 64), ("int8", "up", -1.9843751, 128, -2),
+    ("int8", "up", 3.4e38, 254, 127 / 64 * 2.0**127), ("int8", "up", 2**-126, 1, 2**-126),
+    ("e4m3", "floor", 1, 119, 1), ("e4m3", "floor", 1.99, 119, 1.75), ("e4m3", "up", 1.99, 120, 2),
+    ("e4m3", "up", 1.75, 119, 1.75), ("e4m3", "floor", -1.0625, 119, -1),
+    ("e4m3", "floor", 3.4e38, 246, 1.75 * 2.0**127), ("e4m3", "up", 3.4e38, 247, 2.0**128),
+    ("e4m3", "floor", 2**-126, 0, 2**-126), ("e4m3", "up", 1.9 * 2**-119, 1, 1.875 * 2**-119),
+    ("e5m2", "floor", 1, 112, 1), ("e5m2", "floor", 1.125, 112, 1), ("e5m2", "up", 1.9, 113, 2),
+    ("e5m2", "up", 1e-36, 0, 1.25 * 2**-120), ("e5m2", "floor", np.nan, 255, 0),
+    ("e4m3", "up", np.inf, 255, 0), ("e4m3", "up", 1e-39, 0, 0),
+])
+def test_quantise_to_other_elements(element, rule, x, code, value):
+    row = np.zeros(64, np.float32)
+    row[37] = x
+    elements, codes = quantise(row, 2, element, rule)
+    assert codes.tolist() == [code, code] and np.count_nonzero(elements) == (value != 0)
+    assert elements[37] * 2.0**(KV[element].lsb + code - 127) == value
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("element", KV)
+def test_what_is_small_beside_a_block_keeps_its_own_digits(element, rule):
+    x = values(12, 1000, 64, spread=8)
+    elements, codes = quantise(x, 2, element, rule)
+    unit = np.exp2(codes[:, :1] - 127.0 + KV[element].lsb)
+    digits = {"int8": 0, "e4m3": 2.0**-4, "e5m2": 2.0**-3}[element]
+    error = np.abs(elements * unit - x)
+    clipped = np.abs(elements) == KV[element].largest
+    nearest = error <= np.maximum(digits * np.abs(x), unit / 2)
+    assert clipped.any() and (error <= np.abs(x) / 8)[clipped].all()
+    # Rounding the scale up clips nothing.
+    assert nearest[~clipped].all() and (rule == "floor" or nearest.all())
+
+
+def test_quantise_refuses_other_rules():
+    with pytest.raises(ValueError, match="the scale rule must be one of floor, up, not 'even'"):
+        quantise(np.ones(32), rule="even")
+    with pytest.raises(ValueError, match="a vector must be whole blocks of 32, not 33 elements"):
+        quantise(np.ones(33))
 
 
 def test_pick_is_argmax():

@@ -4,17 +4,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hw.formats import FORMATS, KEYS, VALUES
+from hw.formats import ACTIVATIONS, BLOCK, FORMATS, keys, values
 from hw.signatures import Drain, Source, format_fields
+from verif.reference.beats import HALF
 from verif.reference.floats import add
 from verif.reference.matmul import matmul
-from verif.reference.tape import BLOCK, HALF, pack, tiling
+from verif.reference.tape import pack, tiling
 
 
 __all__ = ["Product", "Grant", "plan"]
 
 
-FIXED = {Source.KEYS: KEYS, Source.VALUES: VALUES}
+FIXED = {Source.KEYS: keys, Source.VALUES: values}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -22,14 +23,16 @@ class Product:
     """One command of the array, with its operands. Its vectors are ``groups x columns``."""
 
     weights: np.ndarray             # int [N, K]
-    scales: np.ndarray              # [N, blocks]: FP16, or E8M0
-    act: np.ndarray                 # int8 [vectors, K]
+    scales: np.ndarray              # [N, scales]
+    act: np.ndarray                 # integers [vectors, K]
     codes: np.ndarray               # uint8 [vectors, blocks]
     shift: np.ndarray = None        # int [vectors], of what the accumulators hold
     old: np.ndarray = None          # float32 [vectors, elements]: what destinations hold before
     columns: int = 1
+    factor: np.float32 = None       # of the matrix, if its format has one
     source: Source = Source.WEIGHTS
-    format: str = "int8"
+    format: str = "int8"            # of weights; elements of keys and values
+    activation: str = "int8"
     drain: Drain = Drain.STORE
     address: int = 0                # activation block
     acc: int = 0
@@ -45,7 +48,7 @@ class Product:
     @property
     def meaning(self):
         """The :class:`hw.formats.Format` of the weights."""
-        return FIXED.get(self.source) or FORMATS[self.format]
+        return FIXED.get(self.source, FORMATS.get)(self.format)
 
     @property
     def blocks(self):
@@ -61,7 +64,7 @@ class Product:
 
     def tiles(self, slices):
         """Rows a slice of each tile."""
-        tiles, height, tail = tiling(len(self.weights), slices, self.format)
+        tiles, height, tail = tiling(len(self.weights), slices, self.meaning)
         return [height] * (tiles - 1) + [tail]
 
     def command(self, config):
@@ -69,23 +72,17 @@ class Product:
         tiles = self.tiles(config.slices)
         return {
             "source": self.source, **format_fields(self.meaning), "act": self.address,
+            "activation": list(ACTIVATIONS).index(self.activation),
             "halves": self.halves, "tiles": len(tiles), "height": tiles[0], "tail": tiles[-1],
             "columns": self.columns, "groups": self.groups, "acc": self.acc,
             "acc_step": self.acc_step, "onto": self.onto, "drain": self.drain, "dst": self.dst,
             "stride": self.stride, **self.counters}
 
     def beats(self, config):
-        """Beats as integers: of the tape, or for values without their scales."""
-        tape = pack(self.weights, self.scales, self.format, config.slices)
+        """Beats as integers; those of values have no scales."""
+        tape = pack(self.weights, self.scales, self.meaning, config.slices, self.factor)
         size = config.beat_bytes
-        beats = [int.from_bytes(tape[n:n + size], "little") for n in range(0, len(tape), size)]
-        if self.source != Source.VALUES:
-            return beats
-        found, at = [], 0
-        for rows in self.tiles(config.slices):
-            found += beats[at + 1:at + 1 + 2 * rows]
-            at += 1 + 2 * rows
-        return found
+        return [int.from_bytes(tape[n:n + size], "little") for n in range(0, len(tape), size)]
 
     def activations(self):
         """``act_write`` fields of each half block, in the order in which they are produced.
@@ -101,7 +98,8 @@ class Product:
                 yield {
                     "column": column,
                     "address": 2 * (self.address + g * self.blocks + block) + half,
-                    "data": self.act[v, start:start + HALF],
+                    "data": ACTIVATIONS[self.activation].encode(
+                        self.act[v, start:start + HALF]).view(np.int8),
                     "code": self.codes[v, block],
                     "shift": 0 if self.shift is None else self.shift[v],
                     "set_shift": self.shift is not None,
@@ -135,9 +133,9 @@ def plan(products, config):
     workspace = np.zeros(config.rows * config.lanes, np.float32)
     accumulators = {}
     for p in products:
-        result = matmul(p.weights, p.scales, p.act, p.codes, p.meaning,
-                        accumulators[p.acc] if p.onto else None,
-                        0 if p.shift is None else p.shift)
+        result = matmul(p.weights, p.scales, p.act, p.codes, p.meaning, factor=p.factor,
+                        activation=p.activation, old=accumulators[p.acc] if p.onto else None,
+                        shift=0 if p.shift is None else p.shift)
         accumulators[p.acc] = result
         if p.old is not None:
             for v, old in enumerate(p.old):

@@ -7,24 +7,29 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from hw.config import Config
-from hw.formats import FORMATS, KEYS, NAN, VALUES, Format, ScaleKind
+from hw.formats import ACTIVATIONS, FORMATS, NAN, Format, ScaleKind, keys, supported, values
 from hw.matmul.array import Array
 from hw.matmul.layouts import TILE_ROWS, drain_read, issue
 from hw.matmul.timing import Timing
 from hw.signatures import act_write
+from verif.array_beats import array_beats
 from verif.bench import Bench, current
-from verif.formats import random_elements, random_scales
+from verif.formats import random_activations, random_elements, random_scales
 from verif.packing import pack
-from verif.reference.matmul import matmul
+from verif.reference.matmul import matmul, spread
 
 
 SMALL = dict(data_bits=32, act_blocks=16)
+
+ALL = dict(formats=tuple(FORMATS), activations=("int8", "e4m3"), kv=("int8", "e4m3", "e5m2"))
 
 CONFIGS = {
     "one_column":  SMALL | dict(slices=1, columns=1, depth=16),
     "three":       SMALL | dict(slices=2, columns=3, depth=4),
     "systolic":    SMALL | dict(slices=1, columns=2, depth=1),
-    "formats":     SMALL | dict(slices=2, columns=2, depth=4, formats=tuple(FORMATS)),
+    "formats":     SMALL | ALL | dict(slices=2, columns=2, depth=4),
+    "dsp":         SMALL | ALL | dict(slices=1, columns=2, depth=8, technology="ecp5"),
+    "only_nvfp4":  SMALL | dict(slices=2, columns=1, depth=8, formats=("nvfp4",)),
     "only_int8":   SMALL | dict(slices=2, columns=2, depth=8, formats=("int8",)),
 }
 
@@ -36,7 +41,11 @@ def component(config):
 config = Config(name="test", **current(CONFIGS))
 timing = Timing(config)
 
-MEANINGS = [*(FORMATS[name] for name in config.formats), KEYS, VALUES]
+#: Everything that is multiplied: formats of weights, keys and values, with activations.
+MEANINGS = [(format, activation) for format in
+            [*(FORMATS[name] for name in config.formats), *map(keys, config.kv)]
+            for activation in config.activations if supported(format, activation)]
+MEANINGS += [(values(name), "int8") for name in config.kv]
 
 
 @dataclass(eq=False)
@@ -49,6 +58,7 @@ class Pass:
     codes: np.ndarray      # [columns, blocks]
     shift: np.ndarray      # [columns]
     format: Format
+    activation: str
     address: int           # activation block
     row: int               # accumulator row
     onto: bool
@@ -59,70 +69,83 @@ class Pass:
         """Activations, as ``act_write`` fields."""
         for column, half in np.ndindex(len(self.act), self.act.shape[1] // 16):
             yield {"column": column, "address": 2 * self.address + half,
-                   "data": self.act[column, 16 * half:16 * half + 16],
+                   "data": ACTIVATIONS[self.activation].encode(
+                       self.act[column, 16 * half:16 * half + 16]).view(np.int8),
                    "code": self.codes[column, half // 2], "shift": self.shift[column],
                    "set_shift": self.onto}
 
     def beats(self, rng, gaps, idle):
         """``issue`` fields; None for a cycle without a beat, and ``idle`` times after a block."""
         rows, _, size = self.weights.shape
-        halves, step = size // 16, self.format.step
-        lines = rows // step
-        for block in range(-(-halves // 2)):
-            own = min(2, halves - 2 * block)
-            for line, half in np.ndindex(lines, own):
-                while gaps and rng.random() < 0.3:
-                    yield None
-                k = slice(16 * (2 * block + half), 16 * (2 * block + half) + 16)
-                data = self.format.element.encode(self.weights[step * line, :, k])
-                if step == 2:
-                    data |= self.format.element.encode(self.weights[2 * line + 1, :, k]) << 4
-                last = 2 * block + own == halves
-                yield {
-                    "valid": 1,
-                    "beat": {"data": [int.from_bytes(w.tobytes(), "little") for w in data],
-                             "scale": self.scales[step * line + half * (step - 1), :, block]},
-                    "element": self.format.element.number, "scale": self.format.scale,
-                    "four": self.format.four,
-                    "address": 2 * (self.address + block) + half, "ends": half == own - 1,
-                    "row": self.row + step * line, "tile_row": step * line,
-                    "old": block > 0 or self.onto, "shifted": block == 0,
-                    "out": last and self.out, "bank": self.bank,
-                    "done": last and self.out and line == lines - 1}
-            yield from [None] * idle
+        blocks = -(-size // 32)
+        fields = self.fields()
+        for beat in array_beats(self.weights, self.format):
+            while gaps and rng.random() < 0.3:
+                yield None
+            last = beat.block == blocks - 1
+            last_row = beat.row + (2 if self.format.four else 1) == rows
+            yield {
+                "valid": 1,
+                "beat": {"data": beat.pieces, "scale": fields[beat.field_row, :, beat.block]},
+                "element": self.format.element.number, "scale": self.format.scale,
+                "four": self.format.four, "starts": beat.starts, "upper": beat.upper,
+                "apart": self.format.scale == ScaleKind.E4M3,
+                "activation": list(ACTIVATIONS).index(self.activation),
+                "address": 2 * (self.address + beat.block) + beat.half, "ends": beat.ends,
+                "row": self.row + beat.row, "tile_row": beat.row,
+                "old": beat.block > 0 or self.onto, "shifted": beat.block == 0,
+                "out": last and self.out, "bank": self.bank,
+                "done": last and self.out and last_row}
+            if beat.ends and last_row:
+                yield from [None] * idle
+
+    def fields(self):
+        """Scale fields [rows, slices, blocks], as bits."""
+        rows, slices, size = self.weights.shape
+        blocks = -(-size // 32)
+        size_of = 2 if self.format.scale == ScaleKind.E4M3 else self.scales.itemsize
+        fields = np.ascontiguousarray(self.scales).view(f"<u{size_of}")
+        return spread(fields.reshape(rows * slices, -1), self.format.span, blocks).reshape(
+            rows, slices, blocks)
 
 
 def random_passes(rng, number):
     kept = {}
     for n in range(number):
-        format = MEANINGS[rng.integers(len(MEANINGS))]
+        format, activation = MEANINGS[rng.integers(len(MEANINGS))]
         rows, halves = int(rng.integers(1, TILE_ROWS + 1)), int(rng.integers(1, 7))
-        if format.four:
+        if format.whole:
             rows, halves = rows + rows % 2, halves + halves % 2
         onto, region = False, int(rng.integers(2))
         if region in kept and rng.random() < 0.5:
             onto, rows = True, kept[region]
-            if format.four and (rows % 2 or halves % 2):
-                format = KEYS
+            if format.whole and rows % 2:
+                format = keys("int8")
         kept[region] = rows
-        blocks = -(-halves // 2)
-        scales = random_scales(rng, format.scale, (rows, config.slices, blocks))
-        yield Pass(
-            weights=random_elements(rng, format.element, (rows, config.slices, 16 * halves)),
-            scales=scales.view(np.uint16) if scales.dtype == np.float16 else scales,
-            act=rng.integers(-128, 128, (config.columns, 16 * halves)),
-            codes=rng.integers(110, 140, (config.columns, blocks)),
-            shift=rng.choice([0, 1, 9, 255], config.columns), format=format,
-            address=4 * (n % 4), row=16 * region, onto=onto, out=bool(rng.random() < 0.8),
-            bank=n % 2)
+        yield random_pass(rng, format, activation, rows, halves, address=4 * (n % 4),
+                          row=16 * region, onto=onto, out=bool(rng.random() < 0.8), bank=n % 2)
+
+
+def random_pass(rng, format, activation, rows, halves, **values):
+    """A pass with random operands."""
+    size, blocks = 16 * halves, -(-halves // 2)
+    return Pass(
+        weights=random_elements(rng, format.element, (rows, config.slices, size)),
+        scales=random_scales(rng, format.scale, (rows, config.slices, format.scales(size))),
+        act=random_activations(rng, ACTIVATIONS[activation], (config.columns, size)),
+        codes=rng.integers(110, 140, (config.columns, blocks)),
+        shift=rng.choice([0, 1, 9, 255], config.columns), format=format, activation=activation,
+        **values)
 
 
 def expected(each, held):
     """Sums [columns, rows, slices] of a pass; ``held`` are those of accumulator rows."""
     rows, slices, size = each.weights.shape
     old = held.get(each.row)
+    # The factor of a matrix belongs to the drain.
     y = matmul(each.weights.reshape(-1, size), each.scales.reshape(rows * slices, -1), each.act,
-               each.codes, each.format, old if each.onto else None, each.shift)
+               each.codes, each.format, activation=each.activation,
+               old=old if each.onto else None, shift=each.shift)
     held[each.row] = y
     return y.reshape(-1, rows, slices)
 
@@ -148,17 +171,6 @@ async def read(dut, bank, rows):
             results.append([int(getattr(dut, f"result__{s}").value)
                             for s in range(config.slices)])
     return np.array(results, np.uint32).reshape(config.columns, rows, config.slices)
-
-
-def one_block(rng, format, n):
-    """A pass of one block and two rows, to the bank ``n``."""
-    return Pass(
-        weights=random_elements(rng, format.element, (2, config.slices, 32)),
-        scales=rng.integers(120, 134, (2, config.slices, 1)) if format.scale != ScaleKind.FP16
-        else rng.normal(size=(2, config.slices, 1)).astype(np.float16).view(np.uint16),
-        act=rng.integers(-128, 128, (config.columns, 32)),
-        codes=rng.integers(110, 140, (config.columns, 1)), shift=np.zeros(config.columns, int),
-        format=format, address=4 * n, row=16 * n, onto=False, out=True, bank=n)
 
 
 async def prepare(dut, bench, each):
@@ -205,11 +217,13 @@ async def a_high_sum_has_nothing_of_the_next_beat(dut):
     """A block of 4 bits, then at once one whose scales and elements mean something else."""
     async with Bench(dut) as bench:
         rng = bench.rng
-        four = [meaning for meaning in MEANINGS if meaning.four] or MEANINGS
+        four = [meaning for meaning in MEANINGS if meaning[0].four] or MEANINGS
         for first in four:
-            for second in (meaning for meaning in MEANINGS if not meaning.four):
-                passes = [one_block(rng, format, n) for n, format in enumerate((first, second))]
-                if second.element.nans:
+            for second in (meaning for meaning in MEANINGS if not meaning[0].four):
+                passes = [random_pass(rng, *meaning, 2, 2, address=n, row=16 * n, onto=False,
+                                      out=True, bank=n)
+                          for n, meaning in enumerate((first, second))]
+                if second[0].element.nans:
                     passes[1].weights[0, :, 0] = NAN
                 for each in passes:
                     await prepare(dut, bench, each)

@@ -6,11 +6,11 @@ import cocotb
 import numpy as np
 
 from hw.config import Config, load
-from hw.formats import FORMATS, KEYS
+from hw.formats import ACTIVATIONS, FORMATS, keys, supported, values
 from hw.matmul.engine import MatmulEngine
 from hw.signatures import Drain, Source
 from verif.bench import Bench, current
-from verif.formats import random_elements, random_scales
+from verif.formats import random_activations, random_elements, random_scales
 from verif.matmul_machine import Machine
 from verif.matmul_product import Product
 from verif.streams import bursts, never, sometimes
@@ -27,6 +27,9 @@ CONFIGS = {
     "wide_beats":  SMALL | dict(burst=64, w_fifo=1024, d_fifo=1024, slices=16,
                                 columns=2, depth=16, lanes=8, max_head=128),
     "formats":     SMALL | dict(slices=2, columns=2, depth=4, lanes=4, formats=tuple(FORMATS)),
+    "activations": SMALL | dict(slices=1, columns=2, depth=8, lanes=8, formats=tuple(FORMATS),
+                                activations=("int8", "e4m3"), kv=("int8", "e4m3", "e5m2")),
+    "only_nvfp4":  SMALL | dict(slices=4, columns=2, depth=8, lanes=2, formats=("nvfp4",)),
     "only_mxfp4":  SMALL | dict(slices=4, columns=2, depth=8, lanes=4, formats=("mxfp4",)),
     "only_int8":   SMALL | dict(slices=2, columns=2, depth=8, lanes=4, formats=("int8",)),
     "sim":         asdict(load("sim")),
@@ -44,25 +47,26 @@ def component(config):
 config = Config(**{"name": "test", **current(CONFIGS)})
 
 #: A format of 8 bits if there is one.
-EIGHT = min(config.formats, key=lambda name: FORMATS[name].four)
+EIGHT = min(config.formats, key=lambda name: abs(FORMATS[name].element.bits - 8))
 
 #: Products of a test with random ones.
 NUMBER = 14 if getattr(cocotb, "SIM_NAME", "") == "Verilator" else 4
 
 
-def operands(rng, rows, size, vectors, format=KEYS):
+def operands(rng, rows, size, vectors, format, activation="int8"):
     """Random operands; extreme elements and special scales are frequent."""
     blocks = -(-size // 32)
     weights = random_elements(rng, format.element, (rows, size))
-    scales = random_scales(rng, format.scale, (rows, blocks))
-    act = rng.integers(-127, 128, (vectors, size))
-    act[rng.random(vectors) < 0.2] = -128
+    scales = random_scales(rng, format.scale, (rows, format.scales(size)))
+    act = random_activations(rng, ACTIVATIONS[activation], (vectors, size))
     codes = rng.integers(118, 136, (vectors, blocks)).astype(np.uint8)
     codes[rng.random((vectors, blocks)) < 0.005] = 255
     zero = rng.random((vectors, blocks)) < 0.05
     codes[zero] = 0
     act[np.repeat(zero, 32, axis=1)[:, :size]] = 0
-    return dict(weights=weights, scales=scales, act=act, codes=codes)
+    factor = np.float32(rng.normal()) if format.factor else None
+    return dict(weights=weights, scales=scales, act=act, codes=codes, activation=activation,
+                factor=factor)
 
 
 class Places:
@@ -92,7 +96,7 @@ def weights_product(rng, places, columns=None, groups=None, drain=None, rows=Non
     rows = rows or 32 * int(rng.integers(1, 5))
     if size is None:
         size = int(rng.choice([16, 32, 48, 64, 80, 96]))
-    if FORMATS[format].four:
+    if FORMATS[format].whole:
         size = -(-size // 32) * 32
     # What is written may reach beyond the matrix.
     written = rows + -rows % (2 * 32 if config.slices > 16 else 32)
@@ -105,9 +109,11 @@ def weights_product(rng, places, columns=None, groups=None, drain=None, rows=Non
     old = None
     if drain == Drain.ADD and "take1" in counters:
         old = rng.normal(size=(vectors, rows)).astype(np.float32)
-    return Product(**operands(rng, rows, size, vectors, FORMATS[format]), columns=columns,
-                   format=format, drain=drain, old=old, stride=stride, counters=counters,
-                   **places.take(-(-size // 32) * groups, stride * vectors))
+    activation = str(rng.choice([name for name in config.activations
+                                 if supported(FORMATS[format], name)]))
+    return Product(**operands(rng, rows, size, vectors, FORMATS[format], activation),
+                   columns=columns, format=format, drain=drain, old=old, stride=stride,
+                   counters=counters, **places.take(-(-size // 32) * groups, stride * vectors))
 
 
 def attention_products(rng, places, columns=None, blocks=None):
@@ -115,17 +121,19 @@ def attention_products(rng, places, columns=None, blocks=None):
     columns = columns or int(rng.integers(1, config.columns + 1))
     head = 32 * int(rng.integers(1, config.max_head_blocks + 1))
     blocks = blocks or int(rng.integers(1, 4))
-    keys = {"source": Source.KEYS, "drain": Drain.SCORES, "columns": columns}
-    values = {"source": Source.VALUES, "columns": columns, "acc": 16, "acc_step": True}
+    kv, activation = str(rng.choice(config.kv)), str(rng.choice(config.activations))
+    same = {"columns": columns, "format": kv}
     destination = places.take(0, columns * head // 32)["dst"]
     for block in range(blocks):
-        product = operands(rng, 32, head, columns)
-        yield Product(**product, **keys, counters={"raise1": 1},
+        product = operands(rng, 32, head, columns, keys(kv), activation)
+        yield Product(**product, **same, source=Source.KEYS, drain=Drain.SCORES,
+                      counters={"raise1": 1},
                       address=places.take(head // 32, 0)["address"])
-        product = operands(rng, head, 32, columns)
+        product = operands(rng, head, 32, columns, values(kv))
         shift = rng.choice([0, 1, 5, 40, 255], columns)
         last = block == blocks - 1
-        yield Product(**product, **values, shift=shift, onto=block > 0,
+        yield Product(**product, **same, source=Source.VALUES, acc=16, acc_step=True,
+                      shift=shift, onto=block > 0,
                       drain=Drain.STORE if last else Drain.KEEP,
                       counters={"raise1": 2, "take1": 3, "raise0": 4} if last else {"raise1": 2},
                       address=places.take(1, 0)["address"], dst=destination, stride=head // 32)

@@ -4,14 +4,16 @@ import cocotb
 import numpy as np
 
 from hw.config import Config
+from hw.formats import KV
+from hw.vector.rounding import roundings
 from hw.vector.unit import VectorUnit
 from verif.bench import Bench, current
+from verif.quantising import directed, halves
 from verif.reference.divide import divide
 from verif.reference.floats import add, multiply
 from verif.reference.gate import gate
 from verif.reference.norm import norm
 from verif.reference.pick import noise, pick
-from verif.reference.quantise import quantise
 from verif.reference.rope import rope
 from verif.streams import bursts, never, sometimes
 from verif.vector_machine import BLOCK, Job, Machine
@@ -24,7 +26,7 @@ CONFIGS = {
     "two_lanes":   SMALL | dict(lanes=2, columns=2),
     "four_lanes":  SMALL | dict(lanes=4, columns=3),
     "eight_lanes": SMALL | dict(lanes=8, columns=8),
-    "all_lanes":   SMALL | dict(lanes=32, columns=5),
+    "all_lanes":   SMALL | dict(lanes=32, columns=5, activations=("int8", "e4m3"), kv=tuple(KV)),
 }
 
 #: Blocks of vectors, around the blocks of a batch.
@@ -39,7 +41,7 @@ CYCLES = {
     8: {("norm", 4): 130, ("rope", 8): 81, ("gate", 12): 366, ("sum", 4): 33, ("divide", 4): 71,
         ("quantise", 4): 38, ("pick", 4): 36, ("noise", 1): 275},
     32: {("norm", 4): 108, ("norm", 16): 200, ("rope", 8): 33, ("gate", 12): 113, ("sum", 4): 21,
-         ("quantise", 4): 27, ("pick", 4): 48, ("noise", 1): 287},
+         ("quantise", 4): 29, ("pick", 4): 48, ("noise", 1): 287},
 }
 
 SIMULATORS = {label: ("verilator",) for label in CONFIGS if label != "two_lanes"}
@@ -51,6 +53,9 @@ def component(config):
 
 config = Config(name="vector", **current(CONFIGS))
 lengths = LENGTHS[config.lanes]
+
+#: What is quantised to.
+ELEMENTS = [rounding.name for rounding in roundings(config)]
 
 SEED = 0x0123456789ABCDEF
 
@@ -121,29 +126,18 @@ SYNC = dict(take0=3, take1=4, raise0=5, raise1=6)
 
 
 def quantising(rng, vectors, per_vector, group=1, columns=1, target="column", kind="normal",
-               dst=3, **fields):
-    """A job that quantises vectors; of kind ``ties`` to values next to and between integers."""
+               dst=3, element="int8", rule="floor", **fields):
+    """A job that quantises vectors; of kind ``ties`` to values next to and between elements."""
     blocks = vectors * per_vector
-    x = values(rng, blocks, kind == "extreme")
     if kind == "ties":
-        x = np.float32(2.0**-20) * rng.integers(-255, 256, blocks * BLOCK).astype(np.float32)
-        near = x.view(np.int32) + rng.integers(-1, 2, x.shape, dtype=np.int32)
-        x = np.where(x == 0, x, near.view(np.float32))
-    q, codes = quantise(x, group)
-    halves = []
-    for block in range(blocks):
-        vector, inside = divmod(block, per_vector)
-        for half in range(2):
-            data = q[BLOCK * block + 16 * half:][:16].tolist()
-            common = dict(data=data, code=int(codes[block]))
-            if target == "staging":
-                halves.append(common | dict(address=dst + block, half=half))
-            else:
-                at = dst + vector // columns * per_vector + inside
-                halves.append(common | dict(column=vector % columns, address=2 * at + half,
-                                            shift=0, set_shift=0))
-    at = dict(a=7, dst=dst, group=group, per_vector=per_vector, columns=columns, target=target)
-    return Job("quantise", at | dict(blocks=blocks) | fields, blocks_at(7, x), halves=halves)
+        x = rng.permutation(directed(rng, element))[:blocks].ravel()
+    else:
+        x = values(rng, blocks, kind == "extreme")
+    deal = dict(dst=dst, per_vector=per_vector, columns=columns, target=target)
+    sent = halves(x, group, element, rule, **deal)
+    codes = [half["code"] for half in sent[::2 * group]]
+    at = deal | dict(a=7, blocks=blocks, group=group, element=element, rule=rule)
+    return Job("quantise", at | fields, blocks_at(7, x), halves=sent, nans=codes.count(255))
 
 
 def picking(x, imm=1.0, position=None, index=0, first=1, last=1, found=None, **fields):
@@ -214,7 +208,8 @@ async def quantises(dut, pace, act_pause):
             target = "column" if n % 4 else "staging"
             kind = ("normal", "ties", "extreme")[n % 3]
             await unit.run(quantising(bench.rng, vectors, per_vector, group, columns, target, kind,
-                                      dst=1, **SYNC))
+                                      dst=1, element=ELEMENTS[n % len(ELEMENTS)],
+                                      rule=("floor", "up")[n // 2 % 2], **SYNC))
 
 
 @cocotb.test()

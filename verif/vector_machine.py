@@ -43,13 +43,15 @@ class Job:
         Payloads of the act stream, or of the staging port.
     sums, tokens : list of int
         Divisors that come, and tokens that go.
+    nans : int
+        Groups that are quantised with a NaN or an infinity.
     fields : dict
         Of the instruction.
     """
 
     def __init__(self, op, fields, a, b=(), released=None, results=(), halves=(), sums=(),
-                 tokens=(), count=0):
-        self.op, self.fields, self.count = op, fields, count
+                 tokens=(), count=0, nans=0):
+        self.op, self.fields, self.count, self.nans = op, fields, count, nans
         self.a, self.b = list(a), list(b)
         self.released = [place for place, _ in self.a] if released is None else released
         self.results = deque(results)
@@ -85,6 +87,7 @@ class Machine:
         self.job      = None
         self.cycle    = 0
         self.staged   = False
+        self.nans     = 0
         self.halves, self.tokens = [], []
         self.commands = StreamDriver(dut, "commands", Command)
         self.sums     = StreamDriver(dut, "sums", pause=self.pauses())
@@ -118,7 +121,7 @@ class Machine:
                  for take in ("take0", "take1")]
         reads = [(getattr(dut, f"{port}__en"), getattr(dut, f"{port}__address"),
                   getattr(dut, f"{port}__data")) for port in "ab"]
-        write_en, staging = dut.write__en, dut.staging
+        write_en, staging, nan = dut.write__en, dut.staging, dut.nan
         raise0, raise1 = dut.raise0__en, dut.raise1__en
         held = [False, False]
         while True:
@@ -139,6 +142,7 @@ class Machine:
             if write_en.value:
                 row = int(dut.write__data.value).to_bytes(4 * self.config.lanes, "little")
                 rows[int(dut.write__address.value)] = np.frombuffer(row, np.uint32)
+            self.nans += int(nan.value)
             if raise0.value:
                 self.produced(int(dut.raise0__id.value))
             if raise1.value:
@@ -177,7 +181,7 @@ class Machine:
 
     async def run(self, job, limit=20000):
         """Execute ``job`` and check all it does; return the cycles that it took."""
-        self.job, self.raised = job, 0
+        self.job, self.raised, self.nans = job, 0, 0
         self.staged = job.fields.get("target") == "staging"
         self.written = {place for place, _ in job.results}
         self.halves.clear()
@@ -198,6 +202,7 @@ class Machine:
         assert not job.results, f"{len(job.results)} blocks are not raised"
         assert not job.released, f"blocks {job.released} are not released"
         assert self.tokens == job.tokens, f"tokens are {self.tokens}, expected {job.tokens}"
+        assert self.nans == job.nans, f"{self.nans} groups have a NaN, expected {job.nans}"
         assert len(self.halves) == len(job.halves)
         for n, (found, expected) in enumerate(zip(self.halves, job.halves)):
             assert found == expected, f"{job.op} {job.fields}: half {n} is {found}, not {expected}"

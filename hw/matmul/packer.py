@@ -164,7 +164,7 @@ class RowPacker(wiring.Component):
                 fetch & self.jobs.valid & following.factor & following.first)]
             with m.If(self.factors.ready):
                 m.d.sync += factor.eq(self.factors.payload)
-            with m.Elif(fetch & ~following.factor):
+            with m.Elif(fetch & self.jobs.valid & ~following.factor):
                 m.d.sync += factor.eq(ONE)
 
         # Scores go as they come.

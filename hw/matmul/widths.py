@@ -7,8 +7,8 @@ here from the largest elements.
 from hw.formats import ACTIVATIONS, BLOCK, FORMATS, PROBABILITIES, ScaleKind, keys, supported
 
 
-__all__ = ["FACTOR_BITS", "FACTORS", "pairs", "peak", "high_bits", "low_bits", "plain_bits", "product_bits",
-           "term_bits", "scaled_bits"]
+__all__ = ["FACTOR_BITS", "FACTORS", "pairs", "peak", "high_bits", "low_bits", "plain_bits",
+           "product_bits", "scaled_bits", "term_bits"]
 
 
 #: Bits of the significand of an FP16 scale, with its sign; those of BF16 are fewer.

@@ -11,7 +11,7 @@ from hw.signatures import act_write
 __all__ = ["quantised_block", "Dealer"]
 
 
-#: A block of INT8 elements and its E8M0 code.
+#: Codes of a block's elements, a byte each, and its E8M0 code.
 quantised_block = data.StructLayout({"data": data.ArrayLayout(signed(8), 32), "code": 8})
 
 

@@ -1,6 +1,6 @@
-"""Quantiser: FP32 blocks to INT8 blocks with power-of-two scales."""
+"""Quantiser: FP32 blocks to blocks of INT8 or FP8 with power-of-two scales."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -12,13 +12,14 @@ from hw.verilog import shared
 from .dealer import Dealer, quantised_block
 from .exponents import Exponents
 from .rounder import Rounder
+from .rounding import each, roundings
 
 
 __all__ = ["Quantiser"]
 
 
 class Quantiser(wiring.Component):
-    """Reads blocks twice: for the largest exponent of each group, then for the elements.
+    """Reads blocks twice: for the scale of each group, then for the elements.
 
     The numerical reference is :func:`verif.reference.quantise`.
 
@@ -42,13 +43,14 @@ class Quantiser(wiring.Component):
     Members
     -------
     start : ``In(1)``
-        Begin a command, with its parameters: ``blocks``, ``group``; and those of
+        Begin a command, with its parameters: ``blocks``, ``group``; those of
+        :class:`hw.vector.exponents.Exponents`: ``element``, ``up``; and those of
         :class:`hw.vector.dealer.Dealer`: ``dst``, ``staged``, ``per_vector``, ``columns``.
     space : ``Out(1)``
         A block's first reading may begin.
-    begin, end, final, row_read : ``In(1)``
-        First reading: a row's address goes out, of which ``begin`` is a block's first one, ``end``
-        its last, and ``final`` the last of the command.
+    row_read, block_begin, block_end, command_end : ``In(1)``
+        First reading: a row's address goes out; it is a block's first one; its last; the last of
+        the command.
     a : ``In(config.row_bits)``
         The row, one cycle after ``row_read``.
     read, released : ``Out(1)``
@@ -59,6 +61,8 @@ class Quantiser(wiring.Component):
     staging : ``Out(staging_write(config))``
     written : ``Out(1)``
         The second half of a block was transferred.
+    nan : ``Out(1)``
+        A group has a NaN or an infinity among its elements.
     busy : ``Out(1)``
         Blocks are under way.
     """
@@ -70,15 +74,15 @@ class Quantiser(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "start": In(1), "blocks": In(12), "group": In(4),
+            "start": In(1), "blocks": In(12), "group": In(4), "element": In(2), "up": In(1),
             "dst": In(12), "staged": In(1), "per_vector": In(10), "columns": In(7),
             "space": Out(1),
-            "row_read": In(1), "begin": In(1), "end": In(1), "final": In(1),
+            "row_read": In(1), "block_begin": In(1), "block_end": In(1), "command_end": In(1),
             "a": In(config.row_bits),
             "read": Out(1), "released": Out(1), "b": In(config.row_bits),
             "act": Out(stream.Signature(act_write(config))),
             "staging": Out(staging_write(config)),
-            "written": Out(1), "busy": Out(1),
+            "written": Out(1), "nan": Out(1), "busy": Out(1),
         })
 
     def elaborate(self, platform):
@@ -96,16 +100,18 @@ class Quantiser(wiring.Component):
         ends      = Signal()
         m.d.comb += [
             self.space.eq((in_group != 0) | (groups != self.groups)),
-            begins.eq(self.begin & (in_group == 0)),
-            group_end.eq(self.end & ((in_group + 1 == self.group) | self.final)),
+            begins.eq(self.block_begin & (in_group == 0)),
+            group_end.eq(self.block_end & ((in_group + 1 == self.group) | self.command_end)),
             exponents.row.eq(self.a),
+            exponents.element.eq(self.element), exponents.up.eq(self.up),
+            self.nan.eq(exponents.done & (exponents.code == 255)),
             codes.w_en.eq(exponents.done), codes.w_data.eq(exponents.code),
         ]
         m.d.sync += [
             exponents.valid.eq(self.row_read), exponents.last.eq(group_end),
             groups.eq(groups + begins - ends),
         ]
-        with m.If(self.end):
+        with m.If(self.block_end):
             m.d.sync += in_group.eq(Mux(group_end, 0, in_group + 1))
 
         # Second reading, when there is a code and a place for the result.
@@ -133,14 +139,19 @@ class Quantiser(wiring.Component):
             m.d.sync += left.eq(self.blocks)
 
         # Elements, collected to blocks.
-        elements = [shared(Rounder()) for _ in range(config.lanes)]
-        s0_code = Signal(8)
-        m.d.sync += s0_code.eq(codes.r_data)
+        choices  = roundings(config)
+        elements = [shared(Rounder(choices)) for _ in range(config.lanes)]
+        s0_least = Signal(signed(9))
+        s0_none  = Signal()
+        m.d.sync += s0_none.eq(codes.r_data == 255)
+        for rounding in each(m, self.element, choices):
+            m.d.sync += s0_least.eq(codes.r_data + rounding.least)
         for n, element in enumerate(elements):
             m.submodules[f"element_{n}"] = element
-            m.d.comb += [element.i.eq(self.b.word_select(n, 32)), element.code.eq(s0_code)]
+            m.d.comb += [element.i.eq(self.b.word_select(n, 32)), element.element.eq(self.element),
+                         element.least.eq(s0_least), element.none.eq(s0_none)]
         valid, ended, code = self.read, self.released, codes.r_data
-        for stage in range(Rounder.latency + 1):
+        for stage in range(elements[0].latency + 1):
             before = valid, ended, code
             valid, ended, code = (Signal(1, name=f"s{stage}_valid"),
                                   Signal(1, name=f"s{stage}_end"),

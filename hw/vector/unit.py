@@ -65,6 +65,8 @@ class VectorUnit(wiring.Component):
     raise0, raise1 : ``Out(Raise)``
     seed : ``In(64)``
         Of the noise; constant during a run.
+    nan : ``Out(1)``
+        A group was quantised that has a NaN or an infinity among its elements.
     busy : ``Out(1)``
         A command is being executed.
     """
@@ -83,7 +85,7 @@ class VectorUnit(wiring.Component):
             "sums": In(stream.Signature(32)), "token": Out(stream.Signature(32)),
             "take0": Out(Take), "take1": Out(Take),
             "raise0": Out(Raise), "raise1": Out(Raise),
-            "seed": In(64), "busy": Out(1),
+            "seed": In(64), "nan": Out(1), "busy": Out(1),
         })
 
     def elaborate(self, platform):
@@ -170,13 +172,14 @@ class VectorUnit(wiring.Component):
             front.space.eq(~quantises | quantiser.space),
             quantiser.start.eq(front.begin & command.quantise),
             quantiser.row_read.eq(front.row & quantises),
-            quantiser.begin.eq(front.start & quantises),
-            quantiser.end.eq(front.end & quantises), quantiser.final.eq(front.final),
+            quantiser.block_begin.eq(front.start & quantises),
+            quantiser.block_end.eq(front.end & quantises), quantiser.command_end.eq(front.final),
             quantiser.a.eq(self.a.data), quantiser.b.eq(self.b.data),
             quantiser.staged.eq(command.target == isa.TARGETS.index("staging")),
-            self.staging.eq(quantiser.staging),
+            quantiser.up.eq(command.rule == isa.RULES.index("up")),
+            self.staging.eq(quantiser.staging), self.nan.eq(quantiser.nan),
             *(getattr(quantiser, name).eq(command[name])
-              for name in ("blocks", "group", "dst", "per_vector", "columns")),
+              for name in ("blocks", "group", "element", "dst", "per_vector", "columns")),
         ]
 
         # Counters of what is written, and of what is no longer needed.

@@ -15,7 +15,7 @@ from sw.area import area
 from sw.bench.decode import bits_a_weight, bundled, decode
 from sw.bench.row import Row
 from sw.gates import gate_equivalents
-from sw.train.losses import read_losses
+from sw.train.losses import Case, read_losses
 
 
 __all__ = ["BASELINE", "WANTED", "multiplier_sizes", "rows"]
@@ -91,4 +91,4 @@ def rows(config):
             case=name, config=config.name, cycles=cycles, limit=useful / config.word_bytes,
             correct=found.correct, command=f"tokamac bench formats --config {config.name}",
             more={"bits": bits_a_weight(model, found.compiled.model), **ratios, **sizes,
-                  "loss": losses.get(name, {}).get("int8")})
+                  "loss": losses.get(Case(name, "int8"))})

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hw import register_map as rm
-from hw.formats import FORMATS
+from hw.formats import FORMATS, ScaleKind
 from sw.bench.row import Row
 from sw.compile.assembler import Assembler
 from verif.reference.matmul import matmul
@@ -39,8 +39,8 @@ class Layout:
         self.columns = min(config.columns, vectors)
         self.groups = -(-vectors // self.columns)
         self.all_vectors = self.groups * self.columns
-        # 8-bit products may end in half a block.
-        self.halves = padded(inner, 16) // 16 if format == "int8" else padded(inner) // 16
+        # Rows of 8 and 16 bits may end in half a block.
+        self.halves = padded(inner, BLOCK if FORMATS[format].whole else 16) // 16
         self.blocks = padded(inner) // BLOCK
         # Outputs are computed in chunks that the workspace holds twice.
         half = config.blocks // 2
@@ -116,6 +116,20 @@ def program(layout, addresses):
     return out.words()
 
 
+def random_weights(rng, layout):
+    """``(weights, scales, factor)``, zero beyond the matrix."""
+    format, outputs = FORMATS[layout.format], layout.outputs
+    w = np.zeros((padded(outputs), 16 * layout.halves), format.element.integers.dtype)
+    w[:outputs, :layout.inner] = rng.choice(format.element.numbers, (outputs, layout.inner))
+    scales = np.zeros((len(w), format.scales(w.shape[1])), format.scale.dtype)
+    # Of moderate size: bits of numbers for BF16, codes for the others.
+    low, high = {ScaleKind.FP16: (0x1400, 0x2E00), ScaleKind.BF16: (0x3A80, 0x3DC0),
+                 ScaleKind.E8M0: (117, 124), ScaleKind.E4M3: (1, 0x7E)}[format.scale]
+    scales.view(f"u{scales.itemsize}")[:outputs] = rng.integers(
+        low, high, (outputs, scales.shape[1]))
+    return w, scales, np.float32(0.01) if format.factor else None
+
+
 def measure(device, vectors, outputs, inner, format, *, seed=1):
     """``(cycles, correct)`` of one product on a device."""
     config = device.config
@@ -123,15 +137,11 @@ def measure(device, vectors, outputs, inner, format, *, seed=1):
     rng = np.random.default_rng(seed)
     x = np.zeros((layout.all_vectors, padded(inner)), np.float32)
     x[:vectors, :inner] = rng.standard_normal((vectors, inner))
-    w = np.zeros((padded(outputs), 16 * layout.halves), np.int8)
-    low, high = (-127, 128) if format == "int8" else (-8, 8)
-    w[:outputs, :inner] = rng.integers(low, high, (outputs, inner))
-    scales = np.zeros((len(w), layout.blocks), np.float16)
-    scales[:outputs] = rng.uniform(0.001, 0.1, (outputs, layout.blocks))
+    w, scales, factor = random_weights(rng, layout)
 
     line, addresses, place = config.line_bytes, {}, 0
-    tape = b"".join(pack(w[first:first + rows], scales[first:first + rows], format, config.slices)
-                    for first, rows in layout.chunks)
+    tape = b"".join(pack(w[first:first + rows], scales[first:first + rows], format, config.slices,
+                         factor) for first, rows in layout.chunks)
     for name, data in (("vectors", x.tobytes()), ("weights", tape), ("results", b"")):
         addresses[name] = place // line
         if data:
@@ -146,7 +156,7 @@ def measure(device, vectors, outputs, inner, format, *, seed=1):
     start, end = device.emitted()
 
     q, codes = quantise(x)
-    wanted = matmul(w, scales, q[:, :16 * layout.halves], codes)
+    wanted = matmul(w, scales, q[:, :16 * layout.halves], codes, format, factor=factor)
     place, correct = addresses["results"] * line, True
     for first, rows in layout.chunks:
         got = np.frombuffer(device.read(place, layout.all_vectors * rows * 4), np.uint32)
@@ -158,7 +168,7 @@ def measure(device, vectors, outputs, inner, format, *, seed=1):
 
 def limit(config, vectors, outputs, inner, format):
     """Cycles that arithmetic and memory allow: the larger of the two."""
-    rate = 16 * config.slices * FORMATS[format].step
+    rate = 2 * 16 * config.slices // FORMATS[format].beats
     columns = min(vectors, config.columns)
     arithmetic = vectors * outputs * inner / rate / columns
     return max(arithmetic, outputs * inner * FORMATS[format].bits(inner) / 8 / config.word_bytes)

@@ -8,21 +8,31 @@ from typing import Annotated
 import typer
 
 
-#: The first one that has the format of the weights is the default.
+#: The first one that has all formats is the default.
 DEFAULTS = ("sim", "formats")
+#: Of weights, where neither the user nor the model's file says one.
+FORMAT = "int4"
 
 
 def command(
     model: Annotated[str, typer.Argument(
-        help="A llama2.c model file, or bundled.")] = "bundled",
+        help="A llama2.c or GGUF model file, or bundled.")] = "bundled",
     prompt: Annotated[str, typer.Option(
         help="Text to go on from; may be empty.")] = "Once upon a time",
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 56,
     config: Annotated[str | None, typer.Option(
-        help="A preset's name, or a configuration file; by default sim, or formats for a weight "
-             "format that sim lacks.")] = None,
-    format: Annotated[str, typer.Option(
-        help="Of the weights; `tokamac formats` lists them.")] = "int4",
+        help="A preset's name, or a configuration file; by default sim, or formats for number "
+             "formats that sim lacks.")] = None,
+    format: Annotated[str | None, typer.Option(
+        help="Of weights that the file does not hold in a format of the machine; `tokamac formats` "
+             "lists them. By default that of most weights in a GGUF file, else int4.")] = None,
+    activations: Annotated[str, typer.Option(
+        help="Elements of activations: int8 or e4m3.")] = "int8",
+    scale_rule: Annotated[str, typer.Option(
+        help="Of power-of-two scales: floor, as in the MX standard, or up, so that nothing is "
+             "clipped.")] = "floor",
+    kv: Annotated[str, typer.Option(
+        help="Elements of keys and values: int8, e4m3 or e5m2.")] = "int8",
     check: Annotated[bool, typer.Option(
         "--check", help="Compare all logits, keys and values with the reference.")] = False,
     temperature: Annotated[float, typer.Option(
@@ -48,7 +58,8 @@ def command(
 
     console = Console(highlight=False, soft_wrap=True)
     compiled, words = compile_choice(model, prompt, tokens, config, format, check=check,
-                                     temperature=temperature, seed=seed, tokenizer=tokenizer)
+                                     temperature=temperature, seed=seed, tokenizer=tokenizer,
+                                     activation=activations, rule=scale_rule, kv=kv)
     machine = open_device(device, compiled, latency, waves)
     session = Session(machine, compiled)
     verifier = Verifier(machine, compiled) if check else None
@@ -67,12 +78,12 @@ def command(
 
 
 def compile_choice(model, prompt, tokens, config, format, *, check=False, temperature=0.0, seed=0,
-                   tokenizer=None):
+                   tokenizer=None, activation="int8", rule="floor", kv="int8"):
     """The compiled task of a command line, and its tokenizer."""
     from math import isfinite
 
     from hw.config import load as load_config
-    from hw.formats import named
+    from hw.formats import ACTIVATIONS, KV, named
     from sw.compile.compiler import compile_model
     from sw.compile.program import Sampling
     from sw.errors import UserError
@@ -81,22 +92,39 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
     from sw.tokenizer import Tokenizer
 
     try:
-        named(format)
+        named(format or FORMAT)
     except ValueError as error:
         raise UserError(str(error)) from None
+    for name, names, what in ((activation, ACTIVATIONS, "activations"),
+                              (kv, KV, "keys and values")):
+        if name not in names:
+            raise UserError(f"{what} must be one of {', '.join(names)}, not {name!r}")
     if not isfinite(temperature) or temperature < 0:
         raise UserError(f"the temperature must be zero or positive, not {temperature}")
     if not 0 <= seed < 2**64:
         raise UserError(f"the seed must be 0 to 2^64 - 1, not {seed}")
-    if config is None:
-        config = next(name for name in DEFAULTS if format in load_config(name).formats)
-    chosen = load_config(config)
+    chosen = None if config is None else load_config(config)
     path = model_path(model)
     loaded = load(path)
+    format = format or loaded.format or FORMAT
+    if chosen is None:
+        formats = loaded.stored_formats | {format}
+        having = (load_config(name) for name in DEFAULTS)
+        chosen = next((one for one in having if has(one, formats, activation, kv)),
+                      load_config(DEFAULTS[-1]))
     words = Tokenizer.beside(path, loaded.vocabulary, tokenizer)
     compiled = compile_model(loaded, chosen, words.encode(prompt), tokens, format=format,
+                             activation=activation, rule=rule, kv=kv,
                              sampling=Sampling(temperature=temperature, seed=seed), check=check)
+    for note in compiled.model.notes:
+        typer.echo(f"note: {note}", err=True)
     return compiled, words
+
+
+def has(config, formats, activation, kv):
+    """Whether a machine has these number formats."""
+    return (formats <= set(config.formats) and activation in config.activations
+            and kv in config.kv)
 
 
 def open_device(choice, compiled, latency, waves=None):
@@ -133,7 +161,7 @@ def write_text(session, prompt, tokenizer):
     from codecs import getincrementaldecoder
 
     decoder = getincrementaldecoder("utf-8")(errors="replace")
-    previous, parts = prompt[0], []
+    previous, parts = None, []
 
     def show(token):
         nonlocal previous
@@ -142,7 +170,7 @@ def write_text(session, prompt, tokenizer):
         parts.append(part)
         typer.echo(part, nl=False)
 
-    for token in prompt[1:]:
+    for token in prompt:
         show(token)
     for token in session.tokens():
         show(token)

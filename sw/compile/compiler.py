@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hw.formats import FORMATS, named, supported
+from hw.isa import RULES
 from sw.errors import UserError
 from verif.reference.tape import pack
 
 from .assembler import Assembler, listing
-from .layers import QuantisedModel, quantise_model
+from .layers import QuantisedModel, quantise_model, row_unit
 from .memory import MemoryMap
 from .plan import Plan, chunk_matrices, make_plan
 from .program import COUNTERS, REGISTERS, Sampling, Task, write_program
@@ -68,7 +70,8 @@ class Compiled:
         return parts
 
 
-def compile_model(model, config, prompt, tokens, *, format="int4", sampling=None, check=False):
+def compile_model(model, config, prompt, tokens, *, format="int4", activation="int8",
+                  rule="floor", kv="int8", sampling=None, check=False):
     """Compile a model for a machine and a task.
 
     Parameters
@@ -80,15 +83,26 @@ def compile_model(model, config, prompt, tokens, *, format="int4", sampling=None
         Tokens to begin with, at least one.
     tokens : int
         Tokens to generate, at least one.
-    format : str
-        A name of :data:`hw.formats.FORMATS`, for a model that is not quantised.
+    format, activation, rule, kv : str
+        For a model that is not quantised; see :class:`sw.compile.layers.QuantisedModel`.
     sampling : :class:`sw.compile.program.Sampling`
         By default the likeliest token is taken.
     check : bool
         Write the logits of every position to memory.
     """
     if not isinstance(model, QuantisedModel):
-        model = quantise_model(model, format, config.slices)
+        if rule not in RULES:
+            raise UserError(f"the scale rule must be {' or '.join(RULES)}, not {rule!r}")
+        # Before the weights are rounded, which takes time.
+        check_formats(config, [format], activation, kv)
+        model = quantise_model(model, format, config.slices, activation=activation, rule=rule,
+                               kv=kv)
+    formats = dict.fromkeys(matrix.format for matrix in model.matrices)
+    check_formats(config, formats, model.activation, model.kv)
+    for matrix in model.matrices:
+        if len(matrix.weights) % row_unit(config.slices, matrix.format):
+            raise ValueError(f"a matrix of {len(matrix.weights)} rows of {matrix.format} is not "
+                             f"padded for the {config.slices} slices of {config}")
     check_task(model, config, prompt, tokens)
     plan = make_plan(model, config)
     task = Task(prompt=len(prompt), positions=len(prompt) + tokens - 1,
@@ -110,9 +124,6 @@ def compile_model(model, config, prompt, tokens, *, format="int4", sampling=None
 
 def check_task(model, config, prompt, tokens):
     """Raise :class:`UserError` unless the model can do what is asked."""
-    if model.format not in config.formats:
-        raise UserError(f"configuration {config} has no weight format {model.format}; it has "
-                        f"{', '.join(config.formats)}, and preset formats has all")
     if not prompt:
         raise UserError("the prompt has no tokens; even an empty text begins with one")
     for token in prompt:
@@ -128,6 +139,23 @@ def check_task(model, config, prompt, tokens):
         raise UserError(f"a prompt of {len(prompt)} tokens leaves room for "
                         f"{model.context - len(prompt) + 1} more in the context of {model.name} "
                         f"({model.context}), not {tokens}")
+
+
+def check_formats(config, formats, activation, kv):
+    """Raise :class:`UserError` unless a machine has these formats of weights and elements."""
+    for wanted, having, what in ((formats, config.formats, "weight format"),
+                                 ([activation], config.activations, "activations of type"),
+                                 ([kv], config.kv, "keys and values of type")):
+        for name in wanted:
+            if name not in having:
+                raise UserError(f"configuration {config} has no {what} {name}; it has "
+                                f"{', '.join(having)}, and preset formats has all")
+    for name in formats:
+        if not supported(named(name), activation):
+            able = [other.name for other in FORMATS.values()
+                    if supported(other, activation)]
+            raise UserError(f"weights of {name} cannot be multiplied by activations of "
+                            f"{activation}; {', '.join(able)} can")
 
 
 def lay_out(model, config, plan, prompt, task):

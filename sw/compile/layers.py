@@ -1,41 +1,20 @@
 """A model as the machine holds it: padded to blocks, rearranged, and rounded to integers."""
 
+from collections import Counter
 from dataclasses import dataclass
 from math import log2, sqrt
-from typing import NamedTuple
 
 import numpy as np
 
 from hw.formats import FORMATS
-from sw.errors import UserError
-from sw.quantise import quantise_weights
+
+from .matrix import Matrices, Matrix
 
 
 __all__ = ["Matrix", "QuantisedLayer", "QuantisedModel", "quantise_model", "row_unit"]
 
 BLOCK = 32
 LOG2_E = 1.4426950408889634
-
-
-class Matrix(NamedTuple):
-    """A quantised matrix; every matrix of a model may have a format of its own.
-
-    Parameters
-    ----------
-    weights : int [N, K]
-        Integers of elements.
-    scales : [N, format.scales(K)]
-        In the format's ``scale.dtype``.
-    format : str
-        A name of :data:`hw.formats.FORMATS`.
-    factor : float32 or None
-        By which results are multiplied, if the format has one.
-    """
-
-    weights: np.ndarray
-    scales: np.ndarray
-    format: str
-    factor: np.float32 | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +41,11 @@ class QuantisedModel:
     Parameters
     ----------
     name, format : str
-        Name of the model; a name of :data:`hw.formats.FORMATS`.
+        Name of the model; formats of its weights, for people to read.
+    activation, rule, kv : str
+        Elements of activations, a name of :data:`hw.formats.ACTIVATIONS`; how the scales of
+        activations, keys and values are found, a name of :data:`hw.isa.RULES`; and elements of
+        keys and values, a name of :data:`hw.formats.KV`.
     dim_blocks, hidden_blocks, head_blocks : int
         Blocks of the residual stream, of the feed-forward network and of a head.
     n_heads, n_kv_heads, vocabulary, context : int
@@ -76,6 +59,10 @@ class QuantisedModel:
         Of the last norm.
     classifier : :class:`Matrix`
         Rows beyond the vocabulary have NaN scales, so that they are never picked.
+    ends : tuple of two int
+        Tokens that end a text.
+    notes : tuple of str
+        Sentences for the user: what is not as it was in the file.
     """
 
     name: str
@@ -94,6 +81,16 @@ class QuantisedModel:
     layers: tuple
     gain: np.ndarray
     classifier: Matrix
+    ends: tuple = (1, 2)
+    notes: tuple = ()
+    activation: str = "int8"
+    rule: str = "floor"
+    kv: str = "int8"
+
+    @property
+    def matrices(self):
+        """Of all layers, and the classifier."""
+        return *(matrix for layer in self.layers for matrix in layer.matrices), self.classifier
 
     @property
     def queries(self):
@@ -111,9 +108,17 @@ class QuantisedModel:
         return self.n_heads * self.head_blocks
 
 
-def row_unit(slices, format):
+def row_unit(slices, *formats):
     """Rows to which matrices are padded, so that every tile of a machine is full."""
-    return max(BLOCK, slices * FORMATS[format].step)
+    return max(BLOCK, *(slices * FORMATS[format].step for format in formats))
+
+
+def formats_of(matrices):
+    """Formats of matrices, that of most weights first."""
+    share = Counter()
+    for matrix in matrices:
+        share[matrix.format] += matrix.weights.size
+    return [format for format, _ in share.most_common()]
 
 
 def pad(x, axis, size):
@@ -127,61 +132,71 @@ def round_up(value, unit):
     return -(-value // unit) * unit
 
 
-def quantise_model(model, format, slices=1):
+def quantise_model(model, format, slices=1, *, activation="int8", rule="floor", kv="int8"):
     """The :class:`QuantisedModel` of a :class:`sw.models.Model`.
 
-    Results do not depend on ``slices``; it only decides how many zeros are appended.
+    Weights that are stored in a format keep it, others are rounded to ``format``; ``rule`` is also
+    that of E8M0 scales of weights. Results do not depend on ``slices``; it only decides how many
+    zeros are appended.
     """
-    unit = row_unit(slices, format)
+    unit = row_unit(slices, *model.stored_formats, format)
     dim = round_up(model.dim, unit)
     # The matrix of gate and up has twice as many rows.
     hidden = round_up(model.hidden, max(BLOCK, unit // 2))
     # The tiles of values must be full too: a column's output then ends where the next begins.
     head = round_up(model.head, max(BLOCK, slices))
+    matrices = Matrices(model.name, format, rule)
+    matrices.again.update({f"from {type} to {format}": count
+                           for type, count in model.origins.items()})
 
-    def matrix(name, w):
-        try:
-            weights, scales, factor = quantise_weights(w, format)
-            return Matrix(weights, scales, format, factor)
-        except ValueError as error:
-            raise UserError(f"the weights {name} of {model.name} cannot be rounded to {format}: "
-                            f"{error}") from None
-
-    def heads(w):
+    def heads(parts):
         """Rows of heads, each padded to whole blocks."""
-        w = w.reshape(-1, model.head, model.dim)
-        return pad(pad(w, 1, head).reshape(-1, model.dim), 1, dim)
+        rows = np.concatenate([pad(w.reshape(-1, model.head, w.shape[1]), 1, head).reshape(
+            -1, w.shape[1]) for w in parts])
+        return pad(rows, 0, round_up(len(rows), unit))
+
+    def turns(parts):
+        """Rows of gate and up by turns, in blocks."""
+        gate, up = (pad(w, 0, hidden).reshape(-1, BLOCK, w.shape[1]) for w in parts)
+        return np.stack([gate, up], axis=1).reshape(-1, gate.shape[2])
+
+    def outputs(parts):
+        return pad(*parts, 0, dim)
 
     def gain(g):
         return pad((g.astype(np.float64) * sqrt(model.dim)).astype(np.float32), 0, dim)
 
-    def layer(n, w):
-        kvq = np.concatenate([heads(w.wk), heads(w.wv), heads(w.wq)])
-        output = pad(w.wo.reshape(model.dim, model.n_heads, model.head), 2, head)
-        output = pad(output.reshape(model.dim, -1), 0, dim)
-        gate, up = (pad(pad(x, 0, hidden), 1, dim).reshape(-1, BLOCK, dim) for x in (w.w1, w.w3))
-        gate_up = np.stack([gate, up], axis=1).reshape(-1, dim)
-        return QuantisedLayer(
-            attention_gain=gain(w.attention_norm), ffn_gain=gain(w.ffn_norm),
-            kvq=matrix(f"wq, wk, wv of layer {n}", pad(kvq, 0, round_up(len(kvq), unit))),
-            output=matrix(f"wo of layer {n}", output),
-            gate_up=matrix(f"w1, w3 of layer {n}", gate_up),
-            down=matrix(f"w2 of layer {n}", pad(pad(w.w2, 0, dim), 1, hidden)))
-
-    classifier = matrix("of the output matrix", pad(model.classifier, 1, dim))
+    make = matrices.make
+    found = {
+        "kvq": [make(f"wq, wk, wv of layer {n}", [w.wk, w.wv, w.wq], heads, columns=dim)
+                for n, w in enumerate(model.layers)],
+        "output": [make(f"wo of layer {n}", [w.wo], outputs, runs=model.n_heads, columns=head)
+                   for n, w in enumerate(model.layers)],
+        "gate_up": [make(f"w1, w3 of layer {n}", [w.w1, w.w3], turns, columns=dim)
+                    for n, w in enumerate(model.layers)],
+        "down": [make(f"w2 of layer {n}", [w.w2], outputs, columns=hidden)
+                 for n, w in enumerate(model.layers)]}
+    # One program serves all layers.
+    found = {key: matrices.alike(f"{key} of all layers", same) for key, same in found.items()}
+    layers = tuple(QuantisedLayer(attention_gain=gain(w.attention_norm), ffn_gain=gain(w.ffn_norm),
+                                  **{key: same[n] for key, same in found.items()})
+                   for n, w in enumerate(model.layers))
+    classifier = make("of the output matrix", [model.classifier],
+                      lambda parts: pad(*parts, 0, model.vocabulary), columns=dim)
     extra = round_up(model.vocabulary, unit) - model.vocabulary
-    never = np.full((extra, classifier.scales.shape[1]), FORMATS[format].scale.nan,
+    never = np.full((extra, classifier.scales.shape[1]), FORMATS[classifier.format].scale.nan,
                     classifier.scales.dtype)
     classifier = classifier._replace(weights=pad(classifier.weights, 0, model.vocabulary + extra),
                                      scales=np.concatenate([classifier.scales, never]))
     return QuantisedModel(
-        name=model.name, format=format, dim_blocks=dim // BLOCK, hidden_blocks=hidden // BLOCK,
+        name=model.name, dim_blocks=dim // BLOCK, hidden_blocks=hidden // BLOCK,
         head_blocks=head // BLOCK, n_heads=model.n_heads, n_kv_heads=model.n_kv_heads,
         vocabulary=model.vocabulary, context=model.context,
+        format=" and ".join(formats_of([*(m for w in layers for m in w.matrices), classifier])),
         guard=np.float32(model.dim * model.epsilon), embedding=pad(model.embedding, 1, dim),
         rope_q=rotary(model, head, log2(np.e) / sqrt(model.head)), rope_k=rotary(model, head, 1.0),
-        layers=tuple(layer(n, w) for n, w in enumerate(model.layers)), gain=gain(model.norm),
-        classifier=classifier)
+        layers=layers, gain=gain(model.norm), classifier=classifier, activation=activation,
+        rule=rule, kv=kv, ends=model.ends, notes=model.notes + matrices.notes())
 
 
 def rotary(model, head, factor):

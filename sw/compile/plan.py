@@ -91,7 +91,7 @@ def make_plan(model, config):
         at += blocks
     produced = len(model.layers[0].kvq.weights) // 32
     shared = max(produced + model.q_blocks, 2 * model.hidden_blocks)
-    unit = row_unit(config.slices, model.format) // 32
+    unit = row_unit(config.slices, model.classifier.format) // 32
     least = at + max(shared, 2 * unit)
     if least > config.blocks:
         raise UserError(f"{who}: it needs {least} blocks of 32 elements in the workspace, which "

@@ -100,17 +100,20 @@ class Writer:
         tiles, height, tail = tiling(rows, self.config.slices, matrix.format)
         self.out.emit("matmul", comment, dst=dst, act=act, halves=size // 16, tiles=tiles,
                       height=height, tail=tail, columns=1, groups=1, stride=0,
-                      format=matrix.format, drain=drain, **values)
+                      format=matrix.format, drain=drain, activation=self.model.activation,
+                      **values)
 
     def norm(self, comment, gain, **values):
         plan, imm = self.plan, int(np.float32(self.model.guard).view(np.uint32))
         self.out.emit("norm", comment, dst=plan.n, a=plan.x, b=gain, imm=imm,
                       blocks=self.model.dim_blocks, take0="x_ready", **values)
 
-    def quantise(self, comment, a, dst, blocks, take0="done", raise0="act"):
-        """One vector, to column 0."""
+    def quantise(self, comment, a, dst, blocks, *, take0="done", raise0="act", per_vector=None,
+                 columns=1):
+        """Activations, to columns."""
         self.out.emit("quantise", comment, a=a, dst=dst, blocks=blocks, target="column", group=1,
-                      per_vector=blocks, columns=1, take0=take0, raise0=raise0)
+                      per_vector=per_vector or blocks, columns=columns, take0=take0, raise0=raise0,
+                      element=self.model.activation, rule=self.model.rule)
 
 
 def write_program(model, config, plan, memory, task):
@@ -127,7 +130,8 @@ def write_program(model, config, plan, memory, task):
     w = Writer(model, config, plan, memory, task)
     write_start(w)
     write_token(w)
-    write_layer(w)
+    for number, layers in enumerate(runs_of_layers(model.layers)):
+        write_layers(w, "layer" if number == 0 else f"layer_{number}", layers)
     write_next(w)
     return w.out
 
@@ -142,8 +146,8 @@ def write_start(w):
     out, model, plan = w.out, w.model, w.plan
     out.emit("set", "tokens of the prompt", rd="prompt", imm=w.task.prompt)
     out.emit("set", "positions", rd="end", imm=w.task.positions)
-    out.emit("set", "the tokens that end a text", rd="bos", imm=1)
-    out.emit("set", rd="eos", imm=2)
+    out.emit("set", "the tokens that end a text", rd="bos", imm=model.ends[0])
+    out.emit("set", rd="eos", imm=model.ends[1])
     w.stream_layers("weights of the first token")
     out.emit("load", "first token", base=w.line("prompt"), count="position")
     dim, head = model.dim_blocks, model.head_blocks
@@ -179,16 +183,28 @@ def write_token(w):
     out.label("layers")
     out.emit("set", "lines of gains used", rd="gain", imm=2 * row_lines(w, model.dim_blocks))
     out.emit("set", "line of the layer's keys and values", rd="kv", imm=0)
-    out.emit("set", "layers to go", rd="layer", imm=len(model.layers))
 
 
-def write_layer(w):
-    """One layer; its addresses are in registers."""
+def runs_of_layers(layers):
+    """Layers that follow each other and differ in their numbers only, together."""
+    runs = []
+    for layer in layers:
+        formats = [matrix.format for matrix in layer.matrices]
+        if runs and formats == [matrix.format for matrix in runs[-1][0].matrices]:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return runs
+
+
+def write_layers(w, label, layers):
+    """A loop over layers of the same formats; addresses are in registers."""
     out, model, plan = w.out, w.model, w.plan
     dim, line = model.dim_blocks, row_lines(w, model.dim_blocks)
-    layer = model.layers[0]
+    layer = layers[0]
 
-    out.label("layer")
+    out.emit("set", "layers to go", rd="layer", imm=len(layers))
+    out.label(label)
     write_walk(w, 0, take0="appended")
     w.norm("attention", plan.gain[0], take1="gain_ready", raise0="done", raise1="gain_free")
     w.quantise("", plan.n, plan.vector, dim)
@@ -217,7 +233,7 @@ def write_layer(w):
     out.emit("add", "the next layer", rd="gain", ra="gain", imm=2 * line)
     out.emit("add", rd="kv", ra="kv", imm=w.memory.regions["kv"].lines // len(model.layers))
     out.emit("add", rd="layer", ra="layer", imm=MINUS_ONE)
-    out.emit("branch", condition="ne", ra="layer", rb="zero", target="layer")
+    out.emit("branch", condition="ne", ra="layer", rb="zero", target=label)
 
 
 def head_lines(w):
@@ -240,7 +256,7 @@ def write_keys_and_values(w):
     out.emit("rope", "keys", dst=k, a=k, b=plan.rope_k, blocks=model.kv_blocks, period=head,
              take0="rows", raise0="done")
     staging = {"target": "staging", "raise0": "staged", "blocks": model.kv_blocks,
-               "per_vector": head, "columns": 1}
+               "per_vector": head, "columns": 1, "element": model.kv, "rule": model.rule}
     out.emit("quantise", "keys", a=k, dst=0, group=1, take0="done", **staging)
     out.emit("quantise", "values", a=v, dst=model.kv_blocks, group=head, take0="rows", **staging)
     out.emit("append", "", base=w.line("kv"), offset="kv", count="position",
@@ -248,9 +264,8 @@ def write_keys_and_values(w):
              take0="staged", raise0="appended")
     out.emit("rope", "queries", dst=q, a=q, b=plan.rope_q, blocks=model.q_blocks, period=head,
              take0="rows", raise0="done")
-    out.emit("quantise", "queries of a KV head lie in columns", a=q, dst=plan.query,
-             blocks=model.q_blocks, target="column", group=1, per_vector=head,
-             columns=plan.columns, take0="done", raise0="query")
+    w.quantise("queries of a KV head lie in columns", q, plan.query, model.q_blocks,
+               raise0="query", per_vector=head, columns=plan.columns)
     if plan.extra:
         # The tiles' rows beyond the queries are zeros, and nobody else takes their blocks.
         out.emit("multiply", "zeros", dst=q, a=q + model.q_blocks, b=q + model.q_blocks,
@@ -271,7 +286,8 @@ def write_attention(w):
         heads = f"query heads {n * plan.columns}..{(n + 1) * plan.columns - 1}"
         out.emit("attend", heads, dst=plan.o + n * blocks, act=plan.query + n * head,
                  probability=plan.probability, head_blocks=head, columns=plan.columns,
-                 count="count", take0="query", raise0="attended")
+                 count="count", activation=model.activation, kv=model.kv, take0="query",
+                 raise0="attended")
         out.emit("divide", "", dst=plan.o + n * blocks, a=plan.o + n * blocks, blocks=blocks,
                  period=head, take0="attended", raise0="done")
         w.quantise("", plan.o + n * blocks, plan.vector + n * blocks, blocks)

@@ -1,8 +1,10 @@
-"""A language model of the llama architecture in float32, as its file gives it."""
+"""A language model of the llama architecture, as its file gives it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from .stored import Stored
 
 
 __all__ = ["Layer", "Model"]
@@ -16,9 +18,9 @@ class Layer:
     ----------
     attention_norm, ffn_norm : array of dim
         Gains of the two norms.
-    wq, wk, wv, wo : array
+    wq, wk, wv, wo : array or :class:`sw.models.stored.Stored`
         Attention: queries, keys, values, output.
-    w1, w2, w3 : array
+    w1, w2, w3 : array or :class:`sw.models.stored.Stored`
         Feed-forward network: gate, down, up.
     """
 
@@ -49,10 +51,24 @@ class Model:
     layers : tuple of :class:`Layer`
     norm : array of dim
         Gain of the last norm.
-    classifier : array of vocabulary x dim
-        The output matrix; the embedding itself when they are shared.
+    classifier : array of vocabulary x dim, or :class:`sw.models.stored.Stored`
+        The output matrix; the embedding itself when they are shared and arrays.
     theta, epsilon : float
         Base of the rotary frequencies, and the norms' guard.
+    head_size : int
+        Elements of a head; by default the residual stream's, divided among the heads.
+    rope_factors : array of head / 2, optional
+        What divides the rotary frequencies, in float64.
+    shared : bool
+        Output matrix and embedding are one tensor of the file.
+    ends : tuple of two int
+        Tokens that end a text.
+    format : str
+        What the file suggests to round arrays to; None if nothing.
+    origins : dict
+        Of matrices that were in a block format and are arrays now: their number by format.
+    notes : tuple of str
+        Sentences for the user.
     """
 
     name: str
@@ -68,22 +84,37 @@ class Model:
     classifier: np.ndarray
     theta: float = 10000.0
     epsilon: float = 1e-5
+    head_size: int | None = None
+    rope_factors: np.ndarray | None = None
+    shared: bool = False
+    ends: tuple = (1, 2)
+    format: str | None = None
+    origins: dict = field(default_factory=dict)
+    notes: tuple = ()
 
     @property
     def head(self):
         """Elements of a head."""
-        return self.dim // self.n_heads
+        return self.head_size or self.dim // self.n_heads
 
     @property
     def parameters(self):
         """Number of weights; a shared output matrix counts once."""
         matrices = [self.embedding, self.norm]
-        if self.classifier is not self.embedding:
+        if not self.shared and self.classifier is not self.embedding:
             matrices.append(self.classifier)
         matrices += [weight for layer in self.layers for weight in vars(layer).values()]
         return sum(weight.size for weight in matrices)
 
+    @property
+    def stored_formats(self):
+        """Set of the formats in which the file holds weights."""
+        weights = [self.classifier, *(w for layer in self.layers for w in vars(layer).values())]
+        return {w.format for w in weights if isinstance(w, Stored)}
+
     def angles(self, positions):
         """Rotary angles in float64, ``[position, pair]``."""
-        pairs = np.arange(0, self.head, 2) / self.head
-        return np.outer(np.arange(positions), self.theta ** -pairs)
+        frequencies = self.theta ** -(np.arange(0, self.head, 2) / self.head)
+        if self.rope_factors is not None:
+            frequencies = frequencies / self.rope_factors
+        return np.outer(np.arange(positions), frequencies)

@@ -140,10 +140,9 @@ class Emulator:
         self.events, self.semaphores = {}, [0] * isa.COUNTERS
         self.matrices = {}
         self.workspace = np.full((config.blocks, BLOCK), np.nan, np.float32)
-        self.act = self.rng.integers(-128, 128, (config.columns, config.act_blocks, BLOCK),
-                                     np.int8)
+        self.act = self.rng.integers(0, 256, (config.columns, config.act_blocks, BLOCK), np.uint8)
         self.codes = np.full((config.columns, config.act_blocks), 255, np.uint8)
-        self.staging = np.zeros((config.kv_staging, BLOCK), np.int8)
+        self.staging = np.zeros((config.kv_staging, BLOCK), np.uint8)
         self.staging_codes = np.full(config.kv_staging, 255, np.uint8)
         self.w_ready, self.d_fifo = deque(), deque()
         self.sums, self.tokens, self.loaded = deque(), deque(), deque()

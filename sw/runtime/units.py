@@ -7,6 +7,7 @@ writes no more than one block, so that an order of steps is an order of events i
 
 import numpy as np
 
+from hw.formats import ACTIVATIONS, KV
 from verif.reference.attention import attention
 from verif.reference.divide import divide
 from verif.reference.floats import add, from_bits, multiply
@@ -47,8 +48,9 @@ def run_matmul(m, f):
         for _ in range(blocks):
             yield f.take0
         act, codes = m.act[:f.columns, part].copy(), m.codes[:f.columns, part].copy()
-        y = matmul(weights, scales, act.reshape(f.columns, -1)[:, :size], codes, f.format,
-                   factor=factor)
+        vectors = ACTIVATIONS[f.activation].decode(act.reshape(f.columns, -1)[:, :size])
+        y = matmul(weights, scales, vectors, codes, f.format, factor=factor,
+                   activation=f.activation)
         y = y.reshape(f.columns, -1, BLOCK)
         last_group = group == f.groups - 1
         for block in range(rows // BLOCK):
@@ -82,14 +84,16 @@ def run_attend(m, f):
     for start in range(0, f.count, BLOCK):
         yield lambda: len(m.d_fifo) > 0
         raw = m.d_fifo.popleft()
-        parts += [(raw[p.keys].view(np.int8), raw[p.key_codes], raw[p.values].view(np.int8),
-                   raw[p.value_code]) for p in places[:min(BLOCK, f.count - start)]]
+        parts += [(raw[p.keys], raw[p.key_codes], raw[p.values], raw[p.value_code])
+                  for p in places[:min(BLOCK, f.count - start)]]
         # The probabilities, which the activation memory holds for the value product.
-        m.act[:f.columns, f.probability] = m.rng.integers(-128, 128, (f.columns, BLOCK))
+        m.act[:f.columns, f.probability] = m.rng.integers(0, 256, (f.columns, BLOCK))
     if not np.array_equal(q, m.act[:f.columns, part]):
         raise Hazard("queries were overwritten during attention")
-    output, total = attention(q.reshape(f.columns, size), q_codes,
-                              *(np.array(column) for column in zip(*parts)))
+    queries, element = ACTIVATIONS[f.activation].decode(q.reshape(f.columns, size)), KV[f.kv]
+    k, k_codes, v, v_codes = (np.array(column) for column in zip(*parts))
+    output, total = attention(queries, q_codes, element.decode(k), k_codes, element.decode(v),
+                              v_codes, f.activation, f.kv)
     for block, values in enumerate(output.reshape(-1, BLOCK)):
         yield f.take1
         m.workspace[f.dst + block] = values
@@ -167,7 +171,8 @@ def run_quantise(m, f):
         for block in range(first, first + number):
             yield f.take0
             x.append(m.workspace[f.a + block].copy())
-        q, codes = quantise(np.concatenate(x), f.group)
+        q, codes = quantise(np.concatenate(x), f.group, f.element, f.rule)
+        q = KV[f.element].encode(q)
         for i, block in enumerate(range(first, first + number)):
             yield 0
             values = q[BLOCK * i:BLOCK * (i + 1)]

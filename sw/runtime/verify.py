@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hw.formats import KV
 from sw.errors import UserError
 from verif.reference.forward import State, forward
 from verif.reference.kv import kv_write
@@ -40,7 +41,7 @@ class Verifier:
             if position + 1 >= task.prompt:
                 wanted = self._choose(logits, position)
                 got = tokens[position + 1] if position + 1 < len(tokens) else None
-                if got is None and wanted not in (1, 2) or got is not None and got != wanted:
+                if got is None and wanted not in model.ends or got is not None and got != wanted:
                     raise UserError(f"the machine chose token {got} after position {position}, "
                                     f"the reference {wanted}")
         size = self._compare_kv(state, outcome.positions)
@@ -67,6 +68,7 @@ class Verifier:
 
     def _compare_kv(self, state, positions):
         compiled, config = self.compiled, self.compiled.config
+        element = KV[compiled.model.kv]
         region = compiled.memory.regions["kv"]
         layers, _, heads = state.k.shape[:3]
         head_lines = region.lines // (layers * heads)
@@ -76,8 +78,8 @@ class Verifier:
                 line = (layer * heads + head) * head_lines
                 for position in range(positions):
                     at = layer, 0, head, position
-                    kv_write(wanted, config, line, position, state.k[at], state.k_codes[at],
-                             state.v[at], state.v_codes[at])
+                    kv_write(wanted, config, line, position, element.encode(state.k[at]),
+                             state.k_codes[at], element.encode(state.v[at]), state.v_codes[at])
         got = np.frombuffer(self.device.read(self.start, region.size), np.uint8)
         wrong = np.flatnonzero(got != wanted)
         if len(wrong):

@@ -5,38 +5,39 @@ It measures models; it follows the hardware's number formats but not its order o
 
 import numpy as np
 
-from hw.formats import FORMATS
+from hw.formats import ACTIVATIONS, FORMATS, KV
 from sw.quantise import GROUP, dequantise_weights, quantise_weights
+from verif.reference.quantise import quantise
 
 
 __all__ = ["WEIGHTS", "Inference", "round_activations", "round_weights"]
 
-#: How the weights of matrix products can be rounded.
+#: How the weights of matrix products can be rounded, and their other operands.
 WEIGHTS = ("float32", *FORMATS)
+OPERANDS = ("float32", *ACTIVATIONS)
 MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
 
 
-def round_activations(x):
-    """Return values as INT8 in blocks of 32 along the last axis with a power of two as scale."""
+def round_activations(x, element="int8", rule="floor", group=1):
+    """Return values as elements with a power-of-two scale for ``group`` blocks of 32 along the
+    last axis.
+    """
     length = x.shape[-1]
     padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -length % GROUP)])
-    blocks = padded.astype(np.float32).reshape(-1, GROUP)
-    largest = np.abs(blocks).max(1, keepdims=True)
-    _, exponent = np.frexp(largest)  # largest = m * 2**exponent with m in [0.5, 1)
-    scale = np.where(largest == 0, np.float32(0), np.ldexp(np.float32(1), exponent - 7))
-    safe = np.where(scale == 0, np.float32(1), scale)
-    rounded = np.clip(np.rint(blocks / safe), -127, 127) * scale
-    return rounded.reshape(padded.shape)[..., :length]
+    integers, codes = quantise(padded, group, element, rule)
+    exponent = codes.astype(np.int32) - 127 + KV[element].lsb
+    rounded = np.ldexp(integers.astype(np.float32), np.repeat(exponent, GROUP, axis=-1))
+    return rounded[..., :length]
 
 
-def round_weights(weights, format):
+def round_weights(weights, format, rule="floor"):
     """Return a matrix rounded to a format of ``WEIGHTS``."""
     if format not in WEIGHTS:
         raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, not {format!r}")
     if format == "float32":
         return weights
-    integers, scales, factor = quantise_weights(weights, format)
-    return dequantise_weights(integers, scales, format, factor)
+    integers, scales, factor = quantise_weights(weights, format, rule)
+    return dequantise_weights(integers, scales, format, factor)[:, :weights.shape[1]]
 
 
 def _softmax(x):
@@ -53,18 +54,33 @@ class Inference:
         sizes must be multiples of 32
     weights : str
         "float32", or a name of :data:`hw.formats.FORMATS`
-    activations : bool
-        whether the operands of every product are rounded to INT8 blocks
+    activations : str
+        "float32", or a name of :data:`hw.formats.ACTIVATIONS`, to which the other operands of
+        products are rounded; then probabilities are rounded to INT8
+    rule : str
+        of power-of-two scales, "floor" or "up"
+    kv : str
+        a name of :data:`hw.formats.KV`, to which keys and values are rounded if activations are
     """
 
-    def __init__(self, model, weights, activations):
+    def __init__(self, model, weights, activations, *, rule="floor", kv="int8"):
+        if activations not in OPERANDS:
+            raise ValueError(f"activations must be one of {', '.join(OPERANDS)}, not "
+                             f"{activations!r}")
         self.model = model
-        self.layers = [{name: round_weights(getattr(layer, name), weights) for name in MATRICES}
-                       for layer in model.layers]
-        self.classifier = round_weights(model.classifier, weights)
-        self.cast = round_activations if activations else (lambda x: x)
+        self.layers = [{name: round_weights(getattr(layer, name), weights, rule)
+                        for name in MATRICES} for layer in model.layers]
+        self.classifier = round_weights(model.classifier, weights, rule)
+        self.rounded, self.rule = activations != "float32", rule
+        self.activations, self.kv = activations, kv
         angles = model.angles(model.context)[:, None]
         self.cos, self.sin = np.cos(angles).astype("f4"), np.sin(angles).astype("f4")
+
+    def cast(self, x, element=None, rule=None, group=1):
+        """Return an operand as products see it; by default an activation."""
+        if not self.rounded:
+            return x
+        return round_activations(x, element or self.activations, rule or self.rule, group)
 
     def logits(self, ids):
         """Return the logits ``[time, vocabulary]`` after each of the ids."""
@@ -110,9 +126,11 @@ class Inference:
         q = self._rotate((x @ w["wq"].T).reshape(time, model.n_heads, model.head))
         k = self._rotate((x @ w["wk"].T).reshape(time, model.n_kv_heads, model.head))
         v = (x @ w["wv"].T).reshape(time, model.n_kv_heads, model.head)
-        q, k, v = (self.cast(t).transpose(1, 0, 2) for t in (q, k, v))
+        q, k = self.cast(q), self.cast(k, self.kv)
+        v = self.cast(v, self.kv, group=-(-model.head // GROUP))
+        q, k, v = (t.transpose(1, 0, 2) for t in (q, k, v))
         k, v = (t.repeat(model.n_heads // model.n_kv_heads, 0) for t in (k, v))
         scores = q @ k.transpose(0, 2, 1) / np.float32(model.head ** 0.5)
         scores += np.triu(np.full((time, time), -np.inf, np.float32), 1)
-        mixed = self.cast(_softmax(scores)) @ v
+        mixed = self.cast(_softmax(scores), "int8", "floor") @ v
         return self.cast(mixed.transpose(1, 0, 2).reshape(time, model.dim)) @ w["wo"].T

@@ -1,44 +1,71 @@
-"""Held-out losses of the bundled model: a file of numbers, and the model card's table of them."""
+"""Held-out losses of the bundled model: a file of numbers, and the model card's tables of them."""
 
 import tomllib
 from pathlib import Path
+from typing import NamedTuple
 
+from hw.formats import ACTIVATIONS
 from sw.files import write_whole
 
 
-__all__ = ["ACTIVATIONS", "read_losses", "table", "write_losses"]
+__all__ = ["Case", "read_losses", "tables", "write_losses"]
 
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 
-#: Columns of the table.
-ACTIVATIONS = ("float32", "int8")
+#: Lines of the model card around its tables.
+BEGIN, END = "<!-- losses, written by sw.train.evaluate -->", "<!-- end of losses -->"
 
-HEAD = "| weights | float32 activations | INT8 activations |"
+NOTE = ("# Held-out losses of stories1m.bin in nats a token, written by\n"
+        "# python -m sw.train.evaluate --data DIR --write\n\n")
+
+
+class Case(NamedTuple):
+    """What the numbers of a forward pass are rounded to."""
+
+    weights: str
+    activations: str
+    rule: str = "floor"
+    kv: str = "int8"
 
 
 def read_losses(folder=BUNDLED):
-    """Nats a token by weights, then by activations."""
-    return tomllib.loads((Path(folder) / "losses.toml").read_text())
+    """Nats a token by :class:`Case`."""
+    text = (Path(folder) / "losses.toml").read_text()
+    return {Case(*case): loss for *case, loss in tomllib.loads(text)["losses"]}
 
 
-def table(losses):
-    """Lines of the card's table."""
-    return [HEAD, "|---|---|---|",
-            *(f"| {weights} | {' | '.join(f'{values[name]:.4f}' for name in ACTIVATIONS)} |"
-              for weights, values in losses.items())]
+def tables(losses):
+    """Lines of the card: weights and activations in the usual rounding, then the other cases."""
+    columns = ("float32", *ACTIVATIONS)
+    usual = dict.fromkeys(case.weights for case in losses)
+    others = [case for case in losses if case != Case(case.weights, case.activations)]
+
+    def line(*cells):
+        return f"| {' | '.join(cells)} |"
+
+    def number(case):
+        return f"{losses[case]:.4f}" if case in losses else ""
+
+    return [
+        line("weights", *(f"{name} activations" for name in columns)),
+        "|---|" + "---:|" * len(columns),
+        *(line(weights, *(number(Case(weights, name)) for name in columns)) for weights in usual),
+        "",
+        line("weights", "activations", "scale rule", "keys and values", "loss"),
+        "|---|---|---|---|---:|",
+        *(line(*case, number(case)) for case in others),
+    ]
 
 
 def write_losses(losses, folder=BUNDLED):
-    """Write the numbers, and their table into ``MODEL_CARD.md`` in place of the one there."""
+    """Write the numbers, and their tables into ``MODEL_CARD.md`` in place of those there."""
     folder = Path(folder)
-    write_whole(folder / "losses.toml", "".join([
-        "# Held-out loss of stories1m.bin in nats a token, by weights and activations; written by\n"
-        "# `python -m sw.train.evaluate --data DIR --write`.\n\n",
-        *(f"{weights} = {{ {', '.join(f'{name} = {values[name]:.4f}' for name in ACTIVATIONS)} }}\n"
-          for weights, values in losses.items())]))
-    card = (folder / "MODEL_CARD.md").read_text().splitlines()
-    first = card.index(HEAD)
-    last = next(n for n in range(first, len(card)) if not card[n].startswith("|"))
-    write_whole(folder / "MODEL_CARD.md",
-                "\n".join([*card[:first], *table(losses), *card[last:]]) + "\n")
+    rows = (", ".join(f'"{name}"' for name in case) + f", {loss:.4f}"
+            for case, loss in losses.items())
+    write_whole(folder / "losses.toml",
+                NOTE + "losses = [\n" + "".join(f"    [{row}],\n" for row in rows) + "]\n")
+    before, rest = (folder / "MODEL_CARD.md").read_text().split(f"{BEGIN}\n")
+    after = rest.split(f"{END}\n")[1]
+    text = "\n".join(["", *tables(losses), "", ""])
+    write_whole(folder / "MODEL_CARD.md", f"{before}{BEGIN}\n{text}{END}\n{after}")

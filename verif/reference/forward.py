@@ -9,23 +9,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verif.reference.attention import LSB
+from hw.formats import KV
+from verif.reference.attention import attention
 from verif.reference.divide import divide
-from verif.reference.floats import add, fixed_to_float, float_to_fixed, shift_down
+from verif.reference.floats import add
 from verif.reference.gate import gate
 from verif.reference.matmul import matmul
 from verif.reference.norm import norm
 from verif.reference.quantise import quantise
 from verif.reference.rope import rope
-from verif.reference.softmax import BLOCK, softmax
+from verif.reference.softmax import BLOCK
 
 
-__all__ = ["State", "forward", "hidden", "attend", "loss", "log_likelihood"]
+__all__ = ["State", "forward", "hidden", "loss", "log_likelihood"]
 
 
 @dataclass
 class State:
-    """Keys and values of every layer: int8 elements and E8M0 codes.
+    """Keys and values of every layer: integers of elements, and E8M0 codes.
 
     ``k`` is ``[layer, text, KV head, position, element]``, ``k_codes`` has a code for each block of
     an element's row, ``v_codes`` one for each row.
@@ -41,9 +42,10 @@ class State:
         """Room for ``positions`` (by default all) of each text."""
         shape = (len(model.layers), texts, model.n_kv_heads,
                  model.context if positions is None else positions)
-        return cls(np.zeros((*shape, BLOCK * model.head_blocks), np.int8),
+        dtype = KV[model.kv].integers.dtype
+        return cls(np.zeros((*shape, BLOCK * model.head_blocks), dtype),
                    np.zeros((*shape, model.head_blocks), np.uint8),
-                   np.zeros((*shape, BLOCK * model.head_blocks), np.int8),
+                   np.zeros((*shape, BLOCK * model.head_blocks), dtype),
                    np.zeros(shape, np.uint8))
 
 
@@ -52,10 +54,15 @@ def forward(model, tokens, position, state):
     return classify(model, hidden(model, tokens, position, state))
 
 
+def activations(model, x):
+    """``x`` quantised in blocks of 32, as operands of products are."""
+    return quantise(x, element=model.activation, rule=model.rule)
+
+
 def product(model, matrix, x):
-    """``x`` quantised in blocks of 32, times a matrix of the model's format."""
-    return matmul(matrix.weights, matrix.scales, *quantise(x), matrix.format,
-                  factor=matrix.factor)
+    """``x`` quantised, times a matrix."""
+    return matmul(matrix.weights, matrix.scales, *activations(model, x), matrix.format,
+                  factor=matrix.factor, activation=model.activation)
 
 
 def classify(model, x):
@@ -83,54 +90,24 @@ def attention_of(model, layer, x, position, kv):
     texts, size = len(x), BLOCK * model.kv_blocks
     rows = product(model, layer.kvq, norm(x, layer.attention_gain, model.guard))
     heads = (texts, model.n_kv_heads, -1)
-    new_k, new_k_codes = quantise(rope(rows[:, :size], model.rope_k[position]))
-    new_v, new_v_codes = quantise(rows[:, size:2 * size], group=model.head_blocks)
+    new_k, new_k_codes = quantise(rope(rows[:, :size], model.rope_k[position]),
+                                  element=model.kv, rule=model.rule)
+    new_v, new_v_codes = quantise(rows[:, size:2 * size], group=model.head_blocks,
+                                  element=model.kv, rule=model.rule)
     k[:, :, position] = new_k.reshape(heads)
     k_codes[:, :, position] = new_k_codes.reshape(heads)
     v[:, :, position] = new_v.reshape(heads)
     v_codes[:, :, position] = new_v_codes.reshape(heads)[..., 0]
 
     q = rows[:, 2 * size:2 * size + BLOCK * model.q_blocks]
-    q, q_codes = quantise(rope(q, model.rope_q[position]))
+    q, q_codes = activations(model, rope(q, model.rope_q[position]))
     heads = (texts, model.n_kv_heads, model.queries, -1)
     count = slice(position + 1)
-    output, total = attend(q.reshape(heads), q_codes.reshape(heads),
-                           k[:, :, count], k_codes[:, :, count],
-                           v[:, :, count], v_codes[:, :, count])
+    output, total = attention(q.reshape(heads), q_codes.reshape(heads),
+                              k[:, :, count], k_codes[:, :, count],
+                              v[:, :, count], v_codes[:, :, count], model.activation, model.kv)
     o = divide(output.reshape(texts, -1), total.reshape(texts, -1), model.head_blocks)
     return product(model, layer.output, o)
-
-
-def attend(q, q_codes, k, k_codes, v, v_codes):
-    """:func:`verif.reference.attention.attention` of many KV heads at once: ``(O, l)``.
-
-    ``q`` is ``[..., G, D]`` and ``k``, ``v`` are ``[..., T, D]``; leading axes are texts and heads.
-    """
-    tokens, size = k.shape[-2:]
-    y = None
-    for b in range(size // BLOCK):
-        part = slice(BLOCK * b, BLOCK * (b + 1))
-        sums = q[..., part].astype(np.float32) @ np.swapaxes(k[..., part], -1, -2).astype(
-            np.float32)
-        q_code = q_codes[..., b].astype(np.int64)[..., :, None]
-        k_code = k_codes[..., b].astype(np.int64)[..., None, :]
-        term = fixed_to_float(sums.astype(np.int64), 1, q_code - LSB + k_code - LSB,
-                              (q_code == 255) | (k_code == 255))
-        y = term if y is None else add(y, term)
-    t = float_to_fixed(y)
-    if (v_codes == 255).any():
-        raise ValueError("a value is not a number: the model's activations overflowed")
-    # One row of value codes serves all query heads.
-    codes = np.broadcast_to(v_codes[..., None, :], t.shape)
-    state = output = None
-    for start in range(0, tokens, BLOCK):
-        block = slice(start, start + BLOCK)
-        p, code, shift, state = softmax(t[..., block], codes[..., block], state)
-        values = v[..., block, :].astype(np.float32)
-        sums = p[..., :values.shape[-2]].astype(np.float32) @ values
-        term = fixed_to_float(sums.astype(np.int64), 1, code[..., None] - LSB - 6)
-        output = term if output is None else add(shift_down(output, shift[..., None]), term)
-    return output, state.total
 
 
 def log_likelihood(logits, tokens):

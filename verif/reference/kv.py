@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from hw.formats import KV
+
 
 __all__ = ["kv_write", "kv_read"]
 
@@ -54,25 +56,28 @@ def kv_write(image, config, base, position, k, k_codes, v, v_code):
     config : :class:`hw.config.Config`
     base : int
         First line of the head.
-    k, k_codes : int8 [D], uint8 [D/32]
-    v, v_code : int8 [D], int
+    k, k_codes : uint8 [D], uint8 [D/32]
+        Bytes of the keys' elements; those of INT8 may also be int8.
+    v, v_code : uint8 [D], int
         D is padded to whole blocks of 32.
     """
     places = Places(config, base, position, len(k) // BLOCK)
-    image[places.keys] = np.asarray(k, np.int8).view(np.uint8)
+    image[places.keys] = np.asarray(k).view(np.uint8)
     image[places.key_codes] = k_codes
-    image[places.values] = np.asarray(v, np.int8).view(np.uint8)
+    image[places.values] = np.asarray(v).view(np.uint8)
     image[places.value_code] = v_code
 
 
-def kv_read(image, config, base, count, head_blocks):
+def kv_read(image, config, base, count, head_blocks, kv="int8"):
     """Keys and values of tokens 0..count-1 of one head: ``(k, k_codes, v, v_codes)``.
 
-    The arrays are as :func:`verif.reference.attention.attention` takes them.
+    The arrays are as :func:`verif.reference.attention.attention` takes them; ``kv`` is a name of
+    :data:`hw.formats.KV`.
     """
+    element = KV[kv]
     places = [Places(config, base, position, head_blocks) for position in range(count)]
-    k = np.array([image[place.keys] for place in places], np.uint8).view(np.int8)
+    k = element.decode([image[place.keys] for place in places])
     k_codes = np.array([image[place.key_codes] for place in places], np.uint8)
-    v = np.array([image[place.values] for place in places], np.uint8).view(np.int8)
+    v = element.decode([image[place.values] for place in places])
     v_codes = np.array([image[place.value_code] for place in places], np.uint8)
     return k, k_codes, v, v_codes

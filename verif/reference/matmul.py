@@ -45,8 +45,9 @@ def scale_parts(scales, kind):
     return one, 0 * one, np.zeros(scales.shape, bool)
 
 
-def block_sums(weights, act, bound):
-    """Exact sums ``weights @ act`` of integers, of which none exceeds ``bound``."""
+def block_sums(weights, act, element, multiplicand):
+    """Exact sums ``weights @ act`` of up to 32 products of elements, as int64."""
+    bound = BLOCK * biggest(element) * biggest(multiplicand)
     if bound < 2**53:
         exact = np.float32 if bound <= 2**24 else np.float64
         return (weights.astype(exact) @ act.astype(exact)).astype(np.int64)
@@ -129,8 +130,7 @@ def block_terms(weights, scales, act, codes, format, multiplicand):
     weights = weights.reshape(-1, blocks, parts, BLOCK // parts).transpose(2, 1, 0, 3)
     act = act.reshape(blocks, parts, BLOCK // parts, vectors).swapaxes(0, 1)
     odd = weights == NAN
-    sums = block_sums(np.where(odd, 0, weights), act,
-                      BLOCK * biggest(element) * biggest(multiplicand))
+    sums = block_sums(np.where(odd, 0, weights), act, element, multiplicand)
     factor, exponent, nan = (
         spread(field, format.span, parts * blocks).reshape(-1, blocks, parts).T[..., None]
         for field in scale_parts(scales, format.scale))

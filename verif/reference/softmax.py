@@ -40,7 +40,7 @@ def softmax(t, v_codes, state=None):
     ----------
     t : int [..., n]
         Logits of the valid tokens, in fixed point with 16 fraction bits; one row for each column.
-    v_codes : uint8 [n]
+    v_codes : uint8 [n] or [..., n]
         E8M0 codes of the tokens' values, which the probabilities take in.
     state : :class:`State` or None
         State after the blocks before; None for the first block.
@@ -81,7 +81,7 @@ def softmax(t, v_codes, state=None):
 
     code = largest + below + 127
     q = np.where(code[..., None] < 1, 0, q)
-    code = np.where((v_codes == 255).any(), 255, np.clip(code, 0, 254))
+    code = np.where((v_codes == 255).any(axis=-1), 255, np.clip(code, 0, 254))
     padded = np.zeros((*q.shape[:-1], BLOCK), np.int8)
     padded[..., :count] = q
     return padded, code, shift, State(maximum, total)

@@ -1,0 +1,483 @@
+"""Models from GGUF files: weights as they are in the file, and what is said about bad files."""
+
+import struct
+from dataclasses import replace
+
+import gguf
+import numpy as np
+import pytest
+
+from hw.config import load as load_config
+from hw.formats import FORMATS
+from sw.compile.compiler import compile_model
+from sw.compile.layers import quantise_model
+from sw.errors import UserError
+from sw.models import load
+from sw.models.bundled import BUNDLED
+from sw.models.stored import LAYOUTS, Stored
+from sw.quantise import dequantise_weights
+from sw.runtime.emulator import Emulator
+from sw.runtime.session import Session
+from sw.runtime.verify import Verifier
+from tests.gguf_files import NAMES, Type, save_gguf, stored_bytes
+from tests.models import random_model
+
+
+MODEL = random_model(dim=128, hidden=192, n_layers=2, n_heads=4, n_kv_heads=2, vocabulary=96,
+                     context=16)
+MATRICES = "wq", "wk", "wv", "wo", "w1", "w2", "w3"
+ALL = {"": Type.Q4_0}
+
+
+def dequantised(w, type):
+    return gguf.quants.dequantize(stored_bytes(w, type), type)
+
+
+# What is read
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "unshared"])
+@pytest.mark.parametrize("type", [Type.Q8_0, Type.Q4_0, Type.MXFP4], ids=lambda t: t.name)
+def test_stored_weights_are_those_of_the_file(tmp_path, type, shared):
+    source = replace(MODEL, classifier=MODEL.embedding if shared else MODEL.embedding[::-1])
+    model = load(save_gguf(source, tmp_path / "m.gguf", {"": type}))
+    for got, wanted in zip(model.layers, source.layers):
+        assert np.array_equal(got.attention_norm, wanted.attention_norm)
+        assert np.array_equal(got.ffn_norm, wanted.ffn_norm)
+        for key in MATRICES:
+            stored = getattr(got, key)
+            assert isinstance(stored, Stored) and stored.format == LAYOUTS[type.name][0]
+            assert np.array_equal(stored.dequantise(), dequantised(getattr(wanted, key), type)), key
+    assert np.array_equal(model.embedding, dequantised(source.embedding, type))
+    assert np.array_equal(model.classifier.dequantise(), dequantised(source.classifier, type))
+    assert model.parameters == source.parameters and model.shared == shared
+    assert model.format == LAYOUTS[type.name][0] and not model.origins
+
+
+def test_nvfp4_has_two_scales_a_block_and_a_factor(tmp_path):
+    model = load(save_gguf(MODEL, tmp_path / "m.gguf", {"attn_q": Type.NVFP4}))
+    w = MODEL.layers[1].wq
+    stored = model.layers[1].wq
+    assert stored.scales.shape == (128, 8) and stored.factor > 0
+    wanted = dequantised(w, Type.NVFP4).astype(np.float64) * float(stored.factor)
+    assert np.array_equal(stored.dequantise(), wanted.astype(np.float32))
+    assert np.abs(stored.dequantise() - w).max() < np.abs(w).max() / 5
+    assert model.format == "nvfp4"
+
+
+@pytest.mark.parametrize("type, error", [
+    (Type.F32, 0), (Type.F16, 1e-3), (Type.BF16, 8e-3), (Type.Q4_1, 0.2), (Type.Q5_0, 0.2),
+    (Type.Q5_1, 0.1)], ids=lambda value: getattr(value, "name", ""))
+def test_other_types_become_float32(tmp_path, type, error):
+    model = load(save_gguf(MODEL, tmp_path / "m.gguf", {"ffn_up": type}))
+    w = MODEL.layers[1].w3
+    assert model.layers[1].w3.dtype == np.float32
+    assert np.abs(model.layers[1].w3 - w).max() <= error * np.abs(w).max()
+    floats = type in (Type.F32, Type.F16, Type.BF16)
+    assert model.origins == ({} if floats else {type.name: 2}) and model.format == "int8"
+
+
+def test_the_last_e8m0_code_is_not_a_number(tmp_path):
+    path = save_gguf(MODEL, tmp_path / "m.gguf", {"attn_q": Type.MXFP4})
+    raw = bytearray(path.read_bytes())
+    at = raw.rindex(stored_bytes(MODEL.layers[0].wq, Type.MXFP4).tobytes())
+    raw[at + 17 * 5] = 0xFF
+    path.write_bytes(raw)
+    assert "in the tensor blk.0.attn_q.weight, the scale of block 1 of row 1 is not a number" in (
+        sentence(path))
+
+
+def test_sizes_come_from_the_metadata(tmp_path):
+    source = random_model(dim=96, hidden=64, n_heads=6, n_kv_heads=3, n_layers=1, vocabulary=50)
+    source = replace(source, theta=50000.0, epsilon=2.0**-16)
+    model = load(save_gguf(source, tmp_path / "m.gguf"))
+    assert (model.name, model.dim, model.hidden, model.n_heads, model.n_kv_heads, model.head,
+            model.vocabulary, model.context, model.theta, model.epsilon) == (
+        "m", 96, 64, 6, 3, 16, 50, 48, 50000.0, 2.0**-16)
+    assert np.array_equal(model.angles(9), source.angles(9))
+
+
+def test_heads_may_be_larger_than_their_share(tmp_path):
+    rng = np.random.default_rng(1)
+    wide = [replace(layer, wq=rng.standard_normal((256, 128), np.float32),
+                    wk=rng.standard_normal((128, 128), np.float32),
+                    wv=rng.standard_normal((128, 128), np.float32),
+                    wo=rng.standard_normal((128, 256), np.float32)) for layer in MODEL.layers]
+    source = replace(MODEL, layers=tuple(wide), head_size=64)
+    model = load(save_gguf(source, tmp_path / "m.gguf", {"attn": Type.Q8_0}, changed={
+        "attention.key_length": 64, "attention.value_length": 64}))
+    assert model.head == 64 and model.angles(3).shape == (3, 32)
+    run(model, "sim", "int8")
+
+
+def test_rotary_frequencies_are_divided(tmp_path):
+    factors = np.linspace(1, 8, 16)
+    model = load(save_gguf(MODEL, tmp_path / "m.gguf", more={"rope_freqs.weight": factors}))
+    assert np.allclose(model.angles(5)[4] * factors.astype(np.float32), MODEL.angles(5)[4])
+    model = load(save_gguf(MODEL, tmp_path / "n.gguf", changed={
+        "rope.scaling.type": "linear", "rope.scaling.factor": 4.0}))
+    assert np.array_equal(model.angles(5)[4], MODEL.angles(5)[1])
+
+
+def test_positions_beyond_what_is_sensible_are_cut(tmp_path):
+    model = load(save_gguf(MODEL, tmp_path / "m.gguf", changed={"context_length": 1 << 20}))
+    assert model.context == 1 << 17
+    assert model.notes == ("m sees 1048576 positions; the first 131072 are used",)
+
+
+# What is compiled
+
+def integers(model, format):
+    """Matrices of the last layer and the classifier, unpadded, as (integers, scales)."""
+    quantised = quantise_model(model, format)
+    layer = quantised.layers[-1]
+    return quantised, {"kvq": layer.kvq, "output": layer.output, "down": layer.down,
+                       "classifier": quantised.classifier}
+
+
+@pytest.mark.parametrize("type", [Type.Q8_0, Type.Q4_0, Type.MXFP4, Type.NVFP4],
+                         ids=lambda t: t.name)
+def test_compiled_integers_and_scales_are_those_of_the_file(tmp_path, type):
+    model = load(save_gguf(MODEL, tmp_path / "m.gguf", {"": type}))
+    if type == Type.NVFP4:
+        model = with_equal_factors(model)
+    quantised, found = integers(model, "int8")
+    layer = model.layers[-1]
+    wanted = {"kvq": [layer.wk, layer.wv, layer.wq], "output": [layer.wo], "down": [layer.w2],
+              "classifier": [model.classifier]}
+    for name, parts in wanted.items():
+        matrix = found[name]
+        assert matrix.format == parts[0].format and matrix.factor == parts[0].factor
+        assert np.array_equal(matrix.weights, np.concatenate([w.integers for w in parts])), name
+        scales = np.concatenate([w.scales for w in parts])
+        assert np.array_equal(matrix.scales, scales) and matrix.scales.dtype == scales.dtype
+    gate_up = quantised.layers[-1].gate_up
+    assert np.array_equal(gate_up.weights[:32], layer.w1.integers[:32])
+    assert np.array_equal(gate_up.scales[32:64], layer.w3.scales[:32])
+    assert np.array_equal(gate_up.weights[64:96], layer.w1.integers[32:64])
+    assert not quantised.notes and quantised.format == model.layers[0].wq.format
+
+
+def with_equal_factors(model):
+    """The model with one factor for all matrices, as files have it for those made together."""
+    def changed(w):
+        return replace(w, factor=np.float32(1 / 1024)) if isinstance(w, Stored) else w
+
+    layers = tuple(replace(layer, **{key: changed(getattr(layer, key)) for key in MATRICES})
+                   for layer in model.layers)
+    return replace(model, layers=layers, classifier=changed(model.classifier))
+
+
+@pytest.mark.parametrize("slices", [16, 128])
+def test_zeros_are_appended_to_stored_weights(tmp_path, slices):
+    source = random_model(dim=64, hidden=96, n_heads=2, n_kv_heads=1, n_layers=1, vocabulary=70)
+    model = load(save_gguf(source, tmp_path / "m.gguf", {"": Type.Q4_0}))
+    quantised = quantise_model(model, "int4", slices)
+    head = 32 * quantised.head_blocks
+    assert head == max(32, slices)
+    w, output = model.layers[0], quantised.layers[0].output
+    assert np.array_equal(output.weights[:64, head:head + 32], w.wo.integers[:, 32:])
+    assert np.array_equal(output.scales[:64, head // 32], w.wo.scales[:, 1])
+    assert not output.weights[:, 32:head].any() and not output.scales[:, 1:head // 32].any()
+    kvq = quantised.layers[0].kvq
+    assert np.array_equal(kvq.weights[2 * head:2 * head + 32, :64], w.wq.integers[:32])
+    assert not kvq.weights[32:head].any() and not kvq.scales[:, 2:].any()
+    assert np.isnan(quantised.classifier.scales[70:]).all()
+
+
+@pytest.mark.parametrize("types, format", [
+    ({"attn_k": Type.Q8_0, "": Type.Q4_0}, "int8"),
+    ({"attn_k": Type.Q4_0, "": Type.Q8_0}, "int8"),
+], ids=["one of 8 bits", "one of 4 bits"])
+def test_int4_becomes_int8_exactly_where_both_meet(tmp_path, types, format):
+    model = load(save_gguf(MODEL, tmp_path / "m.gguf", types))
+    quantised = quantise_model(model, model.format)
+    w, kvq = model.layers[1], quantised.layers[1].kvq
+    assert kvq.format == format and not quantised.notes
+    assert np.array_equal(dequantise_weights(*kvq), np.concatenate(
+        [x.dequantise() for x in (w.wk, w.wv, w.wq)]))
+    assert quantised.layers[1].down.format == model.format
+
+
+@pytest.mark.parametrize("format", ["mxint8", "mxfp8", "mxfp6"])
+def test_mxfp4_becomes_a_wider_element_exactly(tmp_path, format):
+    model = load(save_gguf(MODEL, tmp_path / "m.gguf", {
+        "attn_q": Type.MXFP4, "attn_v": Type.MXFP4, "ffn": Type.MXFP4}))
+    quantised = quantise_model(model, format)
+    kvq, w = quantised.layers[0].kvq, model.layers[0]
+    assert kvq.format == format and quantised.layers[0].gate_up.format == "mxfp4"
+    assert np.array_equal(dequantise_weights(*kvq)[64:], np.concatenate(
+        [w.wv.dequantise(), w.wq.dequantise()]))
+    assert not quantised.notes
+
+
+def test_what_no_format_holds_is_rounded_again_and_noted(tmp_path):
+    types = {"attn_k": Type.MXFP4, "attn_output": Type.Q5_0, "": Type.Q8_0}
+    quantised = quantise_model(load(save_gguf(MODEL, tmp_path / "m.gguf", types)), "int8")
+    assert quantised.layers[0].kvq.format == "int8"
+    assert quantised.notes == (
+        "2 matrices were rounded again, from Q5_0 to int8",
+        "2 matrices were rounded again, from mxfp4 to int8, because other matrices that are used "
+        "with them have that format")
+
+
+def test_layers_of_different_formats_are_made_alike(tmp_path):
+    types = {"1.ffn_down": Type.Q8_0, "": Type.Q4_0}
+    model = load(save_gguf(MODEL, tmp_path / "m.gguf", types))
+    quantised = quantise_model(model, "int4")
+    for n in range(2):
+        down = quantised.layers[n].down
+        assert down.format == "int8"
+        assert np.array_equal(dequantise_weights(*down), model.layers[n].w2.dequantise())
+    assert not quantised.notes and quantised.format == "int4 and int8"
+
+
+def test_factors_that_differ_need_rounding(tmp_path):
+    model = load(save_gguf(MODEL, tmp_path / "m.gguf", {"attn": Type.NVFP4}))
+    quantised = quantise_model(model, "nvfp4")
+    assert quantised.layers[0].kvq.format == "int8"
+    assert quantised.layers[0].output.factor == model.layers[0].wo.factor
+    assert quantised.notes == (
+        "6 matrices were rounded again, from nvfp4 to int8, because other matrices that are used "
+        "with them have that format",)
+
+
+def test_heads_that_are_no_blocks_need_rounding(tmp_path):
+    source = random_model(dim=160, hidden=64, n_heads=8, n_kv_heads=4, n_layers=1)
+    model = load(save_gguf(source, tmp_path / "m.gguf", {"": Type.Q8_0}))
+    quantised = quantise_model(model, "int8")
+    output = dequantise_weights(*quantised.layers[0].output)[:, 32:52]
+    assert np.abs(output - model.layers[0].wo.dequantise()[:, 20:40]).max() < 0.01
+    assert quantised.notes == ("1 matrix was rounded again, from int8 to int8, because heads of "
+                               "20 elements do not begin where scales do",)
+
+
+def run(model, config, format, prompt=(1, 5, 9), tokens=3):
+    """Tokens of a run on the emulator of a configuration, compared with the reference."""
+    if isinstance(config, str):
+        config = load_config(config)
+    compiled = compile_model(model, config, list(prompt), tokens, format=format,
+                             check=True)
+    device = Emulator(compiled.config, memory_bytes=compiled.memory.bytes)
+    session = Session(device, compiled)
+    verifier = Verifier(device, compiled)
+    list(session.tokens())
+    verifier.verify(session.outcome)
+    return session.outcome.tokens
+
+
+@pytest.mark.parametrize("types", [
+    {"": Type.Q8_0}, {"": Type.Q4_0}, {"output": Type.Q4_0, "embd": Type.Q8_0, "": Type.MXFP4},
+    {"attn_v": Type.Q8_0, "": Type.Q4_0}], ids=["Q8_0", "Q4_0", "MXFP4", "mixed"])
+def test_models_of_files_run(tmp_path, types):
+    run(load(save_gguf(MODEL, tmp_path / "m.gguf", types)), "formats", "int8")
+
+
+def test_a_model_of_nvfp4_runs(tmp_path):
+    """Products that have several factors are of int8."""
+    config = replace(load_config("formats"), formats=("int8", "nvfp4"))
+    model = load(save_gguf(MODEL, tmp_path / "m.gguf", {"": Type.NVFP4}))
+    run(model, config, "nvfp4")
+    run(with_equal_factors(model), config, "nvfp4")
+
+
+def test_the_bundled_model_writes_the_same_from_either_file(tmp_path):
+    source = load(BUNDLED)
+    model = load(save_gguf(source, tmp_path / "m.gguf", {"": Type.Q8_0}))
+    prompt = [1, 403, 407, 261, 378]
+    assert run(model, "sim", "int8", prompt, 8) == run(source, "sim", "int8", prompt, 8)
+
+
+def test_the_tokens_that_end_a_text_come_from_the_file(tmp_path):
+    def tokenizer(writer):
+        writer.add_eos_token_id(17)
+        writer.add_eot_token_id(40)
+
+    model = load(save_gguf(MODEL, tmp_path / "m.gguf", tokenizer=tokenizer))
+    assert model.ends == (17, 40) and quantise_model(model, "int8").ends == (17, 40)
+    assert load(save_gguf(MODEL, tmp_path / "n.gguf")).ends == (1, 2)
+    first = run(replace(model, ends=(1, 2)), "sim", "int8", tokens=5)
+    again = run(replace(model, ends=(17, first[-1])), "sim", "int8", tokens=5)
+    assert again == first[:first.index(first[-1])]
+
+
+# What is refused
+
+def sentence(path):
+    with pytest.raises(UserError) as caught:
+        load(path)
+    text = str(caught.value)
+    assert "\n" not in text and len(text) < 300
+    return text.replace(str(path), "PATH")
+
+
+def refusal(path, *arguments, **more):
+    return sentence(save_gguf(MODEL, path / "m.gguf", *arguments, **more))
+
+
+def test_other_architectures_are_named(tmp_path):
+    assert refusal(tmp_path, architecture="qwen2") == (
+        "PATH holds a model of the architecture 'qwen2'; those that can be run are llama, "
+        "internlm2, xverse")
+
+
+@pytest.mark.parametrize("changed, wrong", [
+    ({"expert_count": 8}, "a model with llama.expert_count cannot be run"),
+    ({"attention.causal": False}, "a model with llama.attention.causal cannot be run"),
+    ({"rope.scaling.type": "yarn"}, "rotary scaling of type 'yarn' cannot be run"),
+    ({"rope.dimension_count": 16}, "llama.rope.dimension_count must be the size of a head, 32, "
+                                   "not 16"),
+    ({"attention.value_length": 64}, "llama.attention.value_length must be the size of a head"),
+    ({"attention.head_count": 5}, "128 elements do not split into 5 heads"),
+    ({"attention.head_count_kv": 3}, "4 heads must share 3 KV heads evenly"),
+    ({"attention.head_count_kv": [2, 2]}, "must be a whole number from 1 to 4096, not 2 values"),
+    ({"block_count": 0}, "llama.block_count must be a whole number from 1 to 4096, not 0"),
+    ({"block_count": 3}, "PATH lacks the tensor blk.2.attn_norm.weight"),
+    ({"block_count": 1}, "the tensor 'blk.1.attn_norm.weight' has no place in the models"),
+    ({"block_count": "2"}, "llama.block_count must be a whole number from 1 to 4096, not '2'"),
+    ({"context_length": 2**31}, "llama.context_length must be a whole number from 1 to"),
+    ({"embedding_length": 64, "attention.key_length": 32},
+     "must have the shape (96, 64), not (96, 128)"),
+    ({"feed_forward_length": 224}, "must have the shape (224, 128), not (192, 128)"),
+    ({"rope.freq_base": -1.0}, "llama.rope.freq_base must be a positive number, not -1.0"),
+    ({"attention.layer_norm_rms_epsilon": float("nan")}, "must be a positive number, not nan"),
+    ({"split.count": 3}, "PATH is one part of a model that is split into several files"),
+    ({"general.alignment": 48}, "its alignment must be a power of two, not 48"),
+], ids=lambda value: "" if isinstance(value, str) else str(value))
+def test_metadata_is_checked(tmp_path, changed, wrong):
+    if "general.alignment" in changed:
+        path = save_gguf(MODEL, tmp_path / "m.gguf", changed={"general.alignment": 64})
+        raw = path.read_bytes()
+        at = raw.index(b"general.alignment") + 17 + 4
+        path.write_bytes(raw[:at] + struct.pack("<I", 48) + raw[at + 4:])
+        assert wrong in sentence(path)
+    else:
+        assert wrong in refusal(tmp_path, changed=changed)
+
+
+@pytest.mark.parametrize("name, wrong", [
+    ("block_count", "PATH lacks the metadata llama.block_count"),
+    ("attention.layer_norm_rms_epsilon",
+     "PATH lacks the metadata llama.attention.layer_norm_rms_epsilon"),
+    ("token_embd.weight", "PATH lacks the tensor token_embd.weight"),
+    ("blk.1.ffn_up.weight", "PATH lacks the tensor blk.1.ffn_up.weight"),
+])
+def test_what_is_missing_is_named(tmp_path, name, wrong):
+    assert refusal(tmp_path, leave_out=(name,)) == wrong
+
+
+def test_tensors_that_would_be_left_out_are_named(tmp_path):
+    assert "the tensor 'blk.0.attn_q.bias' has no place" in refusal(
+        tmp_path, more={"blk.0.attn_q.bias": np.zeros(128)})
+
+
+def test_norms_must_be_floating_point(tmp_path):
+    path = save_gguf(MODEL, tmp_path / "m.gguf")
+    raw = path.read_bytes()
+    at = raw.index(b"blk.0.attn_norm.weight") + 22 + 4 + 8
+    path.write_bytes(raw[:at] + struct.pack("<I", Type.I32) + raw[at + 4:])
+    assert "blk.0.attn_norm.weight must hold floating-point numbers, not I32" in sentence(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_numbers_are_refused(tmp_path, value):
+    layer = replace(MODEL.layers[1], w2=np.full_like(MODEL.layers[1].w2, value))
+    path = save_gguf(replace(MODEL, layers=(MODEL.layers[0], layer)), tmp_path / "m.gguf")
+    assert "the tensor blk.1.ffn_down.weight holds values that are not numbers" in sentence(path)
+
+
+def test_types_that_cannot_be_read_are_named(tmp_path):
+    path = save_gguf(MODEL, tmp_path / "m.gguf")
+    raw = path.read_bytes()
+    at = raw.index(b"blk.0.attn_q.weight") + 19 + 4 + 16
+    path.write_bytes(raw[:at] + struct.pack("<I", Type.I32) + raw[at + 4:])
+    assert "the tensor blk.0.attn_q.weight is of type I32, which cannot be read" in sentence(path)
+    path.write_bytes(raw[:at] + struct.pack("<I", 99) + raw[at + 4:])
+    assert "the tensor 'blk.0.attn_q.weight' has the unknown type 99" in sentence(path)
+    path.write_bytes(raw[:at] + struct.pack("<I", Type.Q6_K) + raw[at + 4:])
+    assert "have 128 elements, which are no blocks of 256 (Q6_K)" in sentence(path)
+
+
+def test_a_file_cut_anywhere_is_refused(tmp_path):
+    path = save_gguf(MODEL, tmp_path / "m.gguf", ALL)
+    raw = path.read_bytes()
+    cuts = [0, 3, 10, 23, 24, 30, 100, 400, 700, 1500, len(raw) // 2, len(raw) - 1]
+    for cut in cuts:
+        path.write_bytes(raw[:cut])
+        text = sentence(path)
+        assert any(wrong in text for wrong in (
+            "has only", "cut short or damaged", "bytes do", "ends inside")), (cut, text)
+
+
+def test_flipped_bytes_never_end_in_a_traceback(tmp_path):
+    """Each file is refused with one sentence, or is as good as any."""
+    path = save_gguf(MODEL, tmp_path / "m.gguf", ALL, tokenizer=lambda w: w.add_token_list(
+        [b"a", b"b"]))
+    raw = path.read_bytes()
+    end = raw.rindex(b".weight") + 40
+    rng = np.random.default_rng(1)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(raw)
+        for at in rng.integers(4, end, rng.integers(1, 4)):
+            damaged[at] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            load(path)
+        except UserError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 100
+
+
+def header(tensors=0, entries=0, body=b"", version=3):
+    return struct.pack("<4sIQQ", b"GGUF", version, tensors, entries) + body
+
+
+def entry(key, kind, value):
+    return struct.pack("<Q", len(key)) + key + struct.pack("<I", kind) + value
+
+
+HUGE = 2**62
+
+
+@pytest.mark.parametrize("raw, wrong", [
+    (header(version=1), "PATH is a GGUF file of version 1; versions 2 and 3 can be read"),
+    (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "PATH is a big-endian GGUF file"),
+    (b"GGML" + bytes(100), "PATH is not a GGUF file: it does not begin with GGUF"),
+    (header(tensors=HUGE), f"it says that {HUGE} tensors follow, but only 8 bytes do"),
+    (header(entries=HUGE), f"it says that {HUGE} metadata entries follow, but only 0 bytes do"),
+    (header(0, 1, struct.pack("<Q", HUGE) + bytes(20)), f"{HUGE} bytes are wanted, and 20 are"),
+    (header(0, 1, entry(b"", 4, bytes(4))), "metadata entry 0 has a name of 0 bytes"),
+    (header(0, 1, entry(b"\xff", 4, bytes(4))), "metadata entry 0 has a name that is not UTF-8"),
+    (header(0, 1, entry(b"a", 13, bytes(4))), "the metadata 'a' has the unknown type 13"),
+    (header(0, 1, entry(b"a", 9, struct.pack("<IQ", 4, HUGE))), f"{HUGE} numbers of the metadata "
+                                                                "'a' follow, but only 0 bytes do"),
+    (header(0, 1, entry(b"a", 9, struct.pack("<IQ", 8, HUGE))), f"{HUGE} texts of the metadata"),
+    (header(0, 1, entry(b"a", 9, struct.pack("<IQ", 9, 1) + bytes(12))), "unknown type 9"),
+    (header(0, 2, entry(b"a", 4, bytes(4)) * 2), "it holds the metadata 'a' twice"),
+    (header(), "PATH lacks the metadata general.architecture"),
+    (header(1, 0, struct.pack("<Q1sIQIQ", 1, b"a", 1, HUGE, 0, 0)),
+     f"should have {4 * HUGE} bytes"),
+    (header(1, 0, struct.pack("<Q1sI", 1, b"a", 5) + bytes(60)), "has 5 dimensions, where 1 to 4"),
+    (header(1, 0, struct.pack("<Q1sIQIQ", 1, b"a", 1, 0, 0, 0)), "the tensor 'a' has no elements"),
+    (header(2, 0, struct.pack("<Q1sIQIQ", 1, b"a", 1, 1, 0, 0) * 2 + bytes(96)),
+     "it holds the tensor 'a' twice"),
+    (header(2, 0, struct.pack("<Q1sIQIQ", 1, b"a", 1, 9, 0, 0)
+            + struct.pack("<Q1sIQIQ", 1, b"b", 1, 9, 0, 32) + bytes(96)),
+     "the tensors 'a' and 'b' share bytes"),
+], ids=lambda value: "" if isinstance(value, bytes) else value[:40])
+def test_absurd_files_are_refused(tmp_path, raw, wrong):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(raw)
+    assert wrong in sentence(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert sentence(tmp_path / "no.gguf") == "the model file PATH does not exist"
+
+
+def test_every_layout_has_a_format():
+    for format, elements, size, _ in LAYOUTS.values():
+        bits = FORMATS[format].bits(elements)
+        assert bits * elements == 8 * size
+    assert set(NAMES.values()) >= {"attn_q", "ffn_down"}
