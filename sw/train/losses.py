@@ -38,8 +38,8 @@ def read_losses(folder=BUNDLED):
 def tables(losses):
     """Lines of the card: weights and activations in the usual rounding, then the other cases."""
     columns = ("float32", *ACTIVATIONS)
-    usual = dict.fromkeys(case.weights for case in losses)
-    others = [case for case in losses if case != Case(case.weights, case.activations)]
+    usual  = [case for case in losses if case == Case(case.weights, case.activations)]
+    others = [case for case in losses if case not in usual]
 
     def line(*cells):
         return f"| {' | '.join(cells)} |"
@@ -50,7 +50,8 @@ def tables(losses):
     return [
         line("weights", *(f"{name} activations" for name in columns)),
         "|---|" + "---:|" * len(columns),
-        *(line(weights, *(number(Case(weights, name)) for name in columns)) for weights in usual),
+        *(line(weights, *(number(Case(weights, name)) for name in columns))
+          for weights in dict.fromkeys(case.weights for case in usual)),
         "",
         line("weights", "activations", "scale rule", "keys and values", "loss"),
         "|---|---|---|---|---:|",
