@@ -9,6 +9,7 @@ import typer
 #: name -> (title, configurations measured if none is named)
 BENCHES = {
     "decode":    ("Decode of the bundled model", ("sim", "nano")),
+    "formats":   ("Formats of weights on one memory bus", ("sim",)),
     "gemm":      ("Matrix products, activations quantised on the die", ("sim",)),
     "simulator": ("Speed of the simulation", ("sim",)),
     "verilog":   ("Verilog generation", ("sim",)),
