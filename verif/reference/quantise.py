@@ -64,7 +64,8 @@ def quantise(x, group=1, element="int8", rule="floor"):
     codes = power_codes(largest, element, rule)
     codes = np.repeat(codes, group, axis=-1)[..., :blocks.shape[-1]]
 
-    scale = np.repeat(codes, BLOCK, axis=-1)
+    values = x.reshape(*codes.shape, BLOCK).astype(np.float64)
+    values[codes == 255] = 0
     # Exact in float64, whatever the exponents.
-    scaled = np.ldexp(np.where(scale == 255, 0, x).astype(np.float64), 127 - element.lsb - scale)
-    return element.round(scaled), codes.astype(np.uint8)
+    values *= np.ldexp(1.0, 127 - element.lsb - codes)[..., None]
+    return element.round(values).reshape(x.shape), codes.astype(np.uint8)
