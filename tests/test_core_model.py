@@ -43,6 +43,7 @@ def check(model, preset, format, tokens, *, timing=None, sampling=None, verilog=
     assert counters["cycles"] == sum(
         counters[name] for name in ("busy", "memory", "dependency", "other"))
     assert counters["other"] <= 0.02 * counters["cycles"]
+    assert counters["nan_groups"] == 0
     return session.outcome
 
 

@@ -40,12 +40,27 @@ def integers(rng, width, count):
     return np.clip(np.where(rng.random(count) < 0.5, -value, value), -limit, limit - 1)
 
 
+def corners(width):
+    """Integers at which something changes: zero, the extremes, a float's digits and one more."""
+    magnitudes = {0, 1, 2, 3, (1 << width - 1) - 1}
+    magnitudes |= {1 << n for n in (22, 23, 24, 25, width - 2) if 0 < n < width - 1}
+    magnitudes |= {(1 << n) - 1 for n in (23, 24, 25) if n < width}
+    return [-1 << width - 1, *(sign * m for m in sorted(magnitudes) for sign in (1, -1))]
+
+
+def operands(rng, count):
+    """All corners, several times, then ``count`` random integers."""
+    return np.concatenate([np.tile(corners(config["width"]), 64),
+                           integers(rng, config["width"], count)])
+
+
 @cocotb.test()
 async def matches_reference(dut):
-    """Random integers at all exponents give the reference's bits after the stated latency."""
+    """Corners and random integers give the reference's bits after the stated latency."""
     async with Bench(dut) as bench:
-        rng, count = bench.rng, VECTORS[cocotb.SIM_NAME]
-        value    = integers(rng, config["width"], count)
+        rng   = bench.rng
+        value = operands(rng, VECTORS[cocotb.SIM_NAME])
+        count = len(value)
         # Any exponents, those of normal results, and those of results next to the smallest one.
         size     = np.log2(np.abs(value) + 1).astype(int)
         bottom   = -126 - size + rng.integers(-2, 3, count)
