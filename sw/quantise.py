@@ -57,7 +57,14 @@ def find_scales(w, format, rule="floor"):
     """``(scales, factor)`` of a float32 matrix: an array of N x ``format.scales(K)``, in
     ``format.scale.dtype``; and a float32, or None if the format has no factor.
     """
-    format, w = named(format), matrix(w)
+    format = named(format)
+    largest = largest_of(matrix(w), format)
+    factor = find_factor(largest, format) if format.factor else None
+    return scales_of(largest, format, factor, rule), factor
+
+
+def largest_of(w, format):
+    """The element of largest magnitude of each group of a float32 matrix, with its sign."""
     rows, size = w.shape
     groups, group = format.scales(size), format.group or size
     padded = np.zeros((rows, groups * group), np.float32)
@@ -67,20 +74,33 @@ def find_scales(w, format, rule="floor"):
     largest = np.take_along_axis(groups, at, axis=2)[..., 0]
     if not np.isfinite(largest).all():
         raise ValueError("a weight is infinite or not a number")
+    return largest
+
+
+def scales_of(largest, format, factor=None, rule="floor"):
+    """Scales of groups that have these elements of largest magnitude, float32 of any shape."""
     if format.scale == ScaleKind.E8M0:
-        return power_codes(largest, format.element, rule).astype(np.uint8), None
+        return power_codes(largest, format.element, rule).astype(np.uint8)
     if format.scale == ScaleKind.E4M3:
-        return small_scales(np.abs(largest), format.element)
-    return free_scales(largest, format), None
+        wanted = np.abs(largest) / top_of(format.element) / factor
+        e4m3 = named("fp8").element
+        return e4m3.encode(e4m3.round(np.ldexp(np.clip(wanted, SMALLEST, LARGEST).astype(float),
+                                               -e4m3.lsb)))
+    return free_scales(largest, format)
+
+
+def top_of(element):
+    """The largest element, as float32."""
+    return np.ldexp(np.float32(element.largest), element.lsb)
 
 
 def free_scales(largest, format):
-    """FP16 or BF16 scales of groups that have these elements of largest magnitude."""
+    """FP16 or BF16 scales."""
     element = format.element
     if element.full:
         wanted = largest / np.float32(element.numbers[0])
     else:
-        wanted = np.abs(largest) / np.ldexp(np.float32(element.largest), element.lsb)
+        wanted = np.abs(largest) / top_of(element)
     if format.scale == ScaleKind.BF16:
         return bfloat_up(wanted)
     with np.errstate(over="ignore"):
@@ -98,14 +118,11 @@ def bfloat_up(x):
     return (x.view(np.uint32).astype(np.uint64) + 0xFFFF >> 16).astype(np.uint16)
 
 
-def small_scales(largest, element):
-    """E4M3 codes and the factor; all steps in float32, in the order of torchao."""
-    top = np.float32(np.ldexp(element.largest, element.lsb))
-    factor = np.float32(largest.max(initial=0)) / (np.float32(LARGEST) * top)
-    factor = np.float32(max(factor, LEAST_FACTOR) if factor else 1)
-    wanted = np.clip(largest / top / factor, SMALLEST, LARGEST)
-    e4m3 = named("fp8").element
-    return e4m3.encode(e4m3.round(np.ldexp(wanted.astype(float), -e4m3.lsb))), factor
+def find_factor(largest, format):
+    """Factor of a matrix of NVFP4; all steps in float32, in the order of torchao."""
+    factor = np.float32(np.abs(largest).max(initial=0)) / (
+        np.float32(LARGEST) * top_of(format.element))
+    return np.float32(max(factor, LEAST_FACTOR) if factor else 1)
 
 
 def round_to(w, scales, factor, format, first=0):

@@ -2,6 +2,7 @@
 """``tokamac run``: a model writes on a device."""
 
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,11 @@ def command(
         help="Of weights that the file does not hold in a format of the machine; `tokamac formats` "
              "lists them. By default int4, but for a GGUF file that of most of its weights, and "
              "int8 for what was rounded in another way.")] = None,
+    quantiser: Annotated[str, typer.Option(
+        help="How weights are rounded: nearest, or gptq, which looks at a text to keep the values "
+             "of products; that takes a while the first time.")] = "nearest",
+    calibration: Annotated[Path | None, typer.Option(
+        help="Text for gptq; by default the model writes one.")] = None,
     activations: Annotated[str, typer.Option(
         help="Elements of activations: int8 or e4m3.")] = "int8",
     scale_rule: Annotated[str, typer.Option(
@@ -58,7 +64,8 @@ def command(
     console = Console(highlight=False, soft_wrap=True)
     compiled, words = compile_choice(model, prompt, tokens, config, format, check=check,
                                      temperature=temperature, seed=seed, tokenizer=tokenizer,
-                                     activation=activations, rule=scale_rule, kv=kv)
+                                     activation=activations, rule=scale_rule, kv=kv,
+                                     quantiser=quantiser, calibration=calibration)
     machine = open_device(device, compiled, latency, waves)
     session = Session(machine, compiled)
     verifier = Verifier(machine, compiled) if check else None
@@ -77,12 +84,14 @@ def command(
 
 
 def compile_choice(model, prompt, tokens, config, format, *, check=False, temperature=0.0, seed=0,
-                   tokenizer=None, activation="int8", rule="floor", kv="int8"):
+                   tokenizer=None, activation="int8", rule="floor", kv="int8", quantiser="nearest",
+                   calibration=None):
     """The compiled task of a command line, and its tokenizer."""
     from math import isfinite
 
     from hw.config import load as load_config
     from hw.formats import ACTIVATIONS, KV, named
+    from sw.calibrate import choose
     from sw.compile.compiler import compile_model
     from sw.compile.program import Sampling
     from sw.errors import UserError
@@ -112,12 +121,31 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
         chosen = next((one for one in having if has(one, formats, activation, kv)),
                       load_config(DEFAULTS[-1]))
     words = Tokenizer.beside(path, loaded.vocabulary, tokenizer)
+
+    def calibrate(model):
+        with show_progress(quantiser != "nearest") as show:
+            return choose(quantiser, model, format, words, rule=rule, calibration=calibration,
+                          show=show)
+
     compiled = compile_model(loaded, chosen, words.encode(prompt), tokens, format=format,
                              activation=activation, rule=rule, kv=kv,
-                             sampling=Sampling(temperature=temperature, seed=seed), check=check)
+                             sampling=Sampling(temperature=temperature, seed=seed), check=check,
+                             calibrate=calibrate)
     for note in compiled.model.notes:
         typer.echo(f"note: {note}", err=True)
     return compiled, words
+
+
+@contextmanager
+def show_progress(wanted):
+    """A function that shows a line on a terminal in place of the last one; or nothing."""
+    from rich.console import Console
+
+    if not wanted:
+        yield None
+        return
+    with Console(stderr=True).status("") as status:
+        yield status.update
 
 
 def has(config, formats, activation, kv):

@@ -71,7 +71,7 @@ class Compiled:
 
 
 def compile_model(model, config, prompt, tokens, *, format=None, activation="int8",
-                  rule="floor", kv="int8", sampling=None, check=False):
+                  rule="floor", kv="int8", sampling=None, check=False, calibrate=None):
     """Compile a model for a machine and a task.
 
     Parameters
@@ -89,12 +89,17 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
         By default the likeliest token is taken.
     check : bool
         Write the logits of every position to memory.
+    calibrate : function, optional
+        Gives the model with some of its weights rounded already, as :func:`sw.calibrate.choose`
+        does; for a model that is not quantised.
     """
     if not isinstance(model, QuantisedModel):
         if rule not in RULES:
             raise UserError(f"the scale rule must be {' or '.join(RULES)}, not {rule!r}")
         # Before the weights are rounded, which takes time.
         check_formats(config, model.formats(format), activation, kv)
+        if calibrate is not None:
+            model = calibrate(model)
         model = quantise_model(model, format, config.slices, activation=activation, rule=rule,
                                kv=kv)
     formats = dict.fromkeys(matrix.format for matrix in model.matrices)
