@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from math import gcd
 from pathlib import Path
 
-from .formats import ACTIVATIONS, FORMATS, KV, PROBABILITIES, ScaleKind
+from .formats import ACTIVATIONS, FORMATS, KV, PROBABILITIES, ScaleKind, supported
 
 
 __all__ = ["Config", "presets", "load"]
@@ -135,6 +135,10 @@ class Config:
             if not chosen or not set(chosen) <= set(names) or len(set(chosen)) != len(chosen):
                 raise ValueError(f"{key} must be a choice of {', '.join(names)}, each once, not "
                                  f"{list(chosen)!r}")
+        for name in self.formats:
+            self._check(any(supported(FORMATS[name], each) for each in self.activations),
+                        f"format {name} cannot be multiplied with activations "
+                        f"{', '.join(self.activations)} alone; add int8 to activations")
         self._check(self.beat_bytes % self.word_bytes == 0,
                     f"channels {self.channels} x data_bits {self.data_bits} deliver "
                     f"{self.word_bytes} bytes a cycle, more than the beat of slices "

@@ -141,7 +141,7 @@ INSTRUCTIONS = (
     vector("divide", 35, "Divide by attention sums.", Field("period", 4, "blocks of a head")),
     vector("sum", 36, "a + b.", SRC_B),
     vector("multiply", 37, "a * b.", SRC_B),
-    Instruction("quantise", 38, "vector", "INT8 blocks with a power-of-two scale.", SYNC + (
+    Instruction("quantise", 38, "vector", "Blocks with a power of two as scale.", SYNC + (
         Field("dst", 12, "first activation block, or first staging block"), SRC_A, BLOCKS,
         Field("target", 1, "where to", TARGETS),
         Field("group", 4, "blocks that share a scale"),

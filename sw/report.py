@@ -64,6 +64,9 @@ class Report:
             ("speed here", f"{positions / self.seconds:.2f} tokens/s"
                            + (f", {cycles / self.seconds:,.0f} cycles/s" if cycles else "")),
         ]
+        if counters["nan_groups"]:
+            rows.append(("not a number", f"{counters['nan_groups']:,} groups were quantised with "
+                                         "a NaN or an infinity: the answer cannot be trusted"))
         return rows
 
     def print(self, console):

@@ -10,7 +10,8 @@ from functools import cache
 import numpy as np
 
 from sw.errors import UserError
-from sw.models.gguf_file import Gguf, plain
+from sw.models.gguf_cursor import plain
+from sw.models.gguf_file import Gguf
 from sw.tokenizer import join
 from sw.tokenizer_words import RULES, split
 

@@ -29,6 +29,11 @@ def stored_bytes(w, type):
     """Array for the package's writer."""
     if type == Type.NVFP4:
         return nvfp4_bytes(w)[0]
+    if type == Type.Q6_K:
+        # The package cannot round to it: any elements and scales, and a small FP16 number.
+        blocks = np.random.default_rng(w.size).integers(0, 256, (w.size // 256, 210), np.uint8)
+        blocks[:, 208:] = np.frombuffer(np.float16(1e-4).tobytes(), np.uint8)
+        return blocks.reshape(len(w), -1)
     return gguf.quants.quantize(np.ascontiguousarray(w), type)
 
 

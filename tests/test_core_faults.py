@@ -73,6 +73,20 @@ def test_a_correct_program_runs_twice(device):
     assert counters["g_words"] == 32 and counters["written"] == 32
 
 
+def test_groups_with_nans_are_counted(device):
+    """One group of two blocks has a NaN, another one an infinity; the next run has none."""
+    x = np.ones((8, 32), np.float32)
+    x[3, 7], x[6, 0], x[7, 31] = np.nan, -np.inf, np.nan
+    device.write(0, x.tobytes())
+    quantise = [isa.encode("gather", dst=0, blocks=8, base=0, raise0=1),
+                isa.encode("quantise", a=0, blocks=8, group=2, per_vector=8, columns=1, take0=1),
+                isa.encode("stop")]
+    assert run(device, quantise) == rm.DONE
+    assert device.counters()["nan_groups"] == 2
+    assert copies(device)
+    assert device.counters()["nan_groups"] == 0
+
+
 def test_illegal_instruction(device):
     fails(device, [isa.encode("set", rd=1, imm=1), 63], rm.Cause.ILLEGAL, pc=1)
 

@@ -27,11 +27,11 @@ PROMPT = [1, 403, 407, 261, 378]
 
 
 def check(model, preset, format, tokens, *, timing=None, sampling=None, verilog=None, prompt=PROMPT,
-          seed=1):
+          seed=1, **numbers):
     """Outcome of a run whose logits, keys and values equal the reference."""
     config = load_config(preset)
     compiled = compile_model(model, config, prompt, tokens, format=format, check=True,
-                             sampling=sampling)
+                             sampling=sampling, **numbers)
     with SimulatedDevice(config, memory_bytes=compiled.memory.bytes, timing=timing,
                          verilog=verilog, seed=seed) as device:
         session = Session(device, compiled)
@@ -43,6 +43,7 @@ def check(model, preset, format, tokens, *, timing=None, sampling=None, verilog=
     assert counters["cycles"] == sum(
         counters[name] for name in ("busy", "memory", "dependency", "other"))
     assert counters["other"] <= 0.02 * counters["cycles"]
+    assert counters["nan_groups"] == 0
     return session.outcome
 
 
@@ -52,6 +53,16 @@ def check(model, preset, format, tokens, *, timing=None, sampling=None, verilog=
 def test_bundled_model(preset, format):
     outcome = check(BUNDLED, preset, format, 4)
     assert outcome.positions == len(PROMPT) + 3
+
+
+@pytest.mark.parametrize("format, numbers", [
+    ("int4", dict(activation="e4m3", rule="up", kv="e4m3")),
+    ("mxfp8", dict(activation="e4m3", kv="e5m2")),
+    ("nvfp4", dict(activation="e4m3", rule="up")),
+    ("int16", dict(kv="e5m2", rule="up")),
+], ids=str)
+def test_activations_keys_and_values_of_other_elements(format, numbers):
+    check(BUNDLED, "formats", format, 4, **numbers)
 
 
 def test_keys_of_several_blocks_and_memory_that_stalls():

@@ -10,12 +10,13 @@ from sw.runtime.session import Outcome
 from tests.models import random_model
 
 
-def report(cycles):
+def report(cycles, nans=0):
     compiled = compile_model(random_model(), load_config("sim"), [1, 5], 3)
     counters = dict.fromkeys((name for name, _ in rm.COUNTERS), 0)
     counters |= {"cycles": cycles, "busy": cycles // 2, "memory": cycles // 4,
                  "dependency": cycles // 8, "other": cycles // 8, "w_words": 3000,
-                 "d_words": 400, "g_words": 100, "written": 20, "instructions": 800}
+                 "d_words": 400, "g_words": 100, "written": 20, "instructions": 800,
+                 "nan_groups": nans}
     outcome = Outcome(tokens=[7, 8, 9], positions=4, counters=counters)
     return Report(compiled=compiled, outcome=outcome, seconds=2.0, text="a story", device="sim")
 
@@ -36,6 +37,11 @@ def test_without_cycles_none_are_shown():
     rows = dict(report(0).rows())
     assert "cycles a token" not in rows and "bandwidth used" not in rows
     assert rows["speed here"] == "2.00 tokens/s"
+
+
+def test_nans_are_shown_if_there_are_any():
+    assert "not a number" not in dict(report(0).rows())
+    assert dict(report(0, nans=1234).rows())["not a number"].startswith("1,234 groups were")
 
 
 def test_files_hold_the_same_figures(tmp_path):

@@ -3,10 +3,13 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from hw.config import load
+from hw.matmul.cell import Cell
+from hw.matmul.scaler import BlockScaler
 from hw.top import Tokamac
 from hw.verilog import convert
 from sw.toolenv import tool_environment
@@ -52,3 +55,16 @@ def test_ports_have_the_usual_names(machine):
     for port in ("clk", "rst", "irq", "m_axi0_araddr", "m_axi0_wstrb", "m_axi0_bready",
                  "s_axil_awaddr", "s_axil_rdata"):
         assert port in header
+
+
+@pytest.mark.parametrize("formats, shifts, multiplies", [
+    (("int8", "int4"), False, True),       # integers have no shifters
+    (("mxfp4", "mxfp6"), False, False),    # nor have narrow floats; powers of two need no factors
+    (("mxfp8",), True, False),
+    (("fp8", "int16"), True, True),
+], ids=str)
+def test_a_machine_pays_only_for_its_formats(formats, shifts, multiplies):
+    config = replace(load("nano"), formats=formats)
+    cell = convert(Cell(config), "cell")
+    assert (" << " in cell or "$shift" in cell) == shifts
+    assert (" * " in convert(BlockScaler(config), "scaler")) == multiplies

@@ -30,8 +30,13 @@ CONFIGS = {
     "formats":     SMALL | ALL | dict(slices=2, columns=2, depth=4),
     "dsp":         SMALL | ALL | dict(slices=1, columns=2, depth=8, technology="ecp5"),
     "only_nvfp4":  SMALL | dict(slices=2, columns=1, depth=8, formats=("nvfp4",)),
+    "many":        SMALL | ALL | dict(slices=4, columns=8, depth=16),
     "only_int8":   SMALL | dict(slices=2, columns=2, depth=8, formats=("int8",)),
 }
+
+
+#: That of 20,000 blocks of everything takes a while.
+SIMULATORS = {"many": ("verilator",), "dsp": ("verilator",)}
 
 
 def component(config):
@@ -231,3 +236,17 @@ async def a_high_sum_has_nothing_of_the_next_beat(dut):
                 assert await play(dut, beats) == 2
                 for each in passes:
                     await compare(dut, each, expected(each, {}))
+
+
+@cocotb.test(skip=config.columns < 8)
+async def twenty_thousand_blocks_of_everything(dut):
+    """Passes of 2,048 blocks, of which none is so small that its sum hides it."""
+    async with Bench(dut) as bench:
+        for meaning in MEANINGS:
+            for n in range(10):
+                each = random_pass(bench.rng, *meaning, TILE_ROWS, 8, address=4 * (n % 4), row=0,
+                                   onto=False, out=True, bank=n % 2)
+                each.codes = bench.rng.integers(126, 129, each.codes.shape)
+                await prepare(dut, bench, each)
+                assert await play(dut, each.beats(bench.rng, False, 0)) == 1
+                await compare(dut, each, expected(each, {}))

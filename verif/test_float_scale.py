@@ -18,7 +18,7 @@ CONFIGS = {
 }
 
 #: Random vectors, by simulator.
-VECTORS = {"Verilator": 20000, "Icarus Verilog": 1000}
+VECTORS = {"Verilator": 24000, "Icarus Verilog": 1000}
 
 
 def component(config):
@@ -28,8 +28,19 @@ def component(config):
 config = current(CONFIGS)
 
 
+def corners(width):
+    """Integers at which something changes: the extremes, and around the digits of a float."""
+    magnitudes = {0, 1, 2, 3, (1 << width - 1) - 1}
+    magnitudes |= {(1 << n) + m for n in (8, 23, 24, 25, 26, width - 2) for m in (-1, 0, 1)
+                   if n < width - 1}
+    return [-1 << width - 1, *(sign * m for m in sorted(magnitudes) for sign in (1, -1))]
+
+
 def integers(rng, width, count):
-    """Signed integers of all magnitudes, with many powers of two and their neighbours."""
+    """Signed integers of all magnitudes, with many powers of two and their neighbours.
+
+    One in eight is a corner.
+    """
     size  = rng.integers(0, width, count)
     value = rng.integers(0, 1 << 62, count) >> (62 - size)
     near  = (1 << size) + rng.integers(-1, 2, count)
@@ -37,6 +48,7 @@ def integers(rng, width, count):
     tie   = (value & -1 << np.maximum(size - 25, 0)) + rng.integers(-1, 2, count)
     value = np.choose(rng.integers(0, 3, count), [value, near, tie])
     limit = 1 << width - 1
+    value = np.where(rng.random(count) < 0.125, rng.choice(corners(width), count), value)
     return np.clip(np.where(rng.random(count) < 0.5, -value, value), -limit, limit - 1)
 
 
@@ -45,7 +57,7 @@ async def matches_reference(dut):
     """Random integers at all exponents give the reference's bits after the stated latency."""
     async with Bench(dut) as bench:
         rng, count = bench.rng, VECTORS[cocotb.SIM_NAME]
-        value    = integers(rng, config["width"], count)
+        value = integers(rng, config["width"], count)
         # Any exponents, those of normal results, and those of results next to the smallest one.
         size     = np.log2(np.abs(value) + 1).astype(int)
         bottom   = -126 - size + rng.integers(-2, 3, count)

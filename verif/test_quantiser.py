@@ -24,7 +24,7 @@ ROOM = dict(act_blocks=1024, kv_staging=1024, workspace=2**17)
 CONFIGS = {
     "int8":      ROOM | dict(lanes=2, columns=2),
     "e5m2":      ROOM | dict(lanes=4, columns=3, kv=("e5m2",)),
-    "e4m3":      ROOM | dict(lanes=8, columns=4, activations=("int8", "e4m3"), kv=("int8", "e4m3")),
+    "e4m3":      ROOM | dict(lanes=8, columns=4, activations=("e4m3",), kv=("e4m3",)),
     "all":       ROOM | dict(lanes=8, columns=8, activations=("int8", "e4m3"), kv=tuple(KV)),
     "all_lanes": ROOM | dict(lanes=32, columns=5, activations=("int8", "e4m3"), kv=tuple(KV)),
 }

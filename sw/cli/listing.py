@@ -13,7 +13,8 @@ def command(
              "formats that sim lacks.")] = None,
     format: Annotated[str | None, typer.Option(
         help="Of weights that the file does not hold in a format of the machine; `tokamac formats` "
-             "lists them. By default that of most weights in a GGUF file, else int4.")] = None,
+             "lists them. By default int4, but for a GGUF file that of most of its weights, and "
+             "int8 for what was rounded in another way.")] = None,
     activations: Annotated[str, typer.Option(help="Elements of activations.")] = "int8",
     scale_rule: Annotated[str, typer.Option(help="Of power-of-two scales.")] = "floor",
     kv: Annotated[str, typer.Option(help="Elements of keys and values.")] = "int8",

@@ -10,8 +10,6 @@ import typer
 
 #: The first one that has all formats is the default.
 DEFAULTS = ("sim", "formats")
-#: Of weights, where neither the user nor the model's file says one.
-FORMAT = "int4"
 
 
 def command(
@@ -25,7 +23,8 @@ def command(
              "formats that sim lacks.")] = None,
     format: Annotated[str | None, typer.Option(
         help="Of weights that the file does not hold in a format of the machine; `tokamac formats` "
-             "lists them. By default that of most weights in a GGUF file, else int4.")] = None,
+             "lists them. By default int4, but for a GGUF file that of most of its weights, and "
+             "int8 for what was rounded in another way.")] = None,
     activations: Annotated[str, typer.Option(
         help="Elements of activations: int8 or e4m3.")] = "int8",
     scale_rule: Annotated[str, typer.Option(
@@ -92,7 +91,8 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
     from sw.tokenizer import Tokenizer
 
     try:
-        named(format or FORMAT)
+        if format is not None:
+            named(format)
     except ValueError as error:
         raise UserError(str(error)) from None
     for name, names, what in ((activation, ACTIVATIONS, "activations"),
@@ -106,9 +106,8 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
     chosen = None if config is None else load_config(config)
     path = model_path(model)
     loaded = load(path)
-    format = format or loaded.format or FORMAT
     if chosen is None:
-        formats = loaded.stored_formats | {format}
+        formats = loaded.formats(format)
         having = (load_config(name) for name in DEFAULTS)
         chosen = next((one for one in having if has(one, formats, activation, kv)),
                       load_config(DEFAULTS[-1]))

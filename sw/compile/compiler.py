@@ -70,7 +70,7 @@ class Compiled:
         return parts
 
 
-def compile_model(model, config, prompt, tokens, *, format="int4", activation="int8",
+def compile_model(model, config, prompt, tokens, *, format=None, activation="int8",
                   rule="floor", kv="int8", sampling=None, check=False):
     """Compile a model for a machine and a task.
 
@@ -94,7 +94,7 @@ def compile_model(model, config, prompt, tokens, *, format="int4", activation="i
         if rule not in RULES:
             raise UserError(f"the scale rule must be {' or '.join(RULES)}, not {rule!r}")
         # Before the weights are rounded, which takes time.
-        check_formats(config, [format], activation, kv)
+        check_formats(config, model.formats(format), activation, kv)
         model = quantise_model(model, format, config.slices, activation=activation, rule=rule,
                                kv=kv)
     formats = dict.fromkeys(matrix.format for matrix in model.matrices)

@@ -132,22 +132,20 @@ def round_up(value, unit):
     return -(-value // unit) * unit
 
 
-def quantise_model(model, format, slices=1, *, activation="int8", rule="floor", kv="int8"):
+def quantise_model(model, format=None, slices=1, *, activation="int8", rule="floor", kv="int8"):
     """The :class:`QuantisedModel` of a :class:`sw.models.Model`.
 
-    Weights that are stored in a format keep it, others are rounded to ``format``; ``rule`` is also
-    that of E8M0 scales of weights. Results do not depend on ``slices``; it only decides how many
-    zeros are appended.
+    Weights that are stored in a format of the machine keep it, others are rounded to ``format``,
+    by default as the model says; ``rule`` is also that of E8M0 scales of weights. Results do not
+    depend on ``slices``; it only decides how many zeros are appended.
     """
-    unit = row_unit(slices, *model.stored_formats, format)
+    unit = row_unit(slices, *model.formats(format))
     dim = round_up(model.dim, unit)
     # The matrix of gate and up has twice as many rows.
     hidden = round_up(model.hidden, max(BLOCK, unit // 2))
     # The tiles of values must be full too: a column's output then ends where the next begins.
     head = round_up(model.head, max(BLOCK, slices))
-    matrices = Matrices(model.name, format, rule)
-    matrices.again.update({f"from {type} to {format}": count
-                           for type, count in model.origins.items()})
+    matrices = Matrices(model, format, rule)
 
     def heads(parts):
         """Rows of heads, each padded to whole blocks."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from hw.formats import BLOCK, FORMATS, ScaleKind
 from sw.errors import UserError
-from sw.models.stored import Stored
+from sw.models.stored import Foreign, Stored
 from sw.quantise import dequantise_weights, quantise_weights
 
 
@@ -46,10 +46,9 @@ class Matrices:
 
     Parameters
     ----------
-    name : str
-        Of the model.
+    model : :class:`sw.models.Model`
     format : str
-        Of weights that are not stored.
+        What the user asks for; None if nothing.
     rule : str
         As :func:`sw.quantise.quantise_weights` has it.
 
@@ -59,8 +58,8 @@ class Matrices:
         Of matrices that were rounded again: how and why.
     """
 
-    def __init__(self, name, format, rule="floor"):
-        self.name, self.format, self.rule = name, format, rule
+    def __init__(self, model, format=None, rule="floor"):
+        self.model, self.name, self.format, self.rule = model, model.name, format, rule
         self.again = Counter()
 
     def notes(self):
@@ -68,14 +67,14 @@ class Matrices:
         return tuple(f"{count} {'matrix was' if count == 1 else 'matrices were'} rounded again, "
                      f"{how}" for how, count in self.again.items())
 
-    def make(self, name, weights, arrange=lambda rows: rows, runs=1, columns=None):
+    def make(self, name, weights, arrange, runs=1, columns=None):
         """The :class:`Matrix` of one or more matrices.
 
         Parameters
         ----------
         name : str
             For sentences.
-        weights : list of arrays or :class:`sw.models.stored.Stored`
+        weights : list of arrays, :class:`Stored` and :class:`Foreign`
             All with as many columns.
         arrange : function
             From a list of arrays ``[rows, columns]``, one for each of ``weights``, to one array; it
@@ -85,11 +84,16 @@ class Matrices:
         """
         run = weights[0].shape[1] // runs
         columns = run if columns is None else columns
-        weights = [w if fits(w, runs, run, columns) else self._free(w, run) for w in weights]
-        if not any(isinstance(w, Stored) for w in weights):
-            return self._round(name, arrange([widen(w, runs, columns) for w in weights]))
-        parts = [Matrix(w.integers, w.scales, w.format, w.factor) if isinstance(w, Stored)
-                 else self._round(name, w) for w in weights]
+        weights = [self._fitting(w, runs, run, columns) for w in weights]
+        targets = [self.model.target(w, self.format) for w in weights]
+        stored = [isinstance(w, Stored) for w in weights]
+        arrays = [self._values(*both) for both in zip(weights, targets)]
+        if not any(stored) and len(set(targets)) == 1:
+            joined = arrange([widen(w, runs, columns) for w in arrays])
+            return self._round(name, joined, targets[0])
+        parts = [Matrix(w.integers, w.scales, w.format, w.factor) if kept
+                 else self._round(name, array, target)
+                 for w, kept, array, target in zip(weights, stored, arrays, targets)]
         parts = self.alike(name, parts, one_factor=True)
         scales = [part.scales for part in parts]
         format = FORMATS[parts[0].format]
@@ -98,20 +102,30 @@ class Matrices:
         return Matrix(arrange([widen(part.weights, runs, columns) for part in parts]),
                       arrange(scales), format.name, parts[0].factor)
 
-    def _round(self, name, weights, format=None):
-        format = format or self.format
+    def _fitting(self, weights, runs, run, columns):
+        """The weights; :class:`Foreign` if they are stored, and scales serve several runs."""
+        if not isinstance(weights, Stored) or runs == 1 or run == columns:
+            return weights
+        if run % max(FORMATS[weights.format].group, BLOCK) == 0:
+            return weights
+        return Foreign(weights.dequantise(), f"{weights.format} in heads of {run} elements")
+
+    def _values(self, weights, target):
+        """Weights that will be rounded as an array; None if they are stored."""
+        if isinstance(weights, Stored):
+            return None
+        if not isinstance(weights, Foreign):
+            return weights
+        self.again[f"from {weights.type} to {target}"] += 1
+        return weights.values
+
+    def _round(self, name, weights, format):
         try:
             found, scales, factor = quantise_weights(weights, format, self.rule)
         except ValueError as error:
             raise UserError(f"the weights {name} of {self.name} cannot be rounded to {format}: "
                             f"{error}") from None
         return Matrix(found, scales, format, factor)
-
-    def _free(self, weights, run):
-        """Stored weights as an array."""
-        self.again[f"from {weights.format} to {self.format}, because heads of {run} elements do "
-                   "not begin where scales do"] += 1
-        return weights.dequantise()
 
     def alike(self, name, parts, one_factor=False):
         """Matrices in one format; with one factor if asked."""
@@ -124,8 +138,10 @@ class Matrices:
             if None not in promoted and not (
                     one_factor and len({part.factor for part in promoted}) > 1):
                 return promoted
-        # E4M3 scales cannot take a factor up: 8 bits hold such elements nearly exactly.
-        wanted = "int8" if one_factor and FORMATS[formats[0]].factor else formats[0]
+        # The finest format loses least; E4M3 scales cannot take a factor up.
+        wanted = max(formats, key=lambda format: FORMATS[format].element.bits)
+        if one_factor and FORMATS[wanted].factor:
+            wanted = "int8"
         found = []
         for part in parts:
             again = promote(part, wanted)
@@ -135,16 +151,6 @@ class Matrices:
                 again = self._round(name, dequantise_weights(*part), wanted)
             found.append(again)
         return found
-
-
-def fits(weights, runs, run, columns):
-    """Whether each of so many runs of columns of a stored matrix begins where a scale does, or
-    none is padded; arrays always fit.
-    """
-    if not isinstance(weights, Stored) or runs == 1 or run == columns:
-        return True
-    group = FORMATS[weights.format].group
-    return run % max(group, BLOCK) == 0
 
 
 def widen(x, runs, wanted):
@@ -169,7 +175,7 @@ def promote(matrix, format):
         if not np.isin(source.element.numbers.astype(np.int64) << shift,
                        target.element.numbers).all():
             continue
-        if more and matrix.scales.max(initial=0) + more > 254:
+        if more and int(matrix.scales.max(initial=0)) + more > 254:
             return None
         weights = matrix.weights.astype(target.element.integers.dtype) << shift
         scales = matrix.scales + np.uint8(more) if more else matrix.scales

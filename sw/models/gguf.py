@@ -10,10 +10,11 @@ import numpy as np
 
 from sw.errors import UserError
 
-from .gguf_file import Gguf, plain
+from .gguf_cursor import plain
+from .gguf_file import Gguf
 from .llama2c import LIMITS
 from .model import Layer, Model
-from .stored import LAYOUTS, Stored, unpack
+from .stored import LAYOUTS, Foreign, unpack
 
 
 __all__ = ["ARCHITECTURES", "load"]
@@ -54,13 +55,11 @@ def load(path):
 
 
 class Weights:
-    """Takes the tensors of a file, and counts what becomes of them."""
+    """Takes the tensors of a file."""
 
     def __init__(self, file, architecture):
         self.file, self.prefix = file, architecture + "."
         self.used = set()
-        #: Matrices that are in a block format of their own, and will be rounded again: by type.
-        self.origins = {}
         #: Weights that stay as they are, by format.
         self.kept = {}
 
@@ -94,7 +93,7 @@ class Weights:
             shared="output.weight" not in file.tensors,
             theta=file.real(self.prefix + "rope.freq_base", 10000.0), rope_factors=factors,
             epsilon=file.real(self.prefix + "attention.layer_norm_rms_epsilon"),
-            format=max(self.kept, key=self.kept.get, default="int8"), origins=self.origins,
+            format=max(self.kept, key=self.kept.get, default="int8"),
             ends=ends(file, vocabulary), notes=notes)
 
     # Metadata
@@ -156,7 +155,9 @@ class Weights:
         return self.floats(tensor)
 
     def matrix(self, name, *shape):
-        """A matrix: :class:`Stored`, or a float32 array; ``name`` lacks ``.weight``."""
+        """A matrix: a float32 array, :class:`Stored` or :class:`Foreign`; ``name`` lacks
+        ``.weight``.
+        """
         tensor = self.take(f"{name}.weight", shape)
         factor = self.factor(name)
         if tensor.type in FLOATS:
@@ -165,8 +166,7 @@ class Weights:
             found = self.stored(tensor, factor)
             self.kept[found.format] = self.kept.get(found.format, 0) + found.size
             return found
-        self.origins[tensor.type] = self.origins.get(tensor.type, 0) + 1
-        return self.scaled(tensor, factor)
+        return Foreign(self.scaled(tensor, factor), tensor.type)
 
     def scaled(self, tensor, factor):
         """A tensor as float32, times a factor if there is one."""
@@ -233,9 +233,9 @@ class Weights:
             embedding = self.floats(self.take("token_embd.weight", shape))
             return embedding, self.matrix("output", *shape)
         classifier = self.matrix("token_embd", *shape)
-        if isinstance(classifier, Stored):
-            return self.finite("token_embd.weight", classifier.dequantise()), classifier
-        return classifier, classifier
+        if isinstance(classifier, np.ndarray):
+            return classifier, classifier
+        return self.finite("token_embd.weight", classifier.dequantise()), classifier
 
     def check_all_used(self):
         """Raise :class:`UserError` if the file holds something that would be left out."""

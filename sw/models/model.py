@@ -1,10 +1,10 @@
 """A language model of the llama architecture, as its file gives it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from .stored import Stored
+from .stored import Foreign, Stored
 
 
 __all__ = ["Layer", "Model"]
@@ -18,9 +18,9 @@ class Layer:
     ----------
     attention_norm, ffn_norm : array of dim
         Gains of the two norms.
-    wq, wk, wv, wo : array or :class:`sw.models.stored.Stored`
+    wq, wk, wv, wo : array, :class:`sw.models.stored.Stored` or :class:`sw.models.stored.Foreign`
         Attention: queries, keys, values, output.
-    w1, w2, w3 : array or :class:`sw.models.stored.Stored`
+    w1, w2, w3 : the same
         Feed-forward network: gate, down, up.
     """
 
@@ -51,7 +51,7 @@ class Model:
     layers : tuple of :class:`Layer`
     norm : array of dim
         Gain of the last norm.
-    classifier : array of vocabulary x dim, or :class:`sw.models.stored.Stored`
+    classifier : array, ``Stored`` or ``Foreign`` of vocabulary x dim
         The output matrix; the embedding itself when they are shared and arrays.
     theta, epsilon : float
         Base of the rotary frequencies, and the norms' guard.
@@ -64,9 +64,7 @@ class Model:
     ends : tuple of two int
         Tokens that end a text.
     format : str
-        What the file suggests to round arrays to; None if nothing.
-    origins : dict
-        Of matrices that were in a block format and are arrays now: their number by format.
+        What arrays are rounded to, if the user does not say.
     notes : tuple of str
         Sentences for the user.
     """
@@ -88,8 +86,7 @@ class Model:
     rope_factors: np.ndarray | None = None
     shared: bool = False
     ends: tuple = (1, 2)
-    format: str | None = None
-    origins: dict = field(default_factory=dict)
+    format: str = "int4"
     notes: tuple = ()
 
     @property
@@ -106,11 +103,19 @@ class Model:
         matrices += [weight for layer in self.layers for weight in vars(layer).values()]
         return sum(weight.size for weight in matrices)
 
-    @property
-    def stored_formats(self):
-        """Set of the formats in which the file holds weights."""
+    def target(self, weights, format=None):
+        """The format of one of its matrices, if the user asks for ``format``.
+
+        What was rounded before loses least in INT8, if the user does not say.
+        """
+        if isinstance(weights, Stored):
+            return weights.format
+        return format or ("int8" if isinstance(weights, Foreign) else self.format)
+
+    def formats(self, format=None):
+        """Set of the formats of all matrices."""
         weights = [self.classifier, *(w for layer in self.layers for w in vars(layer).values())]
-        return {w.format for w in weights if isinstance(w, Stored)}
+        return {self.target(w, format) for w in weights if len(w.shape) == 2}
 
     def angles(self, positions):
         """Rotary angles in float64, ``[position, pair]``."""

@@ -1,4 +1,4 @@
-"""Weights that a file already holds in a format of the machine: integers and scales as they are."""
+"""Weights as a file holds them: in a format of the machine, or in one that it lacks."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from hw.formats import ELEMENTS, FORMATS, ScaleKind
 from sw.quantise import dequantise_weights
 
 
-__all__ = ["LAYOUTS", "Stored", "unpack"]
+__all__ = ["LAYOUTS", "Foreign", "Stored", "unpack"]
 
 #: Rows that are dequantised at once: float64 is large.
 ROWS = 1024
@@ -52,6 +52,34 @@ class Stored:
                 found[rows] = dequantise_weights(self.integers[rows], self.scales[rows],
                                                  self.format, self.factor)
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Foreign:
+    """A matrix that was rounded to a format which the machine lacks, and must be rounded again.
+
+    Parameters
+    ----------
+    values : float32 array of N x K
+    type : str
+        The format's name.
+    """
+
+    values: np.ndarray
+    type: str
+
+    @property
+    def shape(self):
+        return self.values.shape
+
+    @property
+    def size(self):
+        """Number of weights."""
+        return self.values.size
+
+    def dequantise(self):
+        """The float32 matrix."""
+        return self.values
 
 
 def q8_0(blocks):

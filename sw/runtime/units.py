@@ -173,6 +173,7 @@ def run_quantise(m, f):
             x.append(m.workspace[f.a + block].copy())
         q, codes = quantise(np.concatenate(x), f.group, f.element, f.rule)
         q = KV[f.element].encode(q)
+        m.events["nan_groups"] = m.events.get("nan_groups", 0) + int(codes[0] == 255)
         for i, block in enumerate(range(first, first + number)):
             yield 0
             values = q[BLOCK * i:BLOCK * (i + 1)]
