@@ -340,10 +340,11 @@ def named(name):
     return FORMATS[name]
 
 
-#: Elements of activations by name, with an E8M0 code for each 32.
+#: Elements of activations by name, with an E8M0 code for each 32. Their order is their number in
+#: instructions, and they are among those of keys and values, in the same order.
 ACTIVATIONS = {"int8": ELEMENTS["mxint8"], "e4m3": ELEMENTS["e4m3"]}
 
-#: Elements of keys and values by name.
+#: Elements of keys and values by name; their order is their number in instructions.
 KV = {"int8": ELEMENTS["mxint8"], "e4m3": ELEMENTS["e4m3"], "e5m2": ELEMENTS["e5m2"]}
 
 #: What probabilities of attention are, whatever other activations are.

@@ -105,7 +105,7 @@ def random_beat(rng, element, multiplicand, upper):
 @cocotb.test()
 @cocotb.parametrize(pause=[never, lambda: sometimes(1, 0.3)])
 async def sums_of_blocks_are_exact(dut, pause):
-    """Blocks of both formats follow each other; beats that do not count change nothing."""
+    """Blocks of all formats follow each other; beats that do not count change nothing."""
     async with Bench(dut) as bench:
         rng, pauses = bench.rng, pause()
         beats, wanted = [], {}

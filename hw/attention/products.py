@@ -31,7 +31,7 @@ def plain_product(config, word):
     """``matmul`` as it is."""
     fields = vars(command_fields("matmul", word))
     same = ("act", "halves", "tiles", "height", "tail", "columns", "groups", "dst", "stride",
-             "take0", "take1", "raise0", "raise1", "activation")
+            "take0", "take1", "raise0", "raise1", "activation")
     return product(config, source=Source.WEIGHTS, **of_format(config, fields["format"]),
                    drain=Mux(fields["drain"] == isa.DRAINS.index("add"), Drain.ADD, Drain.STORE),
                    **{name: fields[name] for name in same})

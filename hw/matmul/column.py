@@ -141,4 +141,3 @@ def memories(m, config, write, read):
         ]
         results.append(read_port.data)
     return results
-

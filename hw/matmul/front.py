@@ -31,6 +31,7 @@ __all__ = ["Front"]
 #: Fields of a beat that say where its sum goes.
 TARGET = ("row", "tile_row", "old", "shifted", "out", "bank", "done")
 
+
 class Front(wiring.Component):
     """What comes before column 0.
 

@@ -67,5 +67,5 @@ class Timing:
 
     @staticmethod
     def operands(config):
-        """Operand widths of a cell's multiplier: two 4-bit weights together, or one of 8 bits."""
+        """Operand widths of a cell's multiplier: two 4-bit weights together, or a byte."""
         return LOW_BITS + 5 if config.split else 9 if config.having("double") else 8, 8

@@ -96,8 +96,9 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
     if not isinstance(model, QuantisedModel):
         if rule not in RULES:
             raise UserError(f"the scale rule must be {' or '.join(RULES)}, not {rule!r}")
-        # Before the weights are rounded, which takes time.
+        # Before the weights are rounded, which takes time, and tables are made for its positions.
         check_formats(config, model.formats(format), activation, kv)
+        check_head(model.name, model.head, config)
         if calibrate is not None:
             model = calibrate(model)
         model = quantise_model(model, format, config.slices, activation=activation, rule=rule,
@@ -125,6 +126,14 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
                         "workspace or program memory helps")
     return Compiled(model=model, config=config, task=task, plan=plan, memory=memory,
                     prompt=list(prompt), words=words, assembler=assembler)
+
+
+def check_head(name, size, config):
+    """Raise :class:`UserError` if heads of ``size`` elements are too large for a machine."""
+    padded = -(-size // 32) * 32
+    if padded > config.max_head:
+        raise UserError(f"{name} does not fit configuration {config}: its heads of {padded} "
+                        f"elements (padded) exceed max_head = {config.max_head}")
 
 
 def check_task(model, config, prompt, tokens):
