@@ -7,7 +7,7 @@ TOOL   := $(VENV)/bin/tokamac
 
 # Variables given on the command line reach the recipes through the environment, so that a prompt
 # may hold any character.
-export MODEL PROMPT TOKENS CONFIG FORMAT BLOCK SIM WAVES SEED TESTCASE BENCH
+export MODEL PROMPT TOKENS CONFIG FORMAT QUANTISER ACTIVATIONS KV BLOCK SIM WAVES SEED TESTCASE BENCH
 
 # $(call option,--flag,NAME) is --flag "$NAME" if NAME is given.
 option = $(if $($(2)),$(1) "$$$(2)")
@@ -36,9 +36,10 @@ $(READY): pyproject.toml Makefile
 doctor: ## check the programs and libraries of this machine
 	@$(PYTHON) sw/doctor.py
 
-run: $(READY) ## write a story on the simulated machine: MODEL= PROMPT= TOKENS= CONFIG= FORMAT=
+run: $(READY) ## write a story on the simulated machine: MODEL= PROMPT= TOKENS= CONFIG= FORMAT= QUANTISER= ACTIVATIONS= KV=
 	@$(TOOL) run $(if $(MODEL),"$$MODEL") $(call option,--prompt,PROMPT) \
-	    $(call option,--tokens,TOKENS) $(call option,--config,CONFIG) $(call option,--format,FORMAT)
+	    $(call option,--tokens,TOKENS) $(call option,--config,CONFIG) $(call option,--format,FORMAT) \
+	    $(call option,--quantiser,QUANTISER) $(call option,--activations,ACTIVATIONS) $(call option,--kv,KV)
 
 test: $(READY) ## run all tests: ARGS= goes to pytest
 	@$(VENV)/bin/python -m pytest -n 2 $(ARGS)

@@ -27,8 +27,8 @@ SMALL = dict(w_fifo=4096, d_fifo=2048, replay=2048, workspace=16384, act_blocks=
 GEOMETRIES = {
     "formats": load_config("formats"),
     "narrow":  Config(name="narrow", data_bits=32, slices=1, columns=2, depth=8, lanes=2, **SMALL),
-    "high":    Config(name="high", data_bits=64, slices=4, columns=1, depth=4, lanes=4, **SMALL),
-    "broad":   Config(name="broad", data_bits=256, slices=8, columns=3, depth=2, lanes=16, **SMALL),
+    "high":    Config(name="high", data_bits=64, slices=4, columns=3, depth=4, lanes=4, **SMALL),
+    "broad":   Config(name="broad", data_bits=256, slices=8, columns=1, depth=2, lanes=16, **SMALL),
 }
 
 #: More of them, for the emulator: also such that need other padding.

@@ -37,10 +37,10 @@ def test_useful_bytes_are_those_of_each_matrix_in_its_own_format():
     mixed = replace(quantised, layers=(layer,))
     weights = (80 + 48 + 160) * (48 + 4)
     down = 48 * (80 / 2 + 5) + 4
-    # Keys and values of a head of 16, with a scale each; the embedding is FP32.
-    entry, embedding = 2 * 16 + 2, 4 * 48
+    # Keys and values of a head of 16, with a scale each; the embedding and two gains are FP32.
+    entry, rows = 2 * 16 + 2, 3 * 4 * 48
     assert useful_bytes(model, mixed, 3, 2) == (
-        3 * (weights + down) + 2 * 107 * (48 + 4) + 6 * entry + 3 * (entry + embedding))
+        3 * (weights + down) + 2 * 107 * (48 + 4) + 6 * entry + 3 * (entry + rows))
     count = (80 + 48 + 160) * 48 + 48 * 80 + 107 * 48
     assert bits_a_weight(model, mixed) == pytest.approx(
         8 * (weights + down + 107 * (48 + 4)) / count)

@@ -54,7 +54,8 @@ def bits_a_weight(model, quantised):
 
 
 def useful_bytes(model, quantised, positions, chosen):
-    """Bytes that decoding must move: weights and scales, keys and values, embeddings, unpadded.
+    """Bytes that decoding must move: all weights, scales and gains of norms, keys and values, and
+    embeddings, unpadded.
 
     Parameters
     ----------
@@ -70,7 +71,9 @@ def useful_bytes(model, quantised, positions, chosen):
     # A token's keys and values, with a code for 32 keys and one for all values.
     entry = len(model.layers) * model.n_kv_heads * (2 * model.head + -(-model.head // BLOCK) + 1)
     reads = sum(range(1, positions + 1)) * entry
-    return (positions * layers + chosen * output + reads + positions * (entry + 4 * model.dim))
+    # A row of the embedding, and two gains for each layer; that of the last norm is kept.
+    rows = 4 * model.dim * (1 + 2 * len(model.layers))
+    return positions * (layers + entry + rows) + chosen * output + reads
 
 
 class Decode(NamedTuple):

@@ -12,7 +12,7 @@ from hw.matmul.timing import PAIRS
 from hw.verilog import convert
 from sim.build import build_root
 from sw.area import area
-from sw.bench.decode import bits_a_weight, bundled, decode
+from sw.bench.decode import TOKENS, bits_a_weight, bundled, decode
 from sw.bench.row import Row
 from sw.gates import gate_equivalents
 from sw.train.losses import Case, read_losses
@@ -26,9 +26,6 @@ BASELINE = "int16"
 
 #: Share of the ratio of bytes that the ratio of cycles should reach.
 WANTED = 0.97
-
-#: Tokens to generate: fewer than in the bench ``decode``, for all formats in turn.
-TOKENS = 16
 
 
 def say(text):
