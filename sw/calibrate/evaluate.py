@@ -83,10 +83,10 @@ def main():
 
     exact = loss(model, "float32")
     print(f"{model.name}, {len(ids)} held-out tokens, {args.activations} activations; loss with "
-          f"float32: {exact:.4f}\n")
+          f"float32 {exact:.4f}, and above it in brackets\n")
     parts = PARTS if args.parts else {"gptq": {}}
-    print(f"| format | nearest | {' | '.join(parts)} | above float32 | seconds |")
-    print(f"|---|{'---:|' * (3 + len(parts))}")
+    print(f"| format | nearest | {' | '.join(parts)} | seconds |")
+    print(f"|---|{'---:|' * (2 + len(parts))}")
     for format in args.formats.split(","):
         found = [loss(nearest(model, format))]
         for options in parts.values():
@@ -94,8 +94,8 @@ def main():
             corrected = calibrated(model, format, text, **options)
             seconds = time.perf_counter() - start
             found.append(loss(corrected))
-        print(f"| `{format}` | {' | '.join(f'{value:.4f}' for value in found)} | "
-              f"{found[0] - exact:.4f}, {found[-1] - exact:.4f} | {seconds:.0f} |", flush=True)
+        losses = " | ".join(f"{value:.4f} ({value - exact:+.4f})" for value in found)
+        print(f"| `{format}` | {losses} | {seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
