@@ -121,8 +121,13 @@ class Config:
     technology: str = "generic"
 
     def __post_init__(self):
-        for key in CHOICES:
-            object.__setattr__(self, key, tuple(getattr(self, key)))
+        for key, names in CHOICES.items():
+            chosen = getattr(self, key)
+            if not isinstance(chosen, (list, tuple)) or not all(
+                    isinstance(name, str) for name in chosen):
+                raise TypeError(f"{key} must be a list of some of {', '.join(names)}, not "
+                                f"{chosen!r}")
+            object.__setattr__(self, key, tuple(chosen))
         for key, (legal, wanted) in LEGAL.items():
             value = getattr(self, key)
             kind = type(type(self).__dataclass_fields__[key].default)
@@ -286,8 +291,20 @@ class Config:
 
     @property
     def shifts(self):
-        """Whether products are shifted, for elements that are no integers of 8 bits."""
+        """Whether products are shifted, for elements that are significand and shift."""
         return any(element.shifts for element in (*self.elements, *self.multiplicands))
+
+    @property
+    def names(self):
+        """Names that fields of instructions may have, by field."""
+        return {"format": self.formats, "activation": self.activations, "kv": self.kv,
+                "element": tuple(dict.fromkeys((*self.activations, *self.kv)))}
+
+    @property
+    def refused(self):
+        """Pairs of (format, activation) that are here, but are not multiplied with each other."""
+        return [(format, activation) for format in self.formats
+                for activation in self.activations if not supported(FORMATS[format], activation)]
 
     def having(self, what):
         """Whether a weight format has the property of this name."""

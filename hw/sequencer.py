@@ -266,9 +266,7 @@ class Sequencer(wiring.Component):
     def _legal(self, word):
         """Opcode known, choices in range, formats in the machine, unused bits zero, and the target
         of a branch inside the program."""
-        legal, config = [], self.config
-        having = {"format": config.formats, "activation": config.activations, "kv": config.kv,
-                  "element": dict.fromkeys((*config.activations, *config.kv))}
+        legal, names = [], self.config.names
         for instruction in isa.INSTRUCTIONS:
             used = isa.OPCODE_BITS + sum(field.bits for field in instruction.fields)
             terms = (word[:isa.OPCODE_BITS] == instruction.opcode) & ~word[used:].any()
@@ -277,10 +275,15 @@ class Sequencer(wiring.Component):
                 value = word[offset:offset + field.bits]
                 if field.choices and len(field.choices) < 2**field.bits:
                     terms &= value < len(field.choices)
-                if field.name in having:
+                if field.name in names:
                     terms &= reduce(or_, (value == field.choices.index(name)
-                                          for name in having[field.name]))
+                                          for name in names[field.name]))
                 if instruction.name == "branch" and field.name == "target":
                     terms &= value < self.config.program
+            if instruction.name == "matmul":
+                for pair in self.config.refused:
+                    fields = command_fields("matmul", word)
+                    terms &= ~((fields.format == isa.FORMATS.index(pair[0]))
+                               & (fields.activation == isa.ACTIVATIONS.index(pair[1])))
             legal.append(terms)
         return reduce(or_, legal)

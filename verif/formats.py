@@ -8,11 +8,11 @@ from hw.formats import NAN, ScaleKind
 __all__ = ["random_activations", "random_elements", "random_scales"]
 
 
-def random_elements(rng, element, shape, extreme=0.1):
-    """Integers of elements; some rows are all of the smallest one."""
+def random_elements(rng, element, shape, extreme=0.1, nan=True):
+    """Integers of elements; some rows are all of the smallest one, and some elements are NaN."""
     found = rng.choice(element.numbers.astype(int), shape)
     found[rng.random(shape[0]) < extreme] = element.numbers[0]
-    if element.nans:
+    if element.nans and nan:
         found[rng.random(shape) < 1e-3] = NAN
     return found
 

@@ -10,6 +10,7 @@ from cocotb.triggers import RisingEdge
 from hw import isa
 from hw.attention.engine import AttentionEngine
 from hw.config import Config
+from hw.formats import ACTIVATIONS, KV
 from hw.matmul.engine import MatmulEngine
 from hw.signatures import Command, Raise, Take, act_write, row_write
 from verif.bench import Bench, current
@@ -26,9 +27,12 @@ CONFIGS = {
                         max_head=64, act_blocks=16),
     "four_slices": dict(name="test", data_bits=128, slices=4, columns=2, lanes=4, depth=8,
                         max_head=128, act_blocks=16),
+    "floats":      dict(name="test", data_bits=64, slices=2, columns=2, lanes=4, depth=16,
+                        max_head=64, act_blocks=16, activations=("int8", "e4m3"),
+                        kv=("int8", "e4m3", "e5m2")),
 }
 
-SIMULATORS = {"two_slices": ("verilator",), "four_slices": ("verilator",)}
+SIMULATORS = dict.fromkeys(("two_slices", "four_slices", "floats"), ("verilator",))
 
 
 class Attention(wiring.Component):
@@ -84,8 +88,14 @@ config = Config(**current(CONFIGS))
 LONGEST = 40 if "icarus" in getattr(cocotb, "SIM_NAME", "").lower() else 200
 
 
-def codes(rng, *shape):
-    return rng.integers(118, 132, shape, np.uint8)
+def elements(rng, element, *shape):
+    """Integers, and where their codes lie so that they have the size of INT8's."""
+    numbers = element.numbers[np.abs(element.numbers) <= element.largest]
+    return rng.choice(numbers, shape), 118 - element.exponent
+
+
+def codes(rng, first, *shape):
+    return rng.integers(first, first + 14, shape, np.uint8)
 
 
 class Head:
@@ -94,25 +104,28 @@ class Head:
     def __init__(self, rng, columns, head_blocks, tokens):
         size = 32 * head_blocks
         self.columns, self.head_blocks, self.tokens = columns, head_blocks, tokens
-        self.q = rng.integers(-127, 128, (columns, size), np.int8)
-        self.q_codes = codes(rng, columns, head_blocks)
-        self.k = rng.integers(-127, 128, (tokens, size), np.int8)
-        self.k_codes = codes(rng, tokens, head_blocks)
-        self.v = rng.integers(-127, 128, (tokens, size), np.int8)
-        self.v_codes = codes(rng, tokens)
+        self.activation, self.kv = (str(rng.choice(names)) for names in (config.activations,
+                                                                         config.kv))
+        self.q, first = elements(rng, ACTIVATIONS[self.activation], columns, size)
+        self.q_codes = codes(rng, first, columns, head_blocks)
+        self.k, first = elements(rng, KV[self.kv], tokens, size)
+        self.k_codes = codes(rng, first, tokens, head_blocks)
+        self.v, _ = elements(rng, KV[self.kv], tokens, size)
+        self.v_codes = codes(rng, first, tokens)
         # The last blocks are for probabilities.
         self.act = int(rng.integers(config.act_blocks - 4 - head_blocks))
         self.probability = config.act_blocks - int(rng.integers(1, 4))
         self.dst = int(rng.integers(100))
         self.output, self.total = attention(self.q, self.q_codes, self.k, self.k_codes, self.v,
-                                            self.v_codes)
+                                            self.v_codes, activation=self.activation, kv=self.kv)
         self.garbage = rng
 
     def queries(self):
         for c in range(self.columns):
             for half in range(2 * self.head_blocks):
                 yield {"column": c, "address": 2 * self.act + half,
-                       "data": self.q[c, 16 * half:16 * half + 16],
+                       "data": ACTIVATIONS[self.activation].encode(
+                           self.q[c, 16 * half:16 * half + 16]).view(np.int8),
                        "code": int(self.q_codes[c, half // 2])}
 
     def beats(self):
@@ -121,8 +134,9 @@ class Head:
         size = config.kv_lines(self.head_blocks) * config.line_bytes
         image = self.garbage.integers(0, 256, blocks * size, np.uint8)
         for position in range(self.tokens):
-            kv_write(image, config, 0, position, self.k[position], self.k_codes[position],
-                     self.v[position], self.v_codes[position])
+            kv_write(image, config, 0, position, KV[self.kv].encode(self.k[position]),
+                     self.k_codes[position], KV[self.kv].encode(self.v[position]),
+                     self.v_codes[position])
         used = config.kv_beats(self.head_blocks) * config.beat_bytes
         for block in image.reshape(blocks, size):
             for beat in block[:used].reshape(-1, config.beat_bytes):
@@ -131,7 +145,7 @@ class Head:
     def command(self):
         word = isa.encode("attend", take0=1, raise0=2, raise1=3, dst=self.dst, act=self.act,
                           probability=self.probability, head_blocks=self.head_blocks,
-                          columns=self.columns, count=7)
+                          columns=self.columns, count=7, activation=self.activation, kv=self.kv)
         return {"word": word, "count": self.tokens}
 
 

@@ -29,6 +29,8 @@ CONFIGS = {
     "formats":     SMALL | dict(slices=2, columns=2, depth=4, lanes=4, formats=tuple(FORMATS)),
     "activations": SMALL | dict(slices=1, columns=2, depth=8, lanes=8, formats=tuple(FORMATS),
                                 activations=("int8", "e4m3"), kv=("int8", "e4m3", "e5m2")),
+    "wide_factor": SMALL | dict(slices=1, columns=2, depth=16, lanes=32,
+                                formats=("nvfp4", "int16", "mxfp6")),
     "only_nvfp4":  SMALL | dict(slices=4, columns=2, depth=8, lanes=2, formats=("nvfp4",)),
     "only_mxfp4":  SMALL | dict(slices=4, columns=2, depth=8, lanes=4, formats=("mxfp4",)),
     "only_int8":   SMALL | dict(slices=2, columns=2, depth=8, lanes=4, formats=("int8",)),
@@ -56,7 +58,7 @@ NUMBER = 14 if getattr(cocotb, "SIM_NAME", "") == "Verilator" else 4
 def operands(rng, rows, size, vectors, format, activation="int8"):
     """Random operands; extreme elements and special scales are frequent."""
     blocks = -(-size // 32)
-    weights = random_elements(rng, format.element, (rows, size))
+    weights = random_elements(rng, format.element, (rows, size), nan=format.name != "values")
     scales = random_scales(rng, format.scale, (rows, format.scales(size)))
     act = random_activations(rng, ACTIVATIONS[activation], (vectors, size))
     codes = rng.integers(118, 136, (vectors, blocks)).astype(np.uint8)
@@ -95,7 +97,7 @@ def weights_product(rng, places, columns=None, groups=None, drain=None, rows=Non
     drain = drain or (Drain.STORE, Drain.ADD)[rng.integers(2)]
     rows = rows or 32 * int(rng.integers(1, 5))
     if size is None:
-        size = int(rng.choice([16, 32, 48, 64, 80, 96]))
+        size = int(rng.choice([16, 32, 48, 64, 80, 96, 144, 160, 288]))
     if FORMATS[format].whole:
         size = -(-size // 32) * 32
     # What is written may reach beyond the matrix.
@@ -197,5 +199,8 @@ async def commands_follow_each_other(dut):
             product.counters = {"raise1": 1}
         await machine.run(products)
         beats = sum(len(product.beats(config)) for product in products)
+        if FORMATS[EIGHT].six:
+            # Three beats of the tape are four of the array.
+            beats += sum(sum(p.tiles(config.slices)) * p.halves // 4 for p in products)
         cycles = machine.last_write - machine.first_beat
         assert cycles <= beats + 2 * len(products) + 60, f"{cycles} cycles for {beats} beats"

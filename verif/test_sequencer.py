@@ -18,7 +18,8 @@ CONFIGS = {"nano": {}}
 UNITS = ("matmul", "vector", "mover", "fetch")
 
 
-CONFIG = replace(load("nano"), program=128)
+CONFIG = replace(load("nano"), program=128, formats=("int8", "int4", "int16"),
+                 activations=("int8", "e4m3"), kv=("int8", "e5m2"))
 
 
 def component(config):
@@ -31,8 +32,11 @@ def random_instruction(rng, name, target):
     for field in isa.BY_NAME[name].fields:
         most = len(field.choices) or 2**field.bits
         values[field.name] = int(rng.integers(0, most, dtype="uint64"))
-    if "format" in values:
-        values["format"] = str(rng.choice(CONFIG.formats))
+    for field, names in CONFIG.names.items():
+        if field in values:
+            values[field] = str(rng.choice(names))
+    if (values.get("format"), values.get("activation")) in CONFIG.refused:
+        values["activation"] = "int8"
     if name == "branch":
         values["target"] = target
     if name == "wait":
@@ -132,13 +136,16 @@ async def random_programs_send_what_the_reference_sends(dut, pause):
 
 @cocotb.test()
 async def illegal_instructions_stop_the_program(dut):
-    """Unknown opcodes, set bits that are reserved, choices and targets out of range."""
+    """Unknown opcodes, set bits that are reserved, choices and targets out of range, formats that
+    the machine lacks or does not multiply."""
     async with Bench(dut) as bench:
         host = Host(bench, never)
         emit = isa.encode("emit", ra=0)
         for bad in (63, 1 << 127 | isa.encode("stop"), isa.encode("set", rd=1) | 1 << 42,
                     isa.encode("branch", target=128), isa.encode("wait") | 3 << 10,
-                    isa.BY_NAME["matmul"].opcode | 2 << isa.BY_NAME["matmul"].offsets["format"]):
+                    isa.encode("matmul", format="mxfp4"), isa.encode("attend", kv="e4m3"),
+                    isa.encode("matmul", format="int16", activation="e4m3"),
+                    isa.encode("quantise") | 3 << isa.BY_NAME["quantise"].offsets["element"]):
             await host.load([emit, bad, emit])
             assert await host.run({"token": [], "load": []}) == [("emit", 0), ("illegal", 1)]
 

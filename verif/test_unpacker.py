@@ -93,7 +93,8 @@ def raw(*each):
 @cocotb.parametrize(pause=[never, lambda: sometimes(1), lambda: bursts(2)],
                     o_pause=[never, lambda: sometimes(3)])
 async def beats_come_with_their_scales(dut, pause, o_pause):
-    async with Bench(dut) as bench:
+    # Factors are rare.
+    async with Bench(dut, patience=50000) as bench:
         matrices = list(random_matrices(bench.rng, max(6, 2 * len(chosen["formats"]))))
         factors = bench.expect("factors", pause=o_pause())
         board = bench.expect("o", tile_beat(config), pause=o_pause())

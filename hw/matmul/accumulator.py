@@ -12,7 +12,7 @@ from hw.verilog import shared
 
 from .layouts import BANKS, TILE_ROWS, scale_shape, value_control, write_control
 from .scaler import BlockScaler
-from .widths import high_bits, low_bits, plain_bits
+from .widths import half_bits, high_bits, low_bits, plain_bits
 
 
 __all__ = ["Accumulator"]
@@ -68,7 +68,7 @@ class Accumulator(wiring.Component):
         if self.split:
             sums["high"] = In(signed(high_bits(config)))
         if config.halves:
-            sums |= {f"first_{name}": member for name, member in sums.items()}
+            sums |= {f"first_{name}": In(signed(half_bits(config))) for name in sums}
         super().__init__({
             "value": In(value_control),
             "scale": In(scale_shape(config)),
@@ -103,7 +103,7 @@ class Accumulator(wiring.Component):
             convert.nan.eq(scaler.nan),
         ]
         if self.config.halves:
-            s1_first = Signal.like(s1_sum)
+            s1_first = Signal(signed(half_bits(self.config)), reset_less=True)
             m.d.sync += s1_first.eq(self.chosen(m, "first_"))
             m.d.comb += [scaler.first.eq(s1_first), scaler.second.eq(s1_sum)]
 

@@ -9,7 +9,7 @@ from hw.verilog import shared
 
 from .layouts import act_shape, pair_shape, sum_control
 from .timing import LOW_BITS, PAIRS, Timing
-from .widths import high_bits, low_bits, product_bits
+from .widths import half_bits, high_bits, low_bits, product_bits
 
 
 __all__ = ["Cell"]
@@ -26,8 +26,9 @@ class Cell(wiring.Component):
 
     Latency
     -------
-    ``Timing.sum`` cycles from the first pairs to the sum of a beat: the multiplier's, and one for
-    each ``depth`` pairs. One more from there into ``low`` and ``high``.
+    ``Timing.sum`` cycles from the first pairs to the sum of a beat: the multiplier's, one if
+    products are shifted, and one for each ``depth`` pairs. One more from there into ``low`` and
+    ``high``.
 
     Throughput
     ----------
@@ -63,7 +64,7 @@ class Cell(wiring.Component):
         self.parameters = (config.depth, config.technology, *widths, *self.bits.values(),
                            *product_bits(config), config.halves, config.having("double"))
         self.groups     = Timing(config).groups
-        firsts = {f"first_{name}": Out(signed(bits)) for name, bits in self.bits.items()}
+        firsts = {f"first_{name}": Out(signed(half_bits(config))) for name in self.bits}
         super().__init__({
             "weights": In(PAIRS * self.pair.size),
             "act": In(PAIRS * self.act_pair.size),
@@ -85,10 +86,15 @@ class Cell(wiring.Component):
         for name, product, shifts in zip(("low", "high"), plain, (by_weight + by_act, by_act)):
             if shifts:
                 width   = product_bits(self.config)[name == "high"]
-                shifted = Signal(signed(width), name=f"shifted_{name}_{n}")
-                m.d.comb += shifted.eq(product << self.waiting(m, sum(shifts[1:], shifts[0]),
+                shifted = Signal(signed(width), name=f"shifted_{name}_{n}", reset_less=True)
+                m.d.sync += shifted.eq(product << self.waiting(m, sum(shifts[1:], shifts[0]),
                                                                f"shift_{name}_{n}"))
                 product = shifted
+            elif self.config.shifts:
+                # As late as the other half.
+                later = Signal(product.shape(), name=f"later_{name}_{n}", reset_less=True)
+                m.d.sync += later.eq(product)
+                product = later
             found.append(product)
         return found
 

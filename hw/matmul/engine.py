@@ -43,7 +43,7 @@ class MatmulEngine(wiring.Component):
     The numerical reference is :func:`verif.reference.matmul.matmul`; section 3 of interfaces.md
     says in which order beats come and sums go.
 
-    ``groups`` above 1 are for weights only, and ``tail`` or ``height`` times ``halves`` beats must
+    ``groups`` above 1 are for weights only, and the beats of a tile, without those of scales, must
     fit the replay buffer then.
 
     Throughput

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.formats import ACTIVATIONS, PROBABILITIES
+from hw.formats import ACTIVATIONS, PROBABILITIES, ScaleKind
 from hw.signatures import act_write
 from hw.verilog import shared
 
@@ -147,18 +147,22 @@ class Front(wiring.Component):
             m.d.comb += self.o.data[s].eq(Cat(groups))
             # The first half of a block of 4-bit weights comes with the scale of the low row.
             first, last = Signal(16, name=f"first_{s}"), Signal(16, name=f"last_{s}")
-            # A block is none if an element of one of its halves is. Of 4 bits all are numbers.
+            # A block is none if an element of one of its halves is. Of 4 bits all are numbers. Of
+            # values, whose blocks have a row of many tokens, no quantiser writes a code that is
+            # none, and memory holds anything behind the last token.
+            none = Signal(name=f"none_{s}")
+            m.d.comb += none.eq(decoder.nan & (i.scale != ScaleKind.ONE))
             odd = Signal(name=f"odd_{s}")
             with m.If(i.valid):
                 m.d.sync += last.eq(scale_now)
                 with m.If(~half):
-                    m.d.sync += [first.eq(scale_now), odd.eq(decoder.nan)]
+                    m.d.sync += [first.eq(scale_now), odd.eq(none)]
             chosen = Signal(16, name=f"chosen_{s}")
             m.d.comb += chosen.eq(Mux(high, last, Mux(four, first, scale_now)))
             m.submodules[f"scale_{s}"] = reader = shared(ScaleDecoder(config))
             m.d.comb += [
                 reader.i.eq(chosen), reader.meaning.eq(chosen_meaning),
-                reader.nan.eq(~high & (decoder.nan | (half & odd))),
+                reader.nan.eq(~high & (none | (half & odd))),
             ]
             m.d.comb += self.o.scale[s].eq(delayed(m, reader.o, timing.value, f"scale_{s}"))
         return m

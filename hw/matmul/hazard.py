@@ -35,6 +35,8 @@ class Hazard(wiring.Component):
         ...and has only one half.
     lines : ``In(5)``
         Rows, or pairs of rows, of the tile.
+    double : ``In(1)``
+        Each half of a row is two beats.
     joins : ``In(1)``
         The next beat adds to the accumulators of an earlier product.
     clear : ``Out(1)``
@@ -46,6 +48,7 @@ class Hazard(wiring.Component):
     ends_block:   In(1)
     next_is_half: In(1)
     lines:        In(5)
+    double:       In(1)
     joins:        In(1)
     clear:        Out(1)
 
@@ -59,9 +62,9 @@ class Hazard(wiring.Component):
         loop = self.loop
 
         # Idle cycles: what the shorter one of two blocks lacks.
-        beats = Signal(6)
+        beats = Signal(7)
         idle  = Signal(range(loop + 1))
-        m.d.comb += beats.eq(Mux(self.next_is_half, self.lines, self.lines << 1))
+        m.d.comb += beats.eq(Mux(self.next_is_half, self.lines, self.lines << 1) << self.double)
         with m.If(self.ends_block):
             m.d.sync += idle.eq(Mux(beats < loop, loop - beats, 0))
         with m.Elif(idle != 0):

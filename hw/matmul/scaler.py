@@ -8,7 +8,7 @@ from hw.primitives import Multiplier
 
 from .layouts import bypasses, scale_shape
 from .timing import Timing
-from .widths import FACTOR_BITS, plain_bits, scaled_bits, term_bits
+from .widths import FACTOR_BITS, half_bits, plain_bits, scaled_bits, term_bits
 
 
 __all__ = ["BlockScaler"]
@@ -52,7 +52,8 @@ class BlockScaler(wiring.Component):
         self.scaled     = scaled_bits(config)
         self.term_bits  = term_bits(config)
         self.latency    = Timing.scaling(config)
-        halves = {"first": In(signed(self.plain_bits)), "second": In(signed(self.plain_bits))}
+        self.half_bits  = half_bits(config)
+        halves = {"first": In(signed(self.half_bits)), "second": In(signed(self.half_bits))}
         super().__init__({
             "value": In(signed(self.plain_bits)),
             **(halves if config.halves else {}),
@@ -112,7 +113,7 @@ class BlockScaler(wiring.Component):
             value, scale = getattr(self, name), self.scale[name]
             # Stage 1: significands.
             rows    = [Mux(scale.significand[n], value, 0) << n for n in range(4)]
-            s1      = Signal(signed(self.plain_bits + 4), name=f"s1_{name}", reset_less=True)
+            s1      = Signal(signed(self.half_bits + 4), name=f"s1_{name}", reset_less=True)
             s1_shift = Signal(4, name=f"s1_{name}_shift", reset_less=True)
             m.d.sync += [s1.eq(sum(rows[1:], rows[0])), s1_shift.eq(scale.shift)]
             shifted.append(s1 << s1_shift)

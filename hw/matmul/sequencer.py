@@ -132,6 +132,7 @@ class ArraySequencer(wiring.Component):
         m.d.sync += banks.eq(banks + (go & starts_block & last_block & to_bank) - self.drained)
         m.d.comb += [
             hazard.beat.eq(go), hazard.kept.eq(c.acc >= TILE_ROWS), hazard.lines.eq(lines),
+            hazard.double.eq(c.double if config.having("double") else 0),
             hazard.ends_block.eq(ends_block & ~last_block),
             hazard.next_is_half.eq((blocks == 2) & c.halves[0]),
             hazard.joins.eq(c.onto & starts_block & first_block & (first_tile | ~c.acc_step)),

@@ -12,24 +12,33 @@ from hw.formats import Span
 from .layouts import TILE_ROWS, unpack_command
 
 
-__all__ = ["TileShapes", "SHAPE", "shaped_command"]
+__all__ = ["TileShapes", "block_bits", "tile_shape", "shaped_command"]
 
 
-#: A tile: numbers that are counted to, so all are less by one.
-SHAPE = data.StructLayout({
-    "rows":       4,     # or pairs of rows
-    "groups":     12,    # of blocks whose scales come together
-    "blocks":     12,    # of a group...
-    "pieces":     4,     # ...and pieces of its scales
-    "end_blocks": 12,    # the same of the last group
-    "end_pieces": 4,
-})
+def block_bits(spans):
+    """Bits of a block's number in a group, for the :class:`hw.formats.Span` that occur."""
+    return max({Span.BLOCK: 4, Span.FOUR: 6, Span.ROW: 12}[span] for span in spans)
 
-#: An ``unpack_command`` with the shapes of its tiles.
-shaped_command = data.StructLayout({
-    "four": 1, "six": 1, "double": 1, "wide": 1, "span": Span, "factor": 1, "odd": 1, "tiles": 12,
-    "full": SHAPE, "tail": SHAPE,
-})
+
+def tile_shape(spans):
+    """A tile: numbers that are counted to, so all are less by one."""
+    return data.StructLayout({
+        "rows":       4,                    # or pairs of rows
+        "groups":     12,                   # of blocks whose scales come together
+        "blocks":     block_bits(spans),    # of a group...
+        "pieces":     4,                    # ...and pieces of its scales
+        "end_blocks": block_bits(spans),    # the same of the last group
+        "end_pieces": 4,
+    })
+
+
+def shaped_command(spans):
+    """An ``unpack_command`` with the shapes of its tiles."""
+    return data.StructLayout({
+        "four": 1, "six": 1, "double": 1, "wide": 1, "span": Span, "factor": 1, "odd": 1,
+        "tiles": 12, "full": tile_shape(spans), "tail": tile_shape(spans),
+    })
+
 
 #: What passes through.
 SAME = ("four", "six", "double", "wide", "span", "factor", "tiles")
@@ -49,25 +58,23 @@ class TileShapes(wiring.Component):
     Parameters
     ----------
     scale_bytes : tuple of int
-        Sizes of scale fields that occur: 2 for FP16, 1 for E8M0.
+        Sizes of scale fields that occur: 1 for E8M0, 2 for the others.
     spans : set of :class:`hw.formats.Span`
         Those that occur.
 
     Members
     -------
     i : ``In(stream.Signature(unpack_command))``
-    o : ``Out(stream.Signature(shaped_command))``
+    o : ``Out(stream.Signature(shaped_command(spans)))``
     """
 
     latency = 4
 
-    i: In(stream.Signature(unpack_command))
-    o: Out(stream.Signature(shaped_command))
-
     def __init__(self, scale_bytes, spans):
         self.scale_bytes = scale_bytes
         self.spans       = spans
-        super().__init__()
+        super().__init__({"i": In(stream.Signature(unpack_command)),
+                          "o": Out(stream.Signature(shaped_command(spans)))})
 
     def elaborate(self, platform):
         m = Module()

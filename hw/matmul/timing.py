@@ -39,9 +39,9 @@ class Timing:
     """
 
     def __init__(self, config):
-        multiplier = self.multiplier(config)
         self.groups = PAIRS // config.depth
-        self.sum    = multiplier + self.groups
+        # Shifted products wait in a register.
+        self.sum    = self.multiplier(config) + config.shifts + self.groups
         self.value  = self.sum + 1
         # A register before the scaler.
         term        = self.value + 1 + self.scaling(config) + FixedToFloat.latency

@@ -10,7 +10,7 @@ from hw.formats import Span
 
 from .gearbox import Gearbox
 from .layouts import tile_beat, unpack_command
-from .tile_shapes import SHAPE, TileShapes, shaped_command
+from .tile_shapes import TileShapes, block_bits, shaped_command, tile_shape
 
 
 __all__ = ["Unpacker"]
@@ -75,9 +75,10 @@ class Unpacker(wiring.Component):
         connect(m, flipped(self.commands), shapes.i)
 
         # Control: where in the command the next raw beat is.
-        active, command = Signal(), Signal(shaped_command)
-        tiles, shape    = Signal(12), Signal(SHAPE)      # tiles after this one
-        groups, block   = Signal(12), Signal(12)         # groups after this one
+        active, command = Signal(), Signal(shaped_command(self.spans))
+        tiles, shape    = Signal(12), Signal(tile_shape(self.spans))   # tiles after this one
+        groups          = Signal(12)                     # after this one
+        block           = Signal(block_bits(self.spans))
         row, half       = Signal(4), Signal()
         lower           = Signal()                       # lower bytes of 16 bits come
         scaling         = Signal()                       # beats of scales come
@@ -157,7 +158,7 @@ class Unpacker(wiring.Component):
             shapes.o.ready.eq(fetch),
         ]
         with m.If(fetch):
-            first = Signal(SHAPE)
+            first = Signal(tile_shape(self.spans))
             m.d.comb += first.eq(Mux(following.tiles == 1, following.tail, following.full))
             m.d.sync += [
                 active.eq(shapes.o.valid), command.eq(following), tiles.eq(following.tiles - 1),

@@ -1,4 +1,4 @@
-"""Bits that exact sums of a configuration's formats need (table 2.1 of any text on exact dots).
+"""Bits that exact sums of a configuration's formats need.
 
 Every product of the array is an integer, and a sum of 32 of them never overflows what is computed
 here from the largest elements.
@@ -7,8 +7,8 @@ here from the largest elements.
 from hw.formats import ACTIVATIONS, BLOCK, FORMATS, PROBABILITIES, ScaleKind, keys, supported
 
 
-__all__ = ["FACTOR_BITS", "FACTORS", "pairs", "peak", "high_bits", "low_bits", "plain_bits",
-           "product_bits", "scaled_bits", "term_bits"]
+__all__ = ["FACTOR_BITS", "FACTORS", "half_bits", "pairs", "peak", "high_bits", "low_bits",
+           "plain_bits", "product_bits", "scaled_bits", "term_bits"]
 
 
 #: Bits of the significand of an FP16 scale, with its sign; those of BF16 are fewer.
@@ -31,11 +31,8 @@ def pairs(config):
 
 
 def peak(element):
-    """Largest magnitude of an integer in ``bits`` bits, used by quantisers or not."""
-    if element.shifts:
-        return element.largest
-    return max(element.largest, 1 << element.bits - 1 if element.bits in (8, 16) else 0,
-               -int(element.numbers[0]))
+    """Largest magnitude of an integer, used by quantisers or not."""
+    return max(element.largest, -int(element.numbers[0]))
 
 
 def parts(element, split):
@@ -45,7 +42,7 @@ def parts(element, split):
     if element.bits == 4:
         return peak(element), peak(element)
     # 16 * high + low; the lower byte of 16 bits has no sign.
-    return 15, 15 if element.bits == 16 else peak(element) >> 4
+    return 15, 15 if element.bits == 16 else -(int(element.numbers[0]) >> 4)
 
 
 def signed_bits(magnitude):
@@ -86,6 +83,13 @@ def scaled_bits(config):
     found = [signed_bits(BLOCK * peak(format.element) * peak(multiplicand))
              for format, multiplicand in pairs(config) if format.scale in FACTORS]
     return max(found, default=0)
+
+
+def half_bits(config):
+    """Bits of the sum of half a block that has a scale of its own; 1 if there is none."""
+    found = [signed_bits(BLOCK // 2 * peak(format.element) * peak(multiplicand))
+             for format, multiplicand in pairs(config) if format.scale == ScaleKind.E4M3]
+    return max(found, default=1)
 
 
 def term_bits(config):

@@ -100,7 +100,9 @@ class Control:
         """Whether a field has a value that this machine lacks."""
         config = self.machine.config
         return (name == "branch" and f["target"] >= config.program
-                or "format" in f and f["format"] not in config.formats)
+                or any(f[field] not in names for field, names in config.names.items()
+                       if field in f)
+                or name == "matmul" and (f["format"], f["activation"]) in config.refused)
 
     def step(self):
         """Execute an instruction; False if it has to wait."""
