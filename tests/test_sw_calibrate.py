@@ -52,6 +52,26 @@ def tokenizer(folder):
     return Tokenizer.load(folder / "tokenizer.bin")
 
 
+def wide_heads():
+    """A model whose heads have more elements together than the residual stream."""
+    model, rng = random_model(dim=64, n_heads=2, n_kv_heads=1), np.random.default_rng(3)
+    shapes = {"wq": (96, 64), "wk": (48, 64), "wv": (48, 64), "wo": (64, 96)}
+    layers = [replace(layer, **{name: (rng.normal(size=shape) / 8).astype(np.float32)
+                                for name, shape in shapes.items()}) for layer in model.layers]
+    return replace(model, layers=tuple(layers), head_size=48)
+
+
+def test_heads_may_be_wider_than_the_residual_stream():
+    model = wide_heads()
+    found = calibrated(model, "int4", texts(1, 40))
+    assert found.layers[0].wo.shape == (64, 128)
+    assert logits_error(model, found, texts(2)) < logits_error(model, nearest(model, "int4"),
+                                                               texts(2))
+    compiled = quantise_model(found, "int4")
+    assert np.array_equal(compiled.layers[0].output.weights, found.layers[0].wo.integers)
+    assert written(model, 1, texts=2).shape == (2, 48)
+
+
 @pytest.mark.parametrize("sizes", [{}, ODD], ids=["whole", "odd"])
 def test_a_pass_makes_the_logits_of_the_model(sizes):
     model, tokens = random_model(**sizes), texts(1)

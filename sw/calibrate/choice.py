@@ -10,7 +10,7 @@ from .text import LENGTH, TEXTS, from_file, written
 from .weights import places, restored
 
 
-__all__ = ["QUANTISERS", "choose"]
+__all__ = ["QUANTISERS", "choose", "first_token"]
 
 QUANTISERS = ("nearest", "gptq")
 
@@ -55,8 +55,7 @@ def choose(quantiser, model, format, tokenizer, *, rule="floor", calibration=Non
     def compute():
         text = tokens
         if text is None:
-            begin = (tokenizer.encode("") or tokenizer.encode("\n"))[0]
-            text = written(restored(model), begin, show=lambda done, total: show(
+            text = written(restored(model), first_token(tokenizer), show=lambda done, total: show(
                 f"the model writes calibration text: {done} of {total} tokens"))
         return calibrated(model, format, text, rule=rule, show=lambda done, total: show(
             f"calibration: {done} of {total} matrices"))
@@ -64,3 +63,8 @@ def choose(quantiser, model, format, tokenizer, *, rule="floor", calibration=Non
     settings = f"{format} {rule} {TEXTS} {LENGTH} ".encode()
     settings += b"written" if tokens is None else tokens.astype("<i8").tobytes()
     return remembered(model, settings, compute, folder or build_root() / "calibrated")
+
+
+def first_token(tokenizer):
+    """What texts begin with, also where a tokenizer has no token for that."""
+    return (tokenizer.encode("") or tokenizer.encode("\n"))[0]

@@ -19,7 +19,9 @@ from sw.train.corpus import HELD_OUT_TOKENS, held_out
 from sw.train.evaluate import mean_loss
 from sw.train.inference import OPERANDS, Inference
 
-from .choice import choose
+from .choice import first_token
+from .model import calibrated
+from .text import from_file, written
 from .weights import KINDS, columns, placed, places, restored
 
 
@@ -48,6 +50,11 @@ def last_tokens(path, tokenizer, count=HELD_OUT_TOKENS):
     return tokenizer.encode(text, bos=False)[-count:]
 
 
+#: What is left out of the quantiser, with --parts.
+PARTS = {"gptq alone": dict(search=False, correct=False), "and scales": dict(correct=False),
+         "and correction": {}}
+
+
 def main():
     """Print a table of losses."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -57,6 +64,8 @@ def main():
                                        "out")
     parser.add_argument("--formats", default=DEFAULTS, help="names with commas between")
     parser.add_argument("--calibration", help="text to calibrate with; by default the model's own")
+    parser.add_argument("--seed", type=int, default=0, help="of the model's own text")
+    parser.add_argument("--parts", action="store_true", help="measure what each part adds")
     parser.add_argument("--activations", default="float32", choices=OPERANDS)
     parser.add_argument("--window", type=int, default=512, help="tokens that are seen at once")
     args = parser.parse_args()
@@ -66,23 +75,27 @@ def main():
     model = restored(load(path))
     tokenizer = Tokenizer.beside(path, model.vocabulary)
     ids = held_out(args.data, tokenizer) if args.data else last_tokens(args.text, tokenizer)
+    text = (from_file(args.calibration, tokenizer, model.context) if args.calibration
+            else written(model, first_token(tokenizer), seed=args.seed))
 
     def loss(model, activations=args.activations):
         return mean_loss(Inference(restored(model), "float32", activations), ids, args.window)
 
     exact = loss(model, "float32")
-    print(f"{model.name}, {len(ids)} held-out tokens, {args.activations} activations; "
-          f"float32: {exact:.4f}\n")
-    print("| format | nearest | above float32 | gptq | above float32 | seconds |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print(f"{model.name}, {len(ids)} held-out tokens, {args.activations} activations; loss with "
+          f"float32 {exact:.4f}, and above it in brackets\n")
+    parts = PARTS if args.parts else {"gptq": {}}
+    print(f"| format | nearest | {' | '.join(parts)} | seconds |")
+    print(f"|---|{'---:|' * (2 + len(parts))}")
     for format in args.formats.split(","):
-        plain = loss(nearest(model, format))
-        start = time.perf_counter()
-        corrected = choose("gptq", model, format, tokenizer, calibration=args.calibration)
-        seconds = time.perf_counter() - start
-        found = loss(corrected)
-        print(f"| `{format}` | {plain:.4f} | {plain - exact:.4f} | {found:.4f} | "
-              f"{found - exact:.4f} | {seconds:.0f} |", flush=True)
+        found = [loss(nearest(model, format))]
+        for options in parts.values():
+            start = time.perf_counter()
+            corrected = calibrated(model, format, text, **options)
+            seconds = time.perf_counter() - start
+            found.append(loss(corrected))
+        losses = " | ".join(f"{value:.4f} ({value - exact:+.4f})" for value in found)
+        print(f"| `{format}` | {losses} | {seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
