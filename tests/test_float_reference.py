@@ -118,3 +118,15 @@ def test_tree_sum_adds_neighbours_first():
     assert floats.tree_sum(np.ones((3, 32), np.float32)).tolist() == [32, 32, 32]
     with pytest.raises(ValueError, match="power of two long, not 3"):
         floats.tree_sum(np.ones(3))
+
+
+def test_conversions_are_those_of_the_host():
+    """A million integers of up to 63 bits to FP32, and as many FP32 numbers to fixed point."""
+    rng = np.random.default_rng(9)
+    value = rng.integers(-2**62, 2**62, 1_000_000) >> rng.integers(0, 62, 1_000_000)
+    assert np.array_equal(bits(floats.fixed_to_float(value, 1, 0)), bits(value.astype(np.float32)))
+    x = operands()[0]
+    with np.errstate(all="ignore"):
+        exact = np.where(np.abs(x) < 2.0**-126, 0, x).astype(np.float64) * 65536
+    wanted = np.clip(np.rint(np.nan_to_num(exact, nan=-np.inf)), -2.0**31, 2.0**31 - 1)
+    assert np.array_equal(floats.float_to_fixed(x), wanted.astype(np.int64))
