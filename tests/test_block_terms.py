@@ -1,4 +1,4 @@
-"""A million blocks of each pair of a format and activations: what other libraries make of the codes.
+"""A million blocks of each pair of a format and activations, with codes decoded by other libraries.
 
 Codes of elements and scales are decoded by ml_dtypes or by types of numpy. Sums of 32 products, and
 their products with scales, are exact in the 64 bits of the host's long double, which is rounded to
