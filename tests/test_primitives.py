@@ -45,7 +45,7 @@ endmodule
 #: a_width, b_width, signed, and blocks that the product should take.
 CASES = [
     (18, 18, True, 1), (18, 18, False, 1), (20, 12, True, 1), (20, 18, True, 2),
-    (24, 24, False, 3), (35, 18, True, 2),
+    (24, 24, False, 3), (35, 18, True, 2), (42, 12, True, 3), (42, 30, True, 6),
 ]
 
 
@@ -80,8 +80,8 @@ def test_synthesis_keeps_the_blocks(a, b, signed, blocks, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ((0, 8), "a_width must be 1 to 35, not 0"),
-    ((8, 36), "b_width must be 1 to 35, not 36"),
+    ((0, 8), "a_width must be 1 to 52, not 0"),
+    ((8, 53), "b_width must be 1 to 52, not 53"),
     ((8, 8, "asic"), "technology must be generic or ecp5, not 'asic'"),
 ])
 def test_wrong_arguments(arguments, message):
