@@ -211,7 +211,7 @@ class ScaleKind(enum.Enum, shape=3):
     @property
     def bytes(self):
         """Of a scale field on the tape."""
-        return 1 if self.name == "E8M0" else 2
+        return {"ONE": 0, "E8M0": 1}.get(self.name, 2)
 
     @property
     def dtype(self):

@@ -4,12 +4,14 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .layouts import PIECE
+
 
 __all__ = ["Gearbox"]
 
 
-#: Bytes of a piece on the tape, and bits of 16 elements of 6 bits.
-PIECE, PACKED = 16, 96
+#: Bits of 16 elements of 6 bits.
+PACKED = 96
 
 
 class Gearbox(wiring.Component):

@@ -12,14 +12,17 @@ from .timing import PAIRS
 from .widths import FACTOR_BITS, plain_bits, scaled_bits
 
 
-__all__ = ["TILE_ROWS", "BANKS", "EVENTS", "tile_beat", "unpack_command", "replay_command", "job",
-           "issue", "read_control", "sum_control", "value_control", "acc_control",
+__all__ = ["TILE_ROWS", "PIECE", "BANKS", "EVENTS", "tile_beat", "unpack_command", "replay_command",
+           "job", "issue", "read_control", "sum_control", "value_control", "acc_control",
            "write_control", "drain_read", "lane", "act_shape", "bypasses", "pair_shape",
            "scale_shape"]
 
 
 #: Most rows a slice of a tile.
 TILE_ROWS = 16
+
+#: Bytes that a slice takes from a beat.
+PIECE = 16
 
 #: Finished tiles that a column holds until they are drained.
 BANKS = 2

@@ -9,15 +9,15 @@ from amaranth.utils import exact_log2
 from hw.formats import Span
 
 from .gearbox import Gearbox
-from .layouts import tile_beat, unpack_command
+from .layouts import PIECE, tile_beat, unpack_command
 from .tile_shapes import TileShapes, block_bits, shaped_command, tile_shape
 
 
 __all__ = ["Unpacker"]
 
 
-#: Bytes of a piece, and pieces of scales of the longest group.
-PIECE, GROUP_PIECES = 16, 16
+#: Pieces of scales of the longest group.
+GROUP_PIECES = 16
 
 
 class Unpacker(wiring.Component):

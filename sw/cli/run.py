@@ -8,36 +8,35 @@ from typing import Annotated
 
 import typer
 
+from sw.arguments import (
+    Activations,
+    ConfigChoice,
+    FormatChoice,
+    KeysAndValues,
+    ModelFile,
+    ScaleRule,
+)
+
 
 #: The first one that has all formats is the default.
 DEFAULTS = ("sim", "formats")
 
 
 def command(
-    model: Annotated[str, typer.Argument(
-        help="A llama2.c or GGUF model file, or bundled.")] = "bundled",
+    model: ModelFile = "bundled",
     prompt: Annotated[str, typer.Option(
         help="Text to go on from; may be empty.")] = "Once upon a time",
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 56,
-    config: Annotated[str | None, typer.Option(
-        help="A preset's name, or a configuration file; by default sim, or formats for number "
-             "formats that sim lacks.")] = None,
-    format: Annotated[str | None, typer.Option(
-        help="Of weights that the file does not hold in a format of the machine; `tokamac formats` "
-             "lists them. By default int4, but for a GGUF file that of most of its weights, and "
-             "int8 for what was rounded in another way.")] = None,
+    config: ConfigChoice = None,
+    format: FormatChoice = None,
     quantiser: Annotated[str, typer.Option(
         help="How weights are rounded: nearest, or gptq, which looks at a text to keep the values "
              "of products; that takes a while the first time.")] = "nearest",
     calibration: Annotated[Path | None, typer.Option(
         help="Text for gptq; by default the model writes one.")] = None,
-    activations: Annotated[str, typer.Option(
-        help="Elements of activations: int8 or e4m3.")] = "int8",
-    scale_rule: Annotated[str, typer.Option(
-        help="Of power-of-two scales: floor, as in the MX standard, or up, so that nothing is "
-             "clipped.")] = "floor",
-    kv: Annotated[str, typer.Option(
-        help="Elements of keys and values: int8, e4m3 or e5m2.")] = "int8",
+    activations: Activations = "int8",
+    scale_rule: ScaleRule = "floor",
+    kv: KeysAndValues = "int8",
     check: Annotated[bool, typer.Option(
         "--check", help="Compare all logits, keys and values with the reference.")] = False,
     temperature: Annotated[float, typer.Option(

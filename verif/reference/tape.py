@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hw.formats import BLOCK, ScaleKind, Span, named
+from hw.formats import BLOCK, Span, named
 from verif.reference.beats import HALF, PIECE, beats_a_block, from_beats, to_beats
 
 
@@ -44,14 +44,9 @@ def tiling(rows, slices, format):
     return tiles, height, rows_a_slice(rows - (tiles - 1) * height * slices)
 
 
-def field_bytes(format):
-    """Bytes of a scale field on the tape."""
-    return 0 if format.scale == ScaleKind.ONE else format.scale.bytes
-
-
 def sections(size, height, format):
     """The :class:`Section` s of a tile of ``height`` rows a slice, of ``size`` elements each."""
-    blocks, z = -(-size // BLOCK), field_bytes(format)
+    blocks, z = -(-size // BLOCK), format.scale.bytes
     if format.span == Span.ROW or not z:
         yield Section(slice(0, 1), range(blocks), -(-height * z // PIECE))
         return
@@ -176,7 +171,7 @@ def unpack(tape, shape, format, slices):
 
 def unpack_tiles(tape, size, rows, slices, format):
     """Weights and scales of tiles of equal height; ``tape`` has a row for each tile."""
-    tiles, z = len(tape), field_bytes(format)
+    tiles, z = len(tape), format.scale.bytes
     lines, each, total = rows // format.step, beats_a_block(format), row_beats(size, format)
     fields = np.zeros((tiles, rows, slices, format.fields(-(-size // BLOCK)), z), np.uint8)
     beats = np.zeros((tiles, lines, slices, total, PIECE), np.uint8)
