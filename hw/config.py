@@ -32,6 +32,11 @@ def power_of_two(low, high):
     return legal, f"a power of two, {low} to {high}"
 
 
+def zero_or(test):
+    legal, wanted = test
+    return lambda value: value == 0 or legal(value), f"0, or {wanted}"
+
+
 #: key -> (test, description of the legal values)
 LEGAL = {
     "channels":        power_of_two(1, 32),
@@ -50,6 +55,8 @@ LEGAL = {
     "act_blocks":      power_of_two(16, 4096),
     "max_head":        one_of(32, 64, 128, 256),
     "kv_staging":      power_of_two(8, 1024),
+    "kv_groups":       between(1, 15),
+    "pages":           zero_or(power_of_two(64, 4096)),
     "program":         power_of_two(128, 4096),
     "queue":           power_of_two(2, 32),
     "technology":      one_of("generic", "ecp5"),
@@ -85,6 +92,10 @@ class Config:
         Largest size of an attention head, padded.
     kv_staging : int
         Quantised KV blocks that wait to be written.
+    kv_groups : int
+        Groups of columns for which attention uses a KV block that was read once.
+    pages : int
+        Most pages of a head from which block-sparse attention chooses; 0: it is left out.
     program, queue : int
         Instructions of program memory, and commands that wait for each unit.
     formats : tuple of str
@@ -113,6 +124,8 @@ class Config:
     act_blocks: int = 256
     max_head: int = 64
     kv_staging: int = 32
+    kv_groups: int = 1
+    pages: int = 0
     program: int = 512
     queue: int = 8
     formats: tuple = ("int8", "int4")
@@ -256,6 +269,15 @@ class Config:
         return (self.key_beats(head_blocks) + self.value_scale_beats
                 + BLOCK * self.value_groups(head_blocks))
 
+    def part_beats(self, head_blocks):
+        """Beats of the two parts of a KV block: keys with the codes of values, and values."""
+        return (self.key_beats(head_blocks) + self.value_scale_beats,
+                BLOCK * self.value_groups(head_blocks))
+
+    def bounds_lines(self, head_blocks):
+        """Lines from one block of bounds to the next: keys of 32 pages, maxima before minima."""
+        return -(-self.key_beats(2 * head_blocks) * self.beat_bytes // self.line_bytes)
+
     def kv_lines(self, head_blocks):
         """Lines from one KV block to the next."""
         return -(-self.kv_beats(head_blocks) * self.beat_bytes // self.line_bytes)
@@ -326,6 +348,11 @@ class Config:
         return 16 + max(16, self.max_head // self.slices)
 
     @property
+    def keys_ahead(self):
+        """KV blocks whose keys are read before the values of a block."""
+        return 3
+
+    @property
     def softmax_lanes(self):
         """Exponentials a cycle."""
         return min(self.slices, BLOCK)
@@ -345,7 +372,7 @@ class Config:
 
 def presets():
     """Names of the presets, in order of size."""
-    order = {"nano": 0, "sim": 1, "formats": 2, "ulx3s": 3, "wide": 9}
+    order = {"nano": 0, "sim": 1, "formats": 2, "ulx3s": 3, "server": 4, "wide": 9}
     return sorted((path.stem for path in PRESETS.glob("*.toml")),
                   key=lambda name: (order.get(name, 5), name))
 

@@ -13,7 +13,7 @@ from .formats import KV as KV_ELEMENTS
 
 __all__ = ["WORD_BITS", "OPCODE_BITS", "REGISTERS", "COUNTERS", "Field", "Instruction",
            "INSTRUCTIONS", "BY_NAME", "BY_OPCODE", "UNITS", "CONDITIONS", "SOURCES", "STREAMS",
-           "FORMATS", "ACTIVATIONS", "KV", "RULES", "VECTOR_OPS", "encode", "decode"]
+           "FORMATS", "ACTIVATIONS", "KV", "RULES", "PATTERNS", "SIGNS", "VECTOR_OPS", "encode", "decode"]
 
 WORD_BITS = 128
 OPCODE_BITS = 6
@@ -32,6 +32,11 @@ KV = tuple(KV_ELEMENTS)
 RULES = ("floor", "up")
 DRAINS = ("store", "add")
 TARGETS = ("column", "staging")
+#: Which KV blocks a walk reads: those of the window and the sinks; these and the chosen pages; or,
+#: instead of KV blocks, blocks of bounds.
+PATTERNS = ("window", "chosen", "bounds")
+#: Elements that a quantiser keeps, by their sign; the others become 0.
+SIGNS = ("all", "positive", "negative")
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,12 @@ RAISES = (Field("raise0", 4, "counter of what was produced"),
 SYNC = TAKES + RAISES
 ADDRESS = (Field("base", 32, "address, in lines"), reg("offset", "register added to the base"))
 
+#: Which tokens a query sees, and where the blocks of a window lie.
+WINDOW = (Field("window", 20, "tokens that a query sees, its own among them; 0: all"),
+          Field("sinks", 12, "first tokens, which are seen always"))
+RING = Field("ring", 16, "KV blocks that the tokens behind the sinks use in turn; 0: no ring")
+HEAD_BLOCKS = Field("head_blocks", 5, "blocks of a head")
+
 DST = Field("dst", 16, "first workspace block written")
 SRC_A = Field("a", 16, "first workspace block of a")
 SRC_B = Field("b", 16, "first workspace block of b")
@@ -111,12 +122,18 @@ INSTRUCTIONS = (
     Instruction("sync", 8, "control", "Wait until matmul, vector and mover rest.", ()),
     Instruction("flush", 9, "control", "Discard what streams hold and have in flight.", (
         Field("w", 1, "flush W"), Field("d", 1, "flush D"))),
+    Instruction("paging", 10, "control", "From now on a table says where KV blocks lie, or none.",
+                ADDRESS + (
+        Field("entries", 20, "32-bit numbers of the table; 0: no table"),)),
     Instruction("stream", 16, "fetch", "Read beats from consecutive addresses.", (
         Field("stream", 1, "stream", STREAMS),) + ADDRESS + (Field("beats", 32, "length"),)),
-    Instruction("walk", 17, "fetch", "Read the KV blocks of tokens 0..count-1 of a head into D.", (
-        Field("take0", 4, "counter taken before the block of the last token"),) + ADDRESS + (
-        reg("count", "register: tokens"), Field("stride", 16, "lines between KV blocks"),
-        Field("beats", 16, "beats of a KV block"))),
+    Instruction("walk", 17, "fetch", "Read the KV blocks of a head that queries need into D.", (
+        Field("take0", 4, "counter taken before the first block of the chunk"),) + ADDRESS + (
+        reg("count", "register: tokens that the last query sees"), HEAD_BLOCKS,
+        Field("span", 7, "tokens of the chunk, at least 1"), *WINDOW, RING,
+        Field("pattern", 2, "blocks to read", PATTERNS),
+        Field("page", 3, "log2 of the KV blocks of a chosen page"),
+        Field("chain", 1, "keys may come before the last values of the walk before"))),
     Instruction("matmul", 24, "matmul", "Matrix product of columns and the W stream.", SYNC + (
         DST, Field("act", 12, "first activation block"),
         Field("halves", 12, "K in halves of 16"), Field("tiles", 12, "tiles, at least 1"),
@@ -126,14 +143,27 @@ INSTRUCTIONS = (
         Field("stride", 12, "workspace blocks from one vector to the next"),
         Field("format", 4, "weight format", FORMATS), Field("drain", 1, "result", DRAINS),
         Field("activation", 1, "elements of activations", ACTIVATIONS))),
-    Instruction("attend", 25, "matmul", "Attention of columns (query heads) to the D stream.",
+    Instruction("attend", 25, "matmul", "Attention of the columns' queries to the D stream.",
                 SYNC + (
         DST, Field("act", 12, "first activation block of the queries"),
-        Field("probability", 12, "activation block for probabilities"),
-        Field("head_blocks", 4, "blocks of a head"), Field("columns", 7, "query heads"),
-        reg("count", "register: tokens"),
+        Field("probability", 12, "first activation block for probabilities"), HEAD_BLOCKS,
+        Field("columns", 7, "active columns"), Field("groups", 4, "groups of columns"),
+        reg("count", "register: tokens that the last query sees"), *WINDOW,
+        Field("tokens", 1, "columns are consecutive tokens, not heads of one"),
         Field("activation", 1, "elements of queries", ACTIVATIONS),
         Field("kv", 2, "elements of keys and values", KV))),
+    Instruction("select", 26, "matmul", "Choose the pages of keys whose bounds score highest.",
+                SYNC + (
+        Field("act", 12, "first activation block of the queries' positive and negative parts"),
+        HEAD_BLOCKS, Field("columns", 7, "active columns"),
+        Field("groups", 4, "groups of columns"),
+        reg("count", "register: pages that have bounds"),
+        Field("skip", 12, "first pages, not to choose from"),
+        Field("recent", 12, "last pages, not to choose from"),
+        Field("shift", 4, "choose count >> shift pages"),
+        Field("least", 12, "but at least so many"),
+        Field("activation", 1, "elements of queries", ACTIVATIONS),
+        Field("kv", 2, "elements of bounds", KV))),
     vector("norm", 32, "RMS norm with gain b.", SRC_B, IMM),
     vector("rope", 33, "Rotate pairs by the table b.", SRC_B,
            Field("period", 4, "blocks after which the table repeats")),
@@ -147,22 +177,30 @@ INSTRUCTIONS = (
         Field("group", 4, "blocks that share a scale"),
         Field("per_vector", 10, "blocks of a vector (column target)"),
         Field("columns", 7, "columns over which vectors are dealt"),
-        Field("element", 2, "elements", KV), Field("rule", 1, "of the scale", RULES))),
+        Field("element", 2, "elements", KV), Field("rule", 1, "of the scale", RULES),
+        Field("sign", 2, "elements that are kept", SIGNS))),
     Instruction("pick", 39, "vector", "Running argmax of a * imm, with noise if asked.", SYNC + (
         SRC_A, BLOCKS, IMM, Field("index", 16, "block index of a's first block in the vector"),
         reg("count", "register: noise counter"), Field("first", 1, "forget the running maximum"),
         Field("last", 1, "deliver the index as token"), Field("noise", 1, "add Gumbel noise"))),
+    vector("maximum", 40, "The larger of a and b.", SRC_B),
+    vector("minimum", 41, "The smaller of a and b.", SRC_B),
     Instruction("gather", 48, "mover", "Read FP32 blocks from memory.", SYNC + (
         DST, BLOCKS) + ADDRESS),
     Instruction("scatter", 49, "mover", "Write FP32 blocks to memory.", SYNC + (
         SRC_A, BLOCKS) + ADDRESS),
     Instruction("append", 50, "mover", "Write the staged keys, then values, of one token.",
                 SYNC + ADDRESS + (
-        reg("count", "register: position of the token"), Field("heads", 5, "KV heads"),
-        Field("head_blocks", 4, "blocks of a head"),
-        Field("head_stride", 24, "lines from one head to the next"))),
+        reg("count", "register: position of the token, or of the page"),
+        Field("heads", 5, "KV heads"), HEAD_BLOCKS,
+        Field("head_stride", 24, "lines from one head to the next"), RING, WINDOW[1],
+        Field("bounds", 1, "keys only, into blocks of bounds"))),
     Instruction("load", 51, "mover", "Read a 32-bit word; delivers it as load.", ADDRESS + (
         reg("count", "register: index of the word, counted from the address"),)),
+    Instruction("choose", 52, "mover", "Read a list of pages, ascending, for walks to choose.",
+                ADDRESS + (
+        reg("count", "register: pages from this one on are left out"),
+        Field("entries", 16, "32-bit numbers of the list"))),
 )
 
 BY_NAME = {instruction.name: instruction for instruction in INSTRUCTIONS}

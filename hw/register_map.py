@@ -33,6 +33,8 @@ class Cause(IntEnum):
     WATCHDOG = 6        # nothing moved for ``watchdog`` cycles
     COUNTER = 7         # a block counter ran over or under
     ABORTED = 8         # the host asked
+    TABLE = 9           # a KV block beyond the block table
+    CHOICE = 10         # a list of pages that is not ascending
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from .formats import ACTIVATIONS, ELEMENTS, ScaleKind, Span
 
 
 __all__ = ["Command", "command_fields", "Take", "Raise", "Source", "Drain", "act_write",
-           "array_command", "format_fields", "beat", "drain_job", "scores", "row_write",
+           "array_command", "format_fields", "Part", "kv_part", "choice", "beat", "drain_job", "scores", "row_write",
            "row_read", "fixed_read", "fixed_write", "read_request", "read_data", "write_data"]
 
 
@@ -101,6 +101,27 @@ def format_fields(format):
             "four": int(format.four), "six": int(format.six), "double": int(format.double),
             "wide": int(format.scale.bytes == 2), "span": format.span.value,
             "factor": int(format.factor)}
+
+
+class Part(enum.Enum, shape=2):
+    """What a walk reads at once."""
+
+    KEYS = 0        # keys of a KV block, and the codes of its values
+    VALUES = 1      # its values
+    BOUNDS = 2      # keys of a block of bounds
+
+
+#: Announces what comes next on the D stream.
+kv_part = data.StructLayout({
+    "kind":        Part,
+    "head_blocks": 5,
+    "number":      27,          # of the block: it holds tokens 32 * number ..
+    "first":       1,           # first of its kind in a walk
+    "last":        1,           # last of its kind in a walk
+})
+
+#: A page that was chosen; ``end`` comes behind the last one, and is none.
+choice = data.StructLayout({"page": 22, "end": 1})
 
 
 def beat(config):
