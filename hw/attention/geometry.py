@@ -38,8 +38,7 @@ def value_row(config):
 #: What the transposer has to know about the values of a KV block.
 turn_job = data.StructLayout({
     "tiles":  12,
-    "height": 5,                                        # rows a slice of all tiles but the last
-    "tail":   5,                                        # rows a slice of the last tile
+    "tail":   5,                                        # rows a slice of the last; others have 16
     "groups": 4,                                        # how often each tile is given
 })
 
