@@ -146,18 +146,18 @@ def drain_job(config):
         "stride":  12,
         "take1":   4, "raise0": 4,
         "raise":   1,                                   # blocks of this job count for raise0
-        "group":   range(config.kv_groups),             # of columns, where it matters
+        "group":   bits_for(config.kv_groups - 1),      # of columns, where it matters
     })
 
 
 def scores(config):
-    """Scores of one column on the way to the softmax, ``softmax_lanes`` at a time.
+    """Scores of one column of one group on the way to the softmax, ``softmax_lanes`` at a time.
 
     If pages may be chosen, ``bounds`` tells those that go to the selector instead.
     """
     return data.StructLayout({
         "column": bits_for(config.columns - 1),
-        "group":  range(config.kv_groups),
+        "group":  bits_for(config.kv_groups - 1),
         "values": data.ArrayLayout(unsigned(32), config.softmax_lanes),   # FP32
         **({"bounds": 1} if config.pages else {}),
     })

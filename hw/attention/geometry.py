@@ -5,8 +5,8 @@ from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
 
-__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "turn_job", "softmax_job",
-           "select_job"]
+__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "turn_job", "vectors",
+           "softmax_job", "select_job"]
 
 
 #: Tokens in a KV block.
@@ -43,17 +43,24 @@ turn_job = data.StructLayout({
 })
 
 
+def vectors(config):
+    """Most vectors of scores that a KV block has: one for each column of each group."""
+    return config.columns * config.kv_groups
+
+
 def softmax_job(config):
     """What the softmax has to know about a KV block."""
     return data.StructLayout({
         "first":   1,                                   # forget what was before
         "last":    1,                                   # deliver the sums
-        "number":  27,                                  # it holds tokens 32 * number ..
-        "count":   32,                                  # tokens that the last query sees
-        "window":  20, "sinks": 12,                     # which of them, as in instructions
-        "tokens":  1,                                   # columns are consecutive tokens
-        "columns": 7, "groups": 4,
-        "address": ceil_log2(config.act_blocks),        # activation block of the probabilities
+        "number":  27,                                  # of the block: it holds token 32 * number
+        "count":   32,                                  # tokens that exist
+        "window":  20,                                  # tokens that a query sees; 0: all
+        "sinks":   12,                                  # and the first ones
+        "tokens":  1,                                   # columns are the last tokens, not heads
+        "columns": 7,
+        "groups":  4,
+        "address": ceil_log2(config.act_blocks),        # activation block of group 0
     })
 
 
