@@ -166,13 +166,18 @@ class ProductOrder(wiring.Component):
         Valid one cycle after the part has come.
         """
         places = self.config.keys_ahead + 1
-        numbers = [Signal(range(places), name=f"{name}_number") for name in ("key", "value")]
-        number, place = Signal(range(places)), Signal(range(15 * places), name="place")
-        moves = self.parts.valid & self.parts.ready
-        m.d.comb += number.eq(Mux(is_values, numbers[1], numbers[0]))
-        with m.If(moves & (self.parts.p.kind != Part.BOUNDS)):
-            following = Mux(number == places - 1, 0, number + 1)
-            m.d.sync += [own.eq(following) for own, mine in zip(numbers, (~is_values, is_values))]
+        of_keys, of_values = Signal(range(places)), Signal(range(places))
+        number, following  = Signal(range(places)), Signal(range(places))
+        place = Signal(range(15 * places))
+        m.d.comb += [
+            number.eq(Mux(is_values, of_values, of_keys)),
+            following.eq(Mux(number == places - 1, 0, number + 1)),
+        ]
+        with m.If(self.parts.valid & self.parts.ready):
+            with m.If(is_values):
+                m.d.sync += of_values.eq(following)
+            with m.Elif(self.parts.p.kind == Part.KEYS):
+                m.d.sync += of_keys.eq(following)
         # Not worth a hard multiplier.
         m.d.sync += place.eq(sum(Mux(bit, groups << n, 0) for n, bit in enumerate(number)))
         return place
