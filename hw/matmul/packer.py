@@ -65,7 +65,7 @@ class RowPacker(wiring.Component):
         height, column = Signal(4), Signal(7)
         last_row, last_column, taken, fetch = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            to_scores.eq(c.drain.drain == Drain.SCORES),
+            to_scores.eq((c.drain.drain == Drain.SCORES) | (c.drain.drain == Drain.SELECT)),
             last_row.eq(height == c.drain.height - 1),
             last_column.eq(column == c.drain.columns - 1),
             taken.eq(self.sums.valid & self.sums.ready),
@@ -170,8 +170,10 @@ class RowPacker(wiring.Component):
         # Scores go as they come.
         m.d.comb += [
             self.scores.valid.eq(active & to_scores & self.sums.valid),
-            self.scores.p.column.eq(column),
+            self.scores.p.column.eq(column), self.scores.p.group.eq(c.drain.group),
             self.scores.p.values.eq(wide[:32 * config.softmax_lanes]),
             self.sums.ready.eq(active & Mux(to_scores, self.scores.ready, ready)),
         ]
+        if config.pages:
+            m.d.comb += self.scores.p.bounds.eq(c.drain.drain == Drain.SELECT)
         return m
