@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from hw.signatures import Part
 from verif.reference.kv import kv_write
+from verif.reference.pattern import blocks_read, slot
 
 
 __all__ = ["global_address", "channel_address", "bursts", "walk", "gather", "scatter", "append",
@@ -39,13 +41,37 @@ def bursts(address, words, config):
     return result
 
 
-def walk(address, count, stride, beats, config):
-    """``(byte address, beats)`` of the KV blocks that hold tokens ``0..count-1``.
+def walk(address, count, head_blocks, config, *, span=1, window=0, sinks=0, ring=0, chosen=(),
+         bounds=False, table=None):
+    """Parts of the blocks that a walk reads: for each block keys and values, or only bounds.
+
+    A part is ``(announcement, byte address, beats)``, the announcement a dict of what
+    :data:`hw.signatures.kv_part` holds. ``chosen`` are numbers of blocks; ``table`` is the block
+    table, an :class:`IndexError` is raised if a block lies beyond it. The order of the parts of a
+    chain of walks is :func:`verif.reference.pattern.parts`.
 
     Reference for :class:`hw.memory.walker.Walker`.
     """
-    return [((address + n * stride) * config.line_bytes, beats)
-            for n in range(-(-count // BLOCK))]
+    stride = (config.bounds_lines if bounds else config.kv_lines)(head_blocks)
+    if bounds:
+        numbers, lengths = blocks_read(count), {Part.BOUNDS: config.key_beats(2 * head_blocks)}
+    else:
+        numbers = blocks_read(count, span, window, sinks, chosen)
+        lengths = dict(zip((Part.KEYS, Part.VALUES), config.part_beats(head_blocks)))
+    result = []
+    for number in numbers:
+        place = number if bounds else slot(number, ring, sinks)
+        if table is not None and not bounds:
+            place = int(table[place])
+        byte = (address + place * stride) % 2**32 * config.line_bytes
+        known = {"head_blocks": head_blocks, "number": number,
+                 "first": int(number == numbers[0]), "last": int(number == numbers[-1])}
+        parts = []
+        for kind, beats in lengths.items():
+            parts.append(({"kind": kind, **known}, byte, beats))
+            byte += beats * config.beat_bytes
+        result.append(tuple(parts))
+    return result
 
 
 def gather(image, workspace, address, dst, blocks, config):
