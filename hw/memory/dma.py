@@ -8,6 +8,7 @@ from ..signatures import (
     Command,
     Raise,
     Take,
+    choice,
     read_data,
     read_request,
     row_read,
@@ -50,7 +51,11 @@ class Dma(wiring.Component):
         Forget a stream: its commands, what it holds and what is in flight.
     w, d : ``Out(stream.Signature(8 * config.beat_bytes))``
         The streams.
-    write, read, staging, loaded : as of :class:`.Mover`
+    write, read, staging, loaded, table, entries : as of :class:`.Mover`
+    listed : ``Out(stream.Signature(choice))``
+        Pages of ``choose``.
+    table_fault, choice_fault : ``Out(1)``
+        A KV block beyond the table; a list of pages that is not ascending.
     walk_take : ``Out(Take)``
         Of ``walk``.
     take0, raise0, raise1 : ``Out(Take)``, ``Out(Raise)``
@@ -70,7 +75,8 @@ class Dma(wiring.Component):
             "write": Out(stream.Signature(row_write(config))),
             "read": Out(row_read(config)),
             "staging": In(staging_write(config)),
-            "loaded": Out(stream.Signature(32)),
+            "loaded": Out(stream.Signature(32)), "listed": Out(stream.Signature(choice)),
+            "table": In(32), "entries": In(20), "table_fault": Out(1), "choice_fault": Out(1),
             "walk_take": Out(Take),
             "take0": Out(Take), "raise0": Out(Raise), "raise1": Out(Raise),
             "reads": Out(stream.Signature(read_request(config))),
@@ -108,11 +114,15 @@ class Dma(wiring.Component):
         connect(m, mover.write, flipped(self.write))
         connect(m, mover.read, flipped(self.read))
         connect(m, mover.loaded, flipped(self.loaded))
+        connect(m, mover.choices, flipped(self.listed))
         connect(m, mover.writes, flipped(self.writes))
         for name in ("take0", "raise0", "raise1"):
             connect(m, getattr(mover, name), flipped(getattr(self, name)))
         m.d.comb += [mover.staging.eq(self.staging), mover.written.eq(self.written),
-                     self.mover_busy.eq(mover.busy)]
+                     mover.table.eq(self.table), mover.entries.eq(self.entries),
+                     self.mover_busy.eq(mover.busy),
+                     self.table_fault.eq(mover.table_fault),
+                     self.choice_fault.eq(mover.choice_fault)]
 
         # Memory.
         for name, reads, words in (("gather", mover.reads, mover.data),
