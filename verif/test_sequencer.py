@@ -194,6 +194,20 @@ async def fields_are_legal_up_to_their_limits(dut):
 
 
 @cocotb.test()
+async def sinks_lie_inside_the_window(dut):
+    """They may fill it; without a window there may be any number."""
+    async with Bench(dut) as bench:
+        host = Host(bench, never)
+        for name, fields in (("walk", dict(span=1)), ("attend", dict(columns=1, groups=1))):
+            for window, sinks, end in ((5, 5, "stop"), (4096, 4095, "stop"), (0, 9, "stop"),
+                                       (5, 6, "illegal"), (1, 4095, "illegal")):
+                await host.load([isa.encode(name, head_blocks=1, window=window, sinks=sinks,
+                                            **fields), isa.encode("stop")])
+                sent = await host.run({"token": [], "load": []})
+                assert sent[-1][0] == end, f"{name} {window} {sinks}"
+
+
+@cocotb.test()
 async def no_table_survives_a_reset(dut):
     async with Bench(dut) as bench:
         host = Host(bench, never)
