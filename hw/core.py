@@ -135,6 +135,7 @@ class Core(wiring.Component):
         # Results for the program, and its end.
         connect(m, vector.token, sequencer.token)
         connect(m, dma.loaded, sequencer.loaded)
+        connect(m, dma.listed, dma.choices)
         connect(m, sequencer.emitted, flipped(self.emitted))
         connect(m, flipped(self.program), sequencer.program)
         waiting = Cat(queue.o.valid for queue in queues.values())
@@ -146,7 +147,8 @@ class Core(wiring.Component):
             dma.flush_w.eq(sequencer.flush_w), dma.flush_d.eq(sequencer.flush_d),
             dma.table.eq(sequencer.table), dma.entries.eq(sequencer.entries),
             vector.seed.eq(self.seed),
-            self.table_fault.eq(dma.table_fault), self.choice_fault.eq(dma.choice_fault),
+            self.table_fault.eq(dma.table_fault | dma.append_fault),
+            self.choice_fault.eq(dma.choice_fault),
             self.done.eq(sequencer.done), self.illegal.eq(sequencer.illegal),
             self.pc.eq(sequencer.pc),
         ]

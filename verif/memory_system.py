@@ -27,8 +27,6 @@ def mover_members(config):
         "mover": In(stream.Signature(Command)),
         "write": Out(stream.Signature(row_write(config))), "read": Out(row_read(config)),
         "staging": In(staging_write(config)), "loaded": Out(stream.Signature(32)),
-        "table": In(32), "entries": In(20),
-        "table_fault": Out(1), "choice_fault": Out(1),
         # To give permissions, and to see what is raised.
         "add_id": In(4), "add_count": In(10), "add_en": In(1), "overflow": Out(1),
         "raise0": Out(Raise), "raise1": Out(Raise), "busy": Out(1),
@@ -55,8 +53,6 @@ class System(wiring.Component):
             connect(m, inner, flipped(outer))
         m.d.comb += [
             unit.staging.eq(self.staging),
-            unit.table.eq(self.table), unit.entries.eq(self.entries),
-            self.table_fault.eq(unit.table_fault), self.choice_fault.eq(unit.choice_fault),
             port.read_limit.eq(self.limit), port.write_limit.eq(self.limit),
             port.halt.eq(self.halt), self.quiet.eq(port.quiet), self.fault.eq(port.fault.valid),
             semaphores.add_id.eq(self.add_id), semaphores.add_count.eq(self.add_count),
@@ -71,7 +67,9 @@ class MoverSystem(System):
     def __init__(self, config):
         self.config = config
         super().__init__({**port_members(config), **mover_members(config),
-                          "choices": Out(stream.Signature(choice))})
+                          "choices": Out(stream.Signature(choice)),
+                          "table": In(32), "entries": In(20),
+                          "table_fault": Out(1), "choice_fault": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -82,7 +80,11 @@ class MoverSystem(System):
         connect(m, mover.reads, port.reads)
         connect(m, port.data, mover.data)
         connect(m, mover.writes, port.writes)
-        m.d.comb += [mover.written.eq(port.written), self.busy.eq(mover.busy)]
+        m.d.comb += [
+            mover.written.eq(port.written), self.busy.eq(mover.busy),
+            mover.table.eq(self.table), mover.entries.eq(self.entries),
+            self.table_fault.eq(mover.table_fault), self.choice_fault.eq(mover.choice_fault),
+        ]
         return m
 
 

@@ -51,11 +51,11 @@ class Dma(wiring.Component):
         Forget a stream: its commands, what it holds and what is in flight.
     w, d : ``Out(stream.Signature(8 * config.beat_bytes))``
         The streams.
-    write, read, staging, loaded, table, entries : as of :class:`.Mover`
+    write, read, staging, loaded : as of :class:`.Mover`
     listed : ``Out(stream.Signature(choice))``
         Pages of ``choose``.
-    table_fault, choice_fault : ``Out(1)``
-        A KV block beyond the table; a list of pages that is not ascending.
+    append_fault, choice_fault : ``Out(1)``
+        ``table_fault`` and ``choice_fault`` of the mover.
     walk_take : ``Out(Take)``
         Of ``walk``.
     take0, raise0, raise1 : ``Out(Take)``, ``Out(Raise)``
@@ -76,7 +76,7 @@ class Dma(wiring.Component):
             "read": Out(row_read(config)),
             "staging": In(staging_write(config)),
             "loaded": Out(stream.Signature(32)), "listed": Out(stream.Signature(choice)),
-            "table": In(32), "entries": In(20), "table_fault": Out(1), "choice_fault": Out(1),
+            "append_fault": Out(1), "choice_fault": Out(1),
             "walk_take": Out(Take),
             "take0": Out(Take), "raise0": Out(Raise), "raise1": Out(Raise),
             "reads": Out(stream.Signature(read_request(config))),
@@ -120,9 +120,9 @@ class Dma(wiring.Component):
             connect(m, getattr(mover, name), flipped(getattr(self, name)))
         m.d.comb += [mover.staging.eq(self.staging), mover.written.eq(self.written),
                      mover.table.eq(self.table), mover.entries.eq(self.entries),
-                     self.mover_busy.eq(mover.busy),
-                     self.table_fault.eq(mover.table_fault),
-                     self.choice_fault.eq(mover.choice_fault)]
+                     self.append_fault.eq(mover.table_fault),
+                     self.choice_fault.eq(mover.choice_fault),
+                     self.mover_busy.eq(mover.busy)]
 
         # Memory.
         for name, reads, words in (("gather", mover.reads, mover.data),
