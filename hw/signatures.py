@@ -150,6 +150,7 @@ def scores(config):
     """Scores of one column on the way to the softmax, ``min(slices, 32)`` at a time."""
     return data.StructLayout({
         "column": bits_for(config.columns - 1),
+        "group":  range(config.kv_groups),
         "values": data.ArrayLayout(unsigned(32), config.softmax_lanes),   # FP32
     })
 

@@ -5,7 +5,8 @@ from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
 
-__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "router_job", "softmax_job"]
+__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "router_job", "softmax_job",
+           "select_job"]
 
 
 #: Tokens in a KV block.
@@ -49,4 +50,17 @@ def softmax_job(config):
         "tokens":  6,                                   # valid tokens, 1..32
         "columns": 7,
         "address": ceil_log2(config.act_blocks),        # activation block of the probabilities
+    })
+
+
+def select_job(config):
+    """What the selector has to know about a block of bounds."""
+    return data.StructLayout({
+        "first":   1,                                   # of a select
+        "last":    1,
+        "number":  27,                                  # it holds pages 32 * number ..
+        "pages":   32,                                  # that have bounds; 0: no scores come
+        "skip":    12, "recent": 12,                    # first and last pages, not to choose from
+        "shift":   4, "least": 12,                      # how many to choose, as in instructions
+        "columns": 7, "groups": 4,
     })
