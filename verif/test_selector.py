@@ -114,7 +114,7 @@ async def limits_may_leave_all_or_none(dut):
         y, most = random_scores(bench.rng, 2, "ties"), config.pages
         for count, limits in ((0, dict(least=5)), (most, dict(shift=15)), (1, dict(skip=1)),
                               (1, dict(least=1)), (7, dict(skip=3, recent=5, least=9)),
-                              (33, dict(skip=4095, least=9)), (0, {}), (0, dict(recent=4095)),
+                              (33, dict(skip=4095, least=9)), (0, {}), (0, dict(recent=4095, least=9)),
                               (most, dict(least=4095)), (most, dict(skip=1, recent=1)),
                               (33, dict(skip=32, least=4)), (40, dict(recent=39, least=1))):
             await streams.select(y, count, 2, **limits)

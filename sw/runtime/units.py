@@ -20,14 +20,13 @@ from verif.reference.quantise import quantise
 from verif.reference.rope import rope
 from verif.reference.tape import tape_beats
 
+from .fault import Hazard
+from .select import run_select
 
-__all__ = ["Hazard", "UNITS"]
+
+__all__ = ["UNITS"]
 
 BLOCK = 32
-
-
-class Hazard(Exception):
-    """Something was overwritten while it was in use."""
 
 
 def fp32(bits):
@@ -282,7 +281,7 @@ def run_walk(m, f):
 
 #: Instruction to its generator function.
 UNITS = {
-    "matmul": run_matmul, "attend": run_attend,
+    "matmul": run_matmul, "attend": run_attend, "select": run_select,
     "norm": run_norm, "rope": run_rope, "gate": run_gate, "divide": run_divide, "sum": run_sum,
     "multiply": run_multiply, "maximum": run_maximum, "minimum": run_minimum,
     "quantise": run_quantise, "pick": run_pick,
