@@ -16,21 +16,14 @@ from sw.errors import UserError
 from verif.reference.tape import unpack
 
 from .control import Control, Unit
+from .fault import Fault
 
 
-__all__ = ["Emulator", "Fault"]
+__all__ = ["Emulator"]
 
 #: Emitted values that wait for the host.
 EMITTED = 64
 BLOCK = 32
-
-
-class Fault(Exception):
-    """Ends a run with a cause."""
-
-    def __init__(self, cause, address=0):
-        super().__init__(f"{cause.name} at {address:#x}")
-        self.cause, self.address = cause, address
 
 
 class Emulator:
@@ -147,6 +140,8 @@ class Emulator:
         self.w_ready, self.d_fifo = deque(), deque()
         self.sums, self.tokens, self.loaded = deque(), deque(), deque()
         self.candidates = []
+        # Lists of pages for walks.
+        self.choices = deque()
         self.seed = self.registers["seed_low"] | self.registers["seed_high"] << 32
         # The two streams are two in-order units behind the queue of one.
         self.units = {name: Unit(self, name) for name in ("matmul", "vector", "mover", "w", "d")}
