@@ -147,7 +147,7 @@ def drain_job(config):
 
 
 def scores(config):
-    """Scores of one column on the way to the softmax, ``min(slices, 32)`` at a time."""
+    """Scores of one column on the way to the softmax: those of consecutive tokens."""
     return data.StructLayout({
         "column": bits_for(config.columns - 1),
         "values": data.ArrayLayout(unsigned(32), config.softmax_lanes),   # FP32
