@@ -345,7 +345,17 @@ class Config:
     @property
     def acc_rows(self):
         """Accumulator rows of a slice: a tile, then the attention output."""
-        return 16 + max(16, self.max_head // self.slices)
+        return 16 + max(16, self.kv_groups * self.output_rows)
+
+    @property
+    def output_rows(self):
+        """Accumulator rows of a slice that hold the attention output of a group of columns."""
+        return -(-self.max_head // self.slices)
+
+    @property
+    def key_replay(self):
+        """Beats of the longest tile of keys that several groups of columns use."""
+        return 2 * self.key_height * self.max_head_blocks * (2 if self.pages else 1)
 
     @property
     def keys_ahead(self):

@@ -95,6 +95,7 @@ class Core(wiring.Component):
         # Streams from memory.
         connect(m, dma.w, matmul.w)
         connect(m, dma.d, attention.d)
+        connect(m, dma.parts, attention.parts)
         connect(m, attention.keys, matmul.keys)
         connect(m, attention.values, matmul.values)
 
@@ -141,6 +142,7 @@ class Core(wiring.Component):
                          | dma.mover_busy)),
             sequencer.resting.eq(resting), sequencer.cycle.eq(self.cycle),
             dma.flush_w.eq(sequencer.flush_w), dma.flush_d.eq(sequencer.flush_d),
+            attention.flush.eq(sequencer.flush_d),
             vector.seed.eq(self.seed),
             self.done.eq(sequencer.done), self.illegal.eq(sequencer.illegal),
             self.pc.eq(sequencer.pc),

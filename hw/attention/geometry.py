@@ -5,7 +5,8 @@ from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
 
-__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "router_job", "softmax_job"]
+__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "turn_job", "vectors",
+           "softmax_job", "select_job"]
 
 
 #: Tokens in a KV block.
@@ -31,14 +32,20 @@ def by_head_blocks(m, config, head_blocks, function, name):
 
 def value_row(config):
     """A token's values in one group of channels."""
-    return data.StructLayout({
-        "data":   data.ArrayLayout(unsigned(128), config.slices),
-        "height": 5,                                    # rows a slice of the tile it belongs to
-    })
+    return data.ArrayLayout(unsigned(128), config.slices)
 
 
-#: What the router has to deal: the KV blocks of one head.
-router_job = data.StructLayout({"head_blocks": 4, "blocks": 28})
+#: What the transposer has to know about the values of a KV block.
+turn_job = data.StructLayout({
+    "tiles":  12,
+    "tail":   5,                                        # rows a slice of the last; others have 16
+    "groups": 4,                                        # how often each tile is given
+})
+
+
+def vectors(config):
+    """Most vectors of scores that a KV block has: one for each column of each group."""
+    return config.columns * config.kv_groups
 
 
 def softmax_job(config):
@@ -46,7 +53,25 @@ def softmax_job(config):
     return data.StructLayout({
         "first":   1,                                   # forget what was before
         "last":    1,                                   # deliver the sums
-        "tokens":  6,                                   # valid tokens, 1..32
+        "number":  27,                                  # of the block: it holds token 32 * number
+        "count":   32,                                  # tokens that exist
+        "window":  20,                                  # tokens that a query sees; 0: all
+        "sinks":   12,                                  # and the first ones
+        "tokens":  1,                                   # columns are the last tokens, not heads
         "columns": 7,
-        "address": ceil_log2(config.act_blocks),        # activation block of the probabilities
+        "groups":  4,
+        "address": ceil_log2(config.act_blocks),        # activation block of group 0
+    })
+
+
+def select_job(config):
+    """What the selector has to know about a block of bounds."""
+    return data.StructLayout({
+        "first":   1,                                   # forget what was before
+        "last":    1,                                   # choose
+        "number":  range(max(2, config.pages // BLOCK)),    # it holds pages 32 * number ..
+        "pages":   range(config.pages + 1),             # that have bounds; 0: no scores come
+        "skip":    12, "recent": 12,                    # pages not to choose from
+        "shift":   4, "least": 12,                      # how many to choose
+        "columns": 7, "groups": 4,
     })

@@ -79,7 +79,7 @@ class RowPacker(wiring.Component):
         group, column = Signal(4 - within), Signal(7)
         ends_column, last_column, taken, fetch = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            to_scores.eq(c.drain.drain == Drain.SCORES),
+            to_scores.eq((c.drain.drain == Drain.SCORES) | (c.drain.drain == Drain.SELECT)),
             ends_column.eq(last_part & (group == (c.drain.height - 1) >> within)),
             last_column.eq(column == c.drain.columns - 1),
             taken.eq(go & last_part),
@@ -148,9 +148,11 @@ class RowPacker(wiring.Component):
         # Scores go as they come.
         m.d.comb += [
             self.scores.valid.eq(active & to_scores & self.sums.valid),
-            self.scores.p.column.eq(column),
+            self.scores.p.column.eq(column), self.scores.p.group.eq(c.drain.group),
             self.scores.p.values.eq(wide.word_select(part, each)),
             go.eq(active & self.sums.valid & Mux(to_scores, self.scores.ready, space)),
             self.sums.ready.eq(taken),
         ]
+        if config.pages:
+            m.d.comb += self.scores.p.bounds.eq(c.drain.drain == Drain.SELECT)
         return m

@@ -86,7 +86,9 @@ class ArraySequencer(wiring.Component):
         row, lines, half      = Signal(5), Signal(5), Signal()
         lower = Signal()             # bytes of 16 bits come
         first_tile, first_block = Signal(), Signal()
-        act, acc_base = Signal.like(c.act), Signal.like(c.acc)
+        act = Signal.like(c.act)
+        acc_tile, acc_base = Signal.like(c.acc), Signal.like(c.acc)     # of group 0; of this one
+        first_pass = Signal()
         last_tile, last_group, last_block = Signal(), Signal(), Signal()
         last_row, last_half, last_byte = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -134,7 +136,7 @@ class ArraySequencer(wiring.Component):
             hazard.double.eq(c.double if config.having("double") else 0),
             hazard.ends_block.eq(ends_block & ~last_block),
             hazard.next_is_half.eq((blocks == 2) & c.halves[0]),
-            hazard.joins.eq(c.onto & starts_block & first_block & (first_tile | ~c.acc_step)),
+            hazard.joins.eq(c.onto & starts_block & first_block & (first_pass | ~c.acc_step)),
         ]
 
         # The next beat.
@@ -148,7 +150,11 @@ class ArraySequencer(wiring.Component):
             m.d.sync += [
                 groups.eq(groups - 1), first_block.eq(1),
                 blocks.eq((c.halves + 1) >> 1), bank.eq(Mux(to_bank, bank_after(bank), bank)),
+                first_pass.eq(0),
             ]
+            if config.kv_groups > 1:
+                with m.If(c.acc_step):
+                    m.d.sync += acc_base.eq(acc_base + config.output_rows)
         with m.If(ends_tile):
             m.d.sync += [
                 tiles.eq(tiles - 1), groups.eq(c.groups), first_tile.eq(0),
@@ -157,7 +163,7 @@ class ArraySequencer(wiring.Component):
             with m.If(tiles == 2):
                 m.d.sync += lines.eq(Mux(c.four, c.tail >> 1, c.tail))
             with m.If(c.acc_step):
-                m.d.sync += acc_base.eq(acc_base + height)
+                m.d.sync += [acc_tile.eq(acc_tile + height), acc_base.eq(acc_tile + height)]
 
         n = self.commands.p
         m.d.comb += self.commands.ready.eq(~active)
@@ -168,7 +174,7 @@ class ArraySequencer(wiring.Component):
                 tiles.eq(n.tiles), groups.eq(n.groups), blocks.eq((n.halves + 1) >> 1),
                 lines.eq(Mux(n.four, first_height >> 1, first_height)), row.eq(0), half.eq(0),
                 lower.eq(0), first_tile.eq(1), first_block.eq(1),
-                act.eq(n.act), acc_base.eq(n.acc),
+                first_pass.eq(1), act.eq(n.act), acc_tile.eq(n.acc), acc_base.eq(n.acc),
             ]
         with m.If(ends_all):
             m.d.sync += active.eq(0)
