@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .attention.engine import AttentionEngine
+from .attention.selector import Selector
 from .matmul.engine import MatmulEngine
 from .memory.dma import Dma
 from .memory.queue import Queue
@@ -136,7 +137,18 @@ class Core(wiring.Component):
         # Results for the program, and its end.
         connect(m, vector.token, sequencer.token)
         connect(m, dma.loaded, sequencer.loaded)
-        connect(m, dma.listed, dma.choices)
+
+        # Pages for walks: of a list, or chosen by their bounds.
+        choice_fault = Signal()
+        m.d.comb += choice_fault.eq(dma.choice_fault)
+        if config.pages:
+            m.submodules.selector = selector = Selector(config)
+            connect(m, attention.bounds, selector.jobs)
+            connect(m, attention.bounds_scores, selector.scores)
+            self._merge(m, dma.choices, dma.listed, selector.choices, whole="end")
+            m.d.comb += choice_fault.eq(dma.choice_fault | selector.fault)
+        else:
+            connect(m, dma.listed, dma.choices)
         connect(m, sequencer.emitted, flipped(self.emitted))
         connect(m, flipped(self.program), sequencer.program)
         waiting = Cat(queue.o.valid for queue in queues.values())
@@ -150,7 +162,7 @@ class Core(wiring.Component):
             dma.table.eq(sequencer.table), dma.entries.eq(sequencer.entries),
             vector.seed.eq(self.seed),
             self.table_fault.eq(dma.table_fault | dma.append_fault),
-            self.choice_fault.eq(dma.choice_fault),
+            self.choice_fault.eq(choice_fault),
             self.done.eq(sequencer.done), self.illegal.eq(sequencer.illegal),
             self.pc.eq(sequencer.pc),
         ]
@@ -173,14 +185,23 @@ class Core(wiring.Component):
         return m
 
     @staticmethod
-    def _merge(m, target, first, second):
-        """Two streams onto one; a payload that was offered stays until it is taken."""
-        held = Signal()     # the second is being offered
+    def _merge(m, target, first, second, whole=None):
+        """Two streams onto one; a payload that was offered stays until it is taken.
+
+        With ``whole`` payloads follow each other up to one that has this field set.
+        """
+        held = Signal()     # the second is being offered, or is not complete
+        rest = Signal()     # the first is not complete
         choose = Signal()
         m.d.comb += [
-            choose.eq(held | ~first.valid),
+            choose.eq(held | (~first.valid & ~rest)),
             target.payload.eq(Mux(choose, second.payload, first.payload)),
             target.valid.eq(Mux(choose, second.valid, first.valid)),
             first.ready.eq(target.ready & ~choose), second.ready.eq(target.ready & choose),
         ]
-        m.d.sync += held.eq(choose & second.valid & ~target.ready)
+        if whole is None:
+            m.d.sync += held.eq(choose & second.valid & ~target.ready)
+        else:
+            with m.If(target.valid):
+                more = ~(target.ready & target.p[whole])
+                m.d.sync += [held.eq(choose & more), rest.eq(~choose & more)]
