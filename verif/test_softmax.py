@@ -21,7 +21,7 @@ from verif.streams import bursts, never, sometimes
 CONFIGS = {
     "one_lane":   dict(name="test", data_bits=32, slices=1, columns=3, kv_groups=2),
     "two_lanes":  dict(name="test", data_bits=32, slices=2, columns=2, kv_groups=3),
-    "two_tiles":  dict(name="test", data_bits=32, slices=1, columns=16),
+    "two_tiles":  dict(name="test", data_bits=32, slices=1, columns=40),
     "some_lanes": dict(name="test", data_bits=128, slices=8, columns=3, kv_groups=2),
     "all_lanes":  dict(name="test", data_bits=512, slices=32, columns=8, kv_groups=2),
 }
@@ -94,10 +94,10 @@ def beats(y):
 class Streams:
     """All streams of the softmax, and what is expected of heads."""
 
-    def __init__(self, bench, i_pause=never, o_pause=never, sums_pause=None):
+    def __init__(self, bench, i_pause=never, o_pause=never, *, codes_pause=None, sums_pause=None):
         self.rng = bench.rng
         self.jobs = bench.drive("jobs", softmax_job(config), pause=i_pause())
-        self.codes = bench.drive("v_scales", pause=i_pause())
+        self.codes = bench.drive("v_scales", pause=(codes_pause or i_pause)())
         self.scores = bench.drive("scores", scores(config), pause=i_pause())
         self.act = bench.expect("act", act_write(config), pause=o_pause())
         self.sums = bench.expect("sums", pause=(sums_pause or o_pause)())
@@ -148,6 +148,13 @@ async def heads_are_weighted(dut, i_pause, o_pause):
         streams = Streams(bench, i_pause, o_pause)
         kinds = ("near", "rising", "any") * 4
         await streams.send(*(streams.random_head(kind) for kind in kinds))
+
+
+@cocotb.test()
+async def codes_may_come_after_the_scores(dut):
+    async with Bench(dut) as bench:
+        streams = Streams(bench, codes_pause=lambda: sometimes(5, 0.995))
+        await streams.send(*(streams.random_head("any") for _ in range(4)))
 
 
 @cocotb.test()
