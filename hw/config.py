@@ -364,8 +364,23 @@ class Config:
 
     @property
     def softmax_lanes(self):
-        """Exponentials a cycle."""
-        return min(self.slices, BLOCK)
+        """Exponentials a cycle: as many as the array needs.
+
+        With heads of 32, keys and values of a KV block are ``2 * 32 / slices`` rows a slice, which
+        are ``128 / slices`` beats. They give ``32 * columns`` scores: a quarter of ``columns *
+        slices`` a cycle. Larger heads take more beats for as many scores.
+        """
+        wanted = -(-self.columns * self.slices // 4)
+        return min(BLOCK, max(self.slices, 1 << (wanted - 1).bit_length()))
+
+    @property
+    def drain_rows(self):
+        """Rows of a slice that leave the array in a cycle.
+
+        They are a row of the workspace, and all that the softmax takes, where there are fewer
+        slices than that.
+        """
+        return min(16, max(1, self.lanes // self.slices, self.softmax_lanes // self.slices))
 
     # Identity
 

@@ -151,7 +151,7 @@ def drain_job(config):
 
 
 def scores(config):
-    """Scores of one column of one group on the way to the softmax, ``softmax_lanes`` at a time.
+    """Scores of one column of one group on the way to the softmax: of consecutive tokens.
 
     If pages may be chosen, ``bounds`` tells those that go to the selector instead.
     """

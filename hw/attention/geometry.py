@@ -67,11 +67,11 @@ def softmax_job(config):
 def select_job(config):
     """What the selector has to know about a block of bounds."""
     return data.StructLayout({
-        "first":   1,                                   # forget what was before
-        "last":    1,                                   # choose
-        "number":  range(max(2, config.pages // BLOCK)),    # it holds pages 32 * number ..
-        "pages":   range(config.pages + 1),             # that have bounds; 0: no scores come
-        "skip":    12, "recent": 12,                    # pages not to choose from
-        "shift":   4, "least": 12,                      # how many to choose
+        "first":   1,                                   # of a select
+        "last":    1,
+        "number":  27,                                  # it holds pages 32 * number ..
+        "pages":   32,                                  # that have bounds; 0: no scores come
+        "skip":    12, "recent": 12,                    # first and last pages, not to choose from
+        "shift":   4, "least": 12,                      # how many to choose, as in instructions
         "columns": 7, "groups": 4,
     })

@@ -153,7 +153,7 @@ class MatmulEngine(wiring.Component):
             sequencer.done.eq(array.done),
             sequencer.drained.eq(drain.drained),
             array.drain.eq(drain.drain),
-            *(drain.result[s].eq(array.result[s]) for s in range(config.slices)),
+            *(into.eq(result) for into, result in zip(drain.result, array.result)),
         ]
         connect(m, sequencer.jobs, drain.jobs)
         m.submodules.factors = factors = Queue(32, MATRICES)

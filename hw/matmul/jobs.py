@@ -34,7 +34,7 @@ class JobQueue(wiring.Component):
     last_group, ends_tile : ``In(1)``
         It is the last one of its tile; the pass ends, and is.
     done : ``In(1)``
-        The sums of a pass are in their bank.
+        The sums of a pass may be read two cycles later.
     jobs : ``Out(stream.Signature(job))``
     """
 

@@ -9,7 +9,7 @@ from hw.signatures import Drain, Raise, Source, Take, array_command, beat
 
 from .hazard import Hazard
 from .jobs import JobQueue
-from .layouts import BANKS, EVENTS, TILE_ROWS, issue
+from .layouts import BANKS, EVENTS, TILE_ROWS, bank_after, issue
 from .layouts import job as job_shape
 
 
@@ -19,9 +19,8 @@ __all__ = ["ArraySequencer"]
 class ArraySequencer(wiring.Component):
     """Issues the beats of a product: for each tile, group, block, row and half.
 
-    A pass is a tile with one group of columns. Its sums go to one of two banks, and a job tells the
-    drain what to do with them. The pass after the next waits with its last block until the bank is
-    free.
+    A pass is a tile with one group of columns. Its sums go to one of the banks, and a job tells the
+    drain what to do with them. A pass waits with its last block until a bank is free.
 
     Latency
     -------
@@ -32,7 +31,7 @@ class ArraySequencer(wiring.Component):
     One beat each cycle, and one idle cycle between commands; no beat while
 
     * no beat has come, or no block of activations (``take0``, on the first tile),
-    * both banks are being drained,
+    * all banks wait to be drained,
     * an accumulator would be read before it is written: blocks of fewer than ``Timing.loop`` beats
       are spread.
 
@@ -48,7 +47,7 @@ class ArraySequencer(wiring.Component):
     issue : ``Out(issue)``
         To the array.
     done : ``In(1)``
-        From the array: the sums of a pass are in their bank.
+        From the array: the sums of a pass may soon be read.
     jobs : ``Out(stream.Signature(job))``
         Finished passes, to the drain.
     drained : ``In(1)``
@@ -107,7 +106,7 @@ class ArraySequencer(wiring.Component):
         starts_block = Signal()
         have_act, have_bank = Signal(), Signal()
         m.submodules.hazard = hazard = Hazard(config)
-        to_bank, banks, bank = Signal(), Signal(range(BANKS + 1)), Signal()
+        to_bank, banks, bank = Signal(), Signal(range(BANKS + 1)), Signal(range(BANKS))
         with m.Switch(c.source):
             for source, beats in ((Source.WEIGHTS, self.weights), (Source.KEYS, self.keys),
                                   (Source.VALUES, self.values)):
@@ -150,7 +149,7 @@ class ArraySequencer(wiring.Component):
         with m.If(ends_pass):
             m.d.sync += [
                 groups.eq(groups - 1), first_block.eq(1),
-                blocks.eq((c.halves + 1) >> 1), bank.eq(bank ^ to_bank),
+                blocks.eq((c.halves + 1) >> 1), bank.eq(Mux(to_bank, bank_after(bank), bank)),
                 first_pass.eq(0),
             ]
             if config.kv_groups > 1:
