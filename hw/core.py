@@ -49,6 +49,8 @@ class Core(wiring.Component):
         Cycles since the start.
     done, illegal, overflow : ``Out(1)``
         The program ended; its instruction is illegal; a counter ran over.
+    table_fault, choice_fault : ``Out(1)``
+        A KV block beyond the block table; a list of pages that is not ascending.
     pc : ``Out``
         Instruction being executed.
     events : ``Out(core_events)``
@@ -67,6 +69,7 @@ class Core(wiring.Component):
             "emitted": Out(stream.Signature(32)),
             "seed": In(64), "cycle": In(32),
             "done": Out(1), "illegal": Out(1), "overflow": Out(1),
+            "table_fault": Out(1), "choice_fault": Out(1),
             "pc": Out(program.members["address"].shape),
             "events": Out(core_events),
         })
@@ -133,6 +136,7 @@ class Core(wiring.Component):
         # Results for the program, and its end.
         connect(m, vector.token, sequencer.token)
         connect(m, dma.loaded, sequencer.loaded)
+        connect(m, dma.listed, dma.choices)
         connect(m, sequencer.emitted, flipped(self.emitted))
         connect(m, flipped(self.program), sequencer.program)
         waiting = Cat(queue.o.valid for queue in queues.values())
@@ -143,7 +147,10 @@ class Core(wiring.Component):
             sequencer.resting.eq(resting), sequencer.cycle.eq(self.cycle),
             dma.flush_w.eq(sequencer.flush_w), dma.flush_d.eq(sequencer.flush_d),
             attention.flush.eq(sequencer.flush_d),
+            dma.table.eq(sequencer.table), dma.entries.eq(sequencer.entries),
             vector.seed.eq(self.seed),
+            self.table_fault.eq(dma.table_fault | dma.append_fault),
+            self.choice_fault.eq(dma.choice_fault),
             self.done.eq(sequencer.done), self.illegal.eq(sequencer.illegal),
             self.pc.eq(sequencer.pc),
         ]

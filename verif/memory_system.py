@@ -11,7 +11,7 @@ from hw.memory.mover import Mover
 from hw.memory.port import MemoryPort
 from hw.memory.staging import staging_write
 from hw.semaphores import Semaphores
-from hw.signatures import Command, Raise, row_read, row_write
+from hw.signatures import Command, Raise, choice, row_read, row_write
 
 
 __all__ = ["MoverSystem", "DmaSystem"]
@@ -66,17 +66,25 @@ class MoverSystem(System):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({**port_members(config), **mover_members(config)})
+        super().__init__({**port_members(config), **mover_members(config),
+                          "choices": Out(stream.Signature(choice)),
+                          "table": In(32), "entries": In(20),
+                          "table_fault": Out(1), "choice_fault": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
         mover = Mover(self.config)
         port = self.join(m, mover, [mover.take0])
         connect(m, flipped(self.mover), mover.commands)
+        connect(m, mover.choices, flipped(self.choices))
         connect(m, mover.reads, port.reads)
         connect(m, port.data, mover.data)
         connect(m, mover.writes, port.writes)
-        m.d.comb += [mover.written.eq(port.written), self.busy.eq(mover.busy)]
+        m.d.comb += [
+            mover.written.eq(port.written), self.busy.eq(mover.busy),
+            mover.table.eq(self.table), mover.entries.eq(self.entries),
+            self.table_fault.eq(mover.table_fault), self.choice_fault.eq(mover.choice_fault),
+        ]
         return m
 
 

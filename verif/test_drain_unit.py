@@ -114,7 +114,8 @@ def random_jobs(rng, number):
         fields = {"drain": drain, "height": height, "columns": columns, "offset": offset,
                   "dst": int(rng.integers(0, config.blocks - stride * columns)),
                   "stride": stride, "group": int(rng.integers(config.kv_groups)),
-                  "take1": int(rng.integers(2)) * 8, "raise0": int(rng.integers(2)) * 9, "raise": int(rng.integers(2))}
+                  "take1": int(rng.integers(2)) * 8, "raise0": int(rng.integers(2)) * 9,
+                  "raise": int(rng.integers(2))}
         yield ({"drain": fields, "each": int(rng.integers(2)), "first": 1},
                rng.normal(size=(columns, height, config.slices)).astype(np.float32))
 

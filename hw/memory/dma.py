@@ -8,6 +8,7 @@ from ..signatures import (
     Command,
     Raise,
     Take,
+    choice,
     read_data,
     read_request,
     row_read,
@@ -51,6 +52,10 @@ class Dma(wiring.Component):
     w, d : ``Out(stream.Signature(8 * config.beat_bytes))``
         The streams.
     write, read, staging, loaded : as of :class:`.Mover`
+    listed : ``Out(stream.Signature(choice))``
+        Pages of ``choose``.
+    append_fault, choice_fault : ``Out(1)``
+        ``table_fault`` and ``choice_fault`` of the mover.
     walk_take : ``Out(Take)``
         Of ``walk``.
     take0, raise0, raise1 : ``Out(Take)``, ``Out(Raise)``
@@ -70,7 +75,8 @@ class Dma(wiring.Component):
             "write": Out(stream.Signature(row_write(config))),
             "read": Out(row_read(config)),
             "staging": In(staging_write(config)),
-            "loaded": Out(stream.Signature(32)),
+            "loaded": Out(stream.Signature(32)), "listed": Out(stream.Signature(choice)),
+            "append_fault": Out(1), "choice_fault": Out(1),
             "walk_take": Out(Take),
             "take0": Out(Take), "raise0": Out(Raise), "raise1": Out(Raise),
             "reads": Out(stream.Signature(read_request(config))),
@@ -108,10 +114,14 @@ class Dma(wiring.Component):
         connect(m, mover.write, flipped(self.write))
         connect(m, mover.read, flipped(self.read))
         connect(m, mover.loaded, flipped(self.loaded))
+        connect(m, mover.choices, flipped(self.listed))
         connect(m, mover.writes, flipped(self.writes))
         for name in ("take0", "raise0", "raise1"):
             connect(m, getattr(mover, name), flipped(getattr(self, name)))
         m.d.comb += [mover.staging.eq(self.staging), mover.written.eq(self.written),
+                     mover.table.eq(self.table), mover.entries.eq(self.entries),
+                     self.append_fault.eq(mover.table_fault),
+                     self.choice_fault.eq(mover.choice_fault),
                      self.mover_busy.eq(mover.busy)]
 
         # Memory.
