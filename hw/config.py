@@ -260,19 +260,26 @@ class Config:
         """Groups of ``16 * slices`` channels in which values are stored."""
         return -(-BLOCK * head_blocks // (16 * self.slices))
 
-    def value_height(self, head_blocks):
-        """Rows a slice of a tile of values."""
-        return max(1, min(16, BLOCK * head_blocks // self.slices))
+    def value_pitch(self, head_blocks):
+        """Bytes that a token's values take of the piece of a slice.
+
+        A piece of a head that needs fewer than 16 holds several tokens.
+        """
+        rows = -(-BLOCK * head_blocks // self.slices)
+        return min(16, 1 << (rows - 1).bit_length())
+
+    def value_beats(self, head_blocks):
+        """Beats of the values of a KV block."""
+        return 2 * self.value_pitch(head_blocks) * self.value_groups(head_blocks)
 
     def kv_beats(self, head_blocks):
         """Beats of a whole KV block."""
-        return (self.key_beats(head_blocks) + self.value_scale_beats
-                + BLOCK * self.value_groups(head_blocks))
+        return sum(self.part_beats(head_blocks))
 
     def part_beats(self, head_blocks):
         """Beats of the two parts of a KV block: keys with the codes of values, and values."""
         return (self.key_beats(head_blocks) + self.value_scale_beats,
-                BLOCK * self.value_groups(head_blocks))
+                self.value_beats(head_blocks))
 
     def bounds_lines(self, head_blocks):
         """Lines from one block of bounds to the next: keys of 32 pages, maxima before minima."""
