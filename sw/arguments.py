@@ -6,7 +6,7 @@ import typer
 
 
 __all__ = ["Activations", "BlockList", "ConfigChoice", "FormatChoice", "GlobalEvery",
-           "KeysAndValues", "ModelFile", "ScaleRule", "Sinks", "Window"]
+           "KeysAndValues", "ModelFile", "PageSize", "ScaleRule", "Share", "Sinks", "Window"]
 
 
 ModelFile = Annotated[str, typer.Argument(help="A llama2.c or GGUF model file, or bundled.")]
@@ -32,3 +32,8 @@ GlobalEvery = Annotated[int | None, typer.Option(
 BlockList = Annotated[str | None, typer.Option(
     help="Blocks of 32 tokens that are seen besides window and sinks, such as 0,3-7, or a file "
          "with such a list.")]
+Share = Annotated[str | None, typer.Option(
+    metavar="1/N", help="Layers that would see all tokens see the pages of keys that score highest, "
+                        "this share of them, besides window and sinks; N is a power of two.")]
+PageSize = Annotated[int | None, typer.Option(
+    metavar="TOKENS", help="Of a page, a power of two, 32 to 4096; 128 if you do not say.")]

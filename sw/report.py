@@ -106,5 +106,7 @@ def sees(model):
             text += f" and the first {layer.sinks}"
         if layer.blocks is not None:
             text += f" and {len(layer.blocks)} blocks"
+        if layer.sparse is not None:
+            text += f" and 1/{1 << layer.sparse.shift} of pages of {layer.sparse.page}"
         shown[text] = shown.get(text, 0) + 1
     return "; ".join(f"{text} in {count} layers" for text, count in shown.items())

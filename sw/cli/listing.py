@@ -12,7 +12,9 @@ from sw.arguments import (
     GlobalEvery,
     KeysAndValues,
     ModelFile,
+    PageSize,
     ScaleRule,
+    Share,
     Sinks,
     Window,
 )
@@ -29,6 +31,8 @@ def command(
     sinks: Sinks = 0,
     global_every: GlobalEvery = None,
     blocks: BlockList = None,
+    sparse: Share = None,
+    page: PageSize = None,
     prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "Once upon a time",
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
     check: Annotated[bool, typer.Option(
@@ -39,6 +43,6 @@ def command(
 
     compiled, _ = compile_choice(model, prompt, tokens, config, format, check=check,
                                  activation=activations, rule=scale_rule, kv=kv,
-                                 sees=(window, sinks, global_every, blocks))
+                                 sees=(window, sinks, global_every, blocks, sparse, page))
     typer.echo(compiled.layout())
     typer.echo(compiled.listing(), nl=False)

@@ -16,7 +16,9 @@ from sw.arguments import (
     GlobalEvery,
     KeysAndValues,
     ModelFile,
+    PageSize,
     ScaleRule,
+    Share,
     Sinks,
     Window,
 )
@@ -45,6 +47,8 @@ def command(
     sinks: Sinks = 0,
     global_every: GlobalEvery = None,
     blocks: BlockList = None,
+    sparse: Share = None,
+    page: PageSize = None,
     check: Annotated[bool, typer.Option(
         "--check", help="Compare all logits, keys and values with the reference.")] = False,
     temperature: Annotated[float, typer.Option(
@@ -73,7 +77,7 @@ def command(
                                      temperature=temperature, seed=seed, tokenizer=tokenizer,
                                      activation=activations, rule=scale_rule, kv=kv,
                                      quantiser=quantiser, calibration=calibration,
-                                     sees=(window, sinks, global_every, blocks))
+                                     sees=(window, sinks, global_every, blocks, sparse, page))
     machine = open_device(device, compiled, latency, waves)
     session = Session(machine, compiled)
     verifier = Verifier(machine, compiled) if check else None
@@ -93,7 +97,7 @@ def command(
 
 def compile_choice(model, prompt, tokens, config, format, *, check=False, temperature=0.0, seed=0,
                    tokenizer=None, activation="int8", rule="floor", kv="int8", quantiser="nearest",
-                   calibration=None, sees=(None, 0, None, None)):
+                   calibration=None, sees=(None, 0, None, None, None, None)):
     """The compiled task of a command line, and its tokenizer.
 
     ``sees`` has what :func:`sw.models.attention.choose_attention` takes.
@@ -128,7 +132,7 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
     chosen = None if config is None else load_config(config)
     path = model_path(model)
     loaded = load(path)
-    asked = choose_attention(len(loaded.layers), *sees)
+    asked = choose_attention(len(loaded.layers), *sees, given=loaded.attention)
     if asked:
         loaded = replace(loaded, attention=asked)
     if chosen is None:

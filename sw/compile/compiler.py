@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hw.config import load as load_config
+from hw.config import presets
 from hw.formats import FORMATS, named, supported
 from hw.isa import RULES
 from sw.errors import UserError
@@ -16,6 +18,7 @@ from .layers import QuantisedModel, quantise_model, row_unit
 from .memory import MemoryMap
 from .plan import Plan, chunk_matrices, make_plan
 from .program import Sampling, Task, write_program
+from .sparse import find_sparse
 from .writer import COUNTERS, REGISTERS
 
 
@@ -127,9 +130,12 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
     check_task(model, config, prompt, tokens)
     if chunk is not None and chunk < 1:
         raise UserError(f"a chunk must have at least 1 token, not {chunk}")
-    plan = make_plan(model, config)
     task = Task(prompt=len(prompt), positions=len(prompt) + tokens - 1,
                 sampling=sampling or Sampling(), check=check)
+    check_pages(model, config, task.positions)
+    plan = make_plan(model, config)
+    if find_sparse(model) is not None:
+        model = replace(model, together=plan.columns * plan.groups)
     tapes = pack_matrices(model, config, plan)
     for chunks in (*chunk_plans(model, config, plan, len(prompt), chunk), None):
         found = write_task(model, config, plan, chunks, prompt, task, tapes)
@@ -184,6 +190,21 @@ def check_task(model, config, prompt, tokens):
                         f"({model.context}), not {tokens}")
     for sees in dict.fromkeys(model.sees):
         sees.check_range(model.name, model.context)
+
+
+def check_pages(model, config, positions):
+    """Raise :class:`UserError` if a machine cannot choose among the pages of a text."""
+    sees = find_sparse(model)
+    if sees is None:
+        return
+    if not config.pages:
+        having = [name for name in presets() if load_config(name).pages]
+        raise UserError(f"configuration {config} chooses no pages (pages = 0); presets "
+                        f"{', '.join(having)} do")
+    page = sees.sparse.page
+    if positions // page > config.pages:
+        raise UserError(f"{positions} tokens are {positions // page} pages of {page}, configuration "
+                        f"{config} chooses from at most {config.pages}; use larger pages")
 
 
 def check_formats(config, formats, activation, kv):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from sw.models.attention import Attention
 from verif.reference.pattern import BLOCK
 
+from .memory import row_lines
+
 
 __all__ = ["KvLayer", "kv_layers", "lists_of_blocks"]
 
@@ -23,6 +25,11 @@ class KvLayer:
         Blocks that the tokens behind the sinks use in turn; 0 if every token keeps its place.
     sees : :class:`sw.models.attention.Attention`
         What the layer sees, dense if its window takes in all positions.
+    bounds_lines : int
+        Lines of the bounds of a head's pages, if the layer chooses pages; they lie behind all heads.
+    running_lines : int
+        Lines of the largest and the smallest keys so far of a page that is not complete, float32;
+        they come last.
     """
 
     line: int
@@ -30,11 +37,23 @@ class KvLayer:
     heads: int
     ring: int
     sees: Attention
+    bounds_lines: int = 0
+    running_lines: int = 0
+
+    @property
+    def bounds(self):
+        """First line of the bounds, counted from that of the layer."""
+        return self.heads * self.head_lines
+
+    @property
+    def running(self):
+        """First line of the bounds so far, counted from that of the layer."""
+        return self.bounds + self.heads * self.bounds_lines
 
     @property
     def lines(self):
         """Lines of the layer."""
-        return self.heads * self.head_lines
+        return self.running + self.running_lines
 
 
 def kv_layers(model, config, positions, chunk=1):
@@ -44,14 +63,19 @@ def kv_layers(model, config, positions, chunk=1):
     for sees in model.sees:
         sees = sees.within(positions)
         blocks, ring = -(-positions // BLOCK), 0
-        if sees.window and sees.blocks is None:
+        if sees.window and sees.blocks is None and sees.sparse is None:
             # A window may begin and end inside a block.
             around = -(-(sees.window + chunk - 1) // BLOCK) + 1
             kept = -(-sees.sinks // BLOCK)
             if kept + around < blocks:
                 blocks, ring = kept + around, around
         head_lines = blocks * config.kv_lines(model.head_blocks)
-        found.append(KvLayer(line, head_lines, model.n_kv_heads, ring, sees))
+        bounds = ()
+        if sees.sparse is not None:
+            pages = positions // sees.sparse.page
+            bounds = (-(-pages // BLOCK) * config.bounds_lines(model.head_blocks),
+                      row_lines(config, 2 * model.kv_blocks))
+        found.append(KvLayer(line, head_lines, model.n_kv_heads, ring, sees, *bounds))
         line += found[-1].lines
     return tuple(found)
 

@@ -11,6 +11,7 @@ import numpy as np
 from .layer import write_all_layers, write_layer
 from .plan import chunk_matrices
 from .prefill import write_prefill
+from .sparse import write_counts, write_start_counts
 from .writer import MOST_RAISED, Writer
 
 
@@ -102,8 +103,7 @@ def write_start(w):
         out.emit("set", "line of its logits", rd="line", imm=0)
     out.emit("set", "tokens of the prompt", rd="prompt", imm=w.task.prompt)
     out.emit("set", "positions", rd="end", imm=w.task.positions)
-    out.emit("set", "the tokens that end a text", rd="bos", imm=model.ends[0])
-    out.emit("set", rd="eos", imm=model.ends[1])
+    write_start_counts(w)
     w.stream_layers("weights of the first token")
     out.emit("load", "first token", base=w.line("prompt"), count="position")
     w.gather("rotary row of the position", plan.rope_k, head, w.line("rope_k"), offset="rope")
@@ -123,6 +123,7 @@ def write_token(w):
     w.gather("embedding", plan.x, model.dim_blocks, w.line("embedding"), offset="row",
              take0="x_free", raise0="x_ready")
     out.emit("add", "tokens that attention sees", rd="count", ra="position", imm=1)
+    write_counts(w)
     if not w.task.check:
         out.emit("branch", "the prompt says what comes next", condition="lt", ra="count",
                  rb="prompt", target="weights")
@@ -162,9 +163,9 @@ def write_next(w):
         out.emit("add", rd="line", ra="line", imm=logits_lines(w))
         out.emit("branch", "the prompt says what comes next", condition="lt", ra="next",
                  rb="prompt", target="given")
-    for register in ("bos", "eos"):
-        out.emit("branch", "the text has ended", condition="eq", ra="token", rb=register,
-                 target="stop")
+    for end in model.ends:
+        out.emit("set", "a token that ends a text", rd="row", imm=end)
+        out.emit("branch", condition="eq", ra="token", rb="row", target="stop")
     out.emit("emit", ra="token")
     out.emit("add", rd="position", ra="next")
     out.emit("branch", condition="lt", ra="position", rb="end", target="token")

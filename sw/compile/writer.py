@@ -23,15 +23,15 @@ COUNTERS = {name: number + 1 for number, name in enumerate((
     "appended",     # heads whose keys and values are in memory
     "query",        # activations of queries
     "attended",     # outputs of attention
-    "logits",
+    "logits",       # logits; while layers run, what memory holds and the vector unit needs
     "logits_free",
-    "picked",       # logits that may be written to memory
-    "unstaged",     # keys and values that were read for their way to memory
+    "picked",       # logits, or bounds of keys, that may be written to memory
+    "unstaged",     # what was staged and has been read for its way to memory
 ))}
 
 REGISTERS = {name: number + 1 for number, name in enumerate((
     "position", "token", "count", "row", "rope", "gain", "kv", "layer", "prompt", "end", "next",
-    "bos", "eos", "line", "round"))}
+    "page", "pages", "line", "round"))}
 
 MINUS_ONE = 0xFFFFFFFF
 #: Largest count of one ``raise``.
@@ -97,17 +97,17 @@ class Writer:
         self.out.emit("norm", comment, b=gain, imm=imm, blocks=self.model.dim_blocks, **values)
 
     def quantise(self, comment, a, dst, blocks, *, take0="done", raise0="act", per_vector=None,
-                 columns=1):
+                 columns=1, **values):
         """Activations, to columns."""
         self.out.emit("quantise", comment, a=a, dst=dst, blocks=blocks, target="column", group=1,
                       per_vector=per_vector or blocks, columns=columns, take0=take0, raise0=raise0,
-                      element=self.model.activation, rule=self.model.rule)
+                      element=self.model.activation, rule=self.model.rule, **values)
 
     def stage(self, comment, a, dst, **values):
         """Keys or values of a token, to the staging memory; values have one code for a head."""
-        head = self.model.head_blocks
-        self.out.emit("quantise", comment, a=a, dst=dst, blocks=self.model.kv_blocks,
-                      target="staging", per_vector=head, columns=1, element=self.model.kv,
+        values = {"blocks": self.model.kv_blocks, **values}
+        self.out.emit("quantise", comment, a=a, dst=dst, target="staging",
+                      per_vector=self.model.head_blocks, columns=1, element=self.model.kv,
                       rule=self.model.rule, raise0="staged", **values)
 
     def walk(self, kv, head, **values):
@@ -117,6 +117,8 @@ class Writer:
             number, pattern = lists_of_blocks(self.kv).index(sees.blocks), "chosen"
             self.out.emit("choose", "blocks to read besides", base=self.line(f"blocks_{number}"),
                           count="count", entries=len(sees.blocks))
+        if sees.sparse is not None:
+            pattern, values = "chosen", {"page": sees.sparse.page_shift, **values}
         self.out.emit("walk", f"KV head {head}", base=self.line("kv") + head * kv.head_lines,
                       offset="kv", count="count", head_blocks=self.model.head_blocks,
                       window=sees.window, sinks=sees.sinks, ring=kv.ring, pattern=pattern,

@@ -5,7 +5,7 @@ import numpy as np
 from hw.formats import KV
 from sw.errors import UserError
 from verif.reference.forward import State, forward
-from verif.reference.kv import kv_write
+from verif.reference.kv import bounds_write, kv_write
 from verif.reference.pattern import BLOCK, slot
 from verif.reference.pick import noise, pick
 
@@ -88,6 +88,8 @@ class Verifier:
                         continue
                     kv_write(wanted, config, line, token, element.encode(state.k[at]),
                              state.k_codes[at], element.encode(state.v[at]), state.v_codes[at])
+            if layer.sees.sparse is not None:
+                self._write_bounds(wanted, state.bounds.of(number), layer, positions)
         got = np.frombuffer(self.device.read(self.start, region.size), np.uint8)
         wrong = np.flatnonzero((got != wanted) & (filled == 0))
         if len(wrong):
@@ -96,7 +98,23 @@ class Verifier:
                                 key=lambda pair: pair[1].line)
             head, offset = divmod(int(wrong[0]) - layer.line * config.line_bytes,
                                   layer.head_lines * config.line_bytes)
+            where = f"head {head}, byte {offset}"
+            if head >= layer.heads:
+                first = (layer.line + layer.bounds) * config.line_bytes
+                where = f"byte {wrong[0] - first} of the bounds"
             raise UserError(f"{len(wrong)} bytes of keys and values differ from the reference, "
-                            f"first in layer {number}, head {head}, byte {offset}: "
+                            f"first in layer {number}, {where}: "
                             f"{got[wrong[0]]:#04x} instead of {wanted[wrong[0]]:#04x}")
         return region.size
+
+    def _write_bounds(self, image, bounds, layer, positions):
+        """What memory has of the bounds of a layer's pages after some positions."""
+        config, element = self.compiled.config, KV[self.compiled.model.kv]
+        running, elements, codes = bounds
+        for head in range(layer.heads):
+            base = layer.line + layer.bounds + head * layer.bounds_lines
+            for page in range(positions // layer.sees.sparse.page):
+                at = 0, head, page
+                bounds_write(image, config, base, page, element.encode(elements[at]), codes[at])
+        start, raw = (layer.line + layer.running) * config.line_bytes, running[0].tobytes()
+        image[start:start + len(raw)] = np.frombuffer(raw, np.uint8)
