@@ -33,7 +33,8 @@ BlockList = Annotated[str | None, typer.Option(
     help="Blocks of 32 tokens that are seen besides window and sinks, such as 0,3-7, or a file "
          "with such a list.")]
 Share = Annotated[str | None, typer.Option(
-    metavar="1/N", help="Layers that would see all tokens see the pages of keys that score highest, "
-                        "this share of them, besides window and sinks; N is a power of two.")]
+    metavar="1/N",
+    help="Layers that would see all tokens see the pages of keys that score highest, this share of "
+         "them, besides window and sinks; N is a power of two.")]
 PageSize = Annotated[int | None, typer.Option(
-    metavar="TOKENS", help="Of a page, a power of two, 32 to 4096; 128 if you do not say.")]
+    metavar="TOKENS", help="Of a page, a power of two from 32 to 4096; by default 128.")]

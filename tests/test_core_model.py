@@ -13,6 +13,7 @@ from sw.compile.compiler import compile_model
 from sw.compile.program import Sampling
 from sw.errors import UserError
 from sw.models import load
+from sw.models.attention import choose_attention
 from sw.models.bundled import model_path
 from sw.runtime.session import Session
 from sw.runtime.verify import Verifier
@@ -71,6 +72,22 @@ def test_keys_of_several_blocks_and_memory_that_stalls():
                     rate_den=3)
     prompt = PROMPT + [(37 * n) % 400 + 3 for n in range(32)]
     check(BUNDLED, "sim", "int4", 4, timing=timing, prompt=prompt, seed=5)
+
+
+@pytest.mark.parametrize("preset, sizes, timing", [
+    ("sim", dict(n_heads=4, n_kv_heads=2), None),
+    ("nano", dict(dim=32, n_heads=8, n_kv_heads=1, n_layers=1),
+     Timing(latency=100, refresh_every=780, refresh_for=10, stall_per_256=40))],
+    ids=["sim", "nano"])
+def test_layers_choose_pages(preset, sizes, timing):
+    """From no page on: several KV heads, with layers of windows between, or one whose query heads
+    choose in two rounds."""
+    model = random_model(**sizes, context=200)
+    windows = (40, 5, 2) if preset == "sim" else (None, 0, None)
+    sees = choose_attention(len(model.layers), *windows, sparse="1/2", page=32)
+    outcome = check(replace(model, attention=sees, ends=(2**32 - 1,) * 2), preset, "int8", 150,
+                    prompt=[1, 5, 9], timing=timing)
+    assert outcome.positions == 152
 
 
 def test_sampling_draws_the_same_tokens_as_the_reference():

@@ -203,8 +203,9 @@ def check_pages(model, config, positions):
                         f"{', '.join(having)} do")
     page = sees.sparse.page
     if positions // page > config.pages:
-        raise UserError(f"{positions} tokens are {positions // page} pages of {page}, configuration "
-                        f"{config} chooses from at most {config.pages}; use larger pages")
+        raise UserError(f"{positions} tokens are {positions // page} pages of {page}, "
+                        f"configuration {config} chooses from at most {config.pages}; use larger "
+                        "pages")
 
 
 def check_formats(config, formats, activation, kv):

@@ -26,7 +26,7 @@ class KvLayer:
     sees : :class:`sw.models.attention.Attention`
         What the layer sees, dense if its window takes in all positions.
     bounds_lines : int
-        Lines of the bounds of a head's pages, if the layer chooses pages; they lie behind all heads.
+        Lines of the bounds of a head's pages, if the layer chooses some; they lie behind all heads.
     running_lines : int
         Lines of the largest and the smallest keys so far of a page that is not complete, float32;
         they come last.

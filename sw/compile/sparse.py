@@ -8,8 +8,8 @@ from verif.reference.pattern import BLOCK
 from verif.reference.sparse import candidates
 
 
-__all__ = ["find_sparse", "write_bounds", "write_counts", "write_early", "write_kept", "write_parts",
-           "write_select", "write_start_counts"]
+__all__ = ["find_sparse", "write_bounds", "write_counts", "write_early", "write_kept",
+           "write_parts", "write_select", "write_start_counts"]
 
 #: What the vector unit needs of the mover; what the mover needs of the vector unit.
 FROM_MEMORY, TO_MEMORY = "logits", "picked"
@@ -28,11 +28,11 @@ def find_sparse(model):
 
 # Once a token
 
-def place(w, page, register, label):
-    """Go to a label unless the number in a register is a multiple of a page."""
+def place(w, page, register, label, condition="ne"):
+    """Go to a label unless a register holds a multiple of a page; with ``eq`` if it does."""
     w.out.emit("mul", "its place in the page, in the upper bits", rd="row", ra=register,
                imm=(1 << 32) // page)
-    w.out.emit("branch", condition="ne", ra="row", rb="zero", target=label)
+    w.out.emit("branch", condition=condition, ra="row", rb="zero", target=label)
 
 
 def write_start_counts(w):
@@ -42,7 +42,8 @@ def write_start_counts(w):
         page = sees.sparse.page
         w.out.emit("set", "number of the page, before its first token", rd="page",
                    imm=(-(-passed // page) - 1) & 0xFFFFFFFF)
-        w.out.emit("set", "pages to choose from", rd="pages", imm=candidates(passed, page, sees.window))
+        w.out.emit("set", "pages to choose from", rd="pages",
+                   imm=candidates(passed, page, sees.window))
 
 
 def write_counts(w):
@@ -68,9 +69,7 @@ def write_early(w, kv, number):
     """What does not depend on the token: bounds for the first choice, and of the page so far."""
     write_walk_bounds(w, kv, 0)
     label = f"first_{number}"
-    w.out.emit("mul", rd="row", ra="position", imm=(1 << 32) // kv.sees.sparse.page)
-    w.out.emit("branch", "the first token of a page", condition="eq", ra="row", rb="zero",
-               target=label)
+    place(w, kv.sees.sparse.page, "position", label, "eq")
     w.gather("largest and smallest keys of the page", w.plan.bounds, 2 * w.model.kv_blocks,
              w.line("kv") + kv.running, offset="kv", raise0=FROM_MEMORY)
     w.out.label(label)
@@ -154,7 +153,8 @@ def write_select(w, kv, number):
     if number:
         # The first walk of a layer was dispatched at its beginning.
         write_walk_bounds(w, kv, number * plan.columns * plan.groups // model.queries)
-    w.out.emit("select", f"choice {number}", act=plan.parts + 2 * number * plan.groups * model.head_blocks,
+    w.out.emit("select", f"choice {number}",
+               act=plan.parts + 2 * number * plan.groups * model.head_blocks,
                head_blocks=model.head_blocks, columns=plan.columns, groups=plan.groups,
                count="pages", skip=-(-sees.sinks // BLOCK) * BLOCK // sees.sparse.page, recent=0,
                shift=sees.sparse.shift, least=sees.sparse.least, activation=model.activation,

@@ -120,7 +120,8 @@ def choose_attention(layers, window=None, sinks=0, global_every=None, blocks=Non
                         "see all")
     if global_every is not None and global_every < 1:
         raise UserError(f"every n-th layer can be dense with n from 1 on, not {global_every}")
-    near, far = Attention(window, sinks, None if blocks is None else parse_blocks(blocks)), Attention()
+    near = Attention(window, sinks, None if blocks is None else parse_blocks(blocks))
+    far = Attention()
     if sparse is not None:
         far = Attention(max(window, sparse.page), sinks, sparse=sparse)
         global_every = global_every or 1
