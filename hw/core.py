@@ -49,6 +49,8 @@ class Core(wiring.Component):
         Cycles since the start.
     done, illegal, overflow : ``Out(1)``
         The program ended; its instruction is illegal; a counter ran over.
+    table_fault : ``Out(1)``
+        A KV block was beyond the block table.
     pc : ``Out``
         Instruction being executed.
     events : ``Out(core_events)``
@@ -66,7 +68,7 @@ class Core(wiring.Component):
             "written": In(1),
             "emitted": Out(stream.Signature(32)),
             "seed": In(64), "cycle": In(32),
-            "done": Out(1), "illegal": Out(1), "overflow": Out(1),
+            "done": Out(1), "illegal": Out(1), "overflow": Out(1), "table_fault": Out(1),
             "pc": Out(program.members["address"].shape),
             "events": Out(core_events),
         })
@@ -95,6 +97,7 @@ class Core(wiring.Component):
         # Streams from memory.
         connect(m, dma.w, matmul.w)
         connect(m, dma.d, attention.d)
+        connect(m, dma.parts, attention.parts)
         connect(m, attention.keys, matmul.keys)
         connect(m, attention.values, matmul.values)
 
@@ -140,6 +143,8 @@ class Core(wiring.Component):
             resting.eq(~(waiting.any() | attention.busy | matmul.busy | vector.busy
                          | dma.mover_busy)),
             sequencer.resting.eq(resting), sequencer.cycle.eq(self.cycle),
+            dma.table.eq(sequencer.table), dma.entries.eq(sequencer.entries),
+            self.table_fault.eq(dma.table_fault),
             dma.flush_w.eq(sequencer.flush_w), dma.flush_d.eq(sequencer.flush_d),
             vector.seed.eq(self.seed),
             self.done.eq(sequencer.done), self.illegal.eq(sequencer.illegal),
