@@ -7,7 +7,6 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from cocotb.triggers import RisingEdge
 
-from hw import isa
 from hw.attention.engine import AttentionEngine
 from hw.attention.geometry import select_job, value_tail
 from hw.config import Config
