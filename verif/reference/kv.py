@@ -5,7 +5,7 @@ import numpy as np
 from hw.formats import KV
 
 
-__all__ = ["kv_write", "kv_read"]
+__all__ = ["kv_write", "kv_read", "kv_blocks", "bounds_blocks"]
 
 
 #: Tokens in a KV block, and elements that share a key's code.
@@ -81,3 +81,48 @@ def kv_read(image, config, base, count, head_blocks, kv="int8"):
     v = element.decode([image[place.values] for place in places])
     v_codes = np.array([image[place.value_code] for place in places], np.uint8)
     return k, k_codes, v, v_codes
+
+
+def block_offsets(config, head_blocks):
+    """:class:`Places` of the 32 tokens of a block, as arrays with a row for each token."""
+    places = [Places(config, 0, token, head_blocks) for token in range(BLOCK)]
+    return (np.array([getattr(place, name) for place in places])
+            for name in ("keys", "key_codes", "values", "value_code"))
+
+
+def kv_blocks(config, k, k_codes, v, v_codes):
+    """Bytes of the KV blocks of one head, ``uint8 [blocks, bytes to the next block]``.
+
+    What :func:`kv_write` writes for tokens 0, 1, ..., but all at once; other bytes are 0.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+    k, k_codes : uint8 [T, D], uint8 [T, D/32]
+        Codes of the keys' elements; T is a multiple of 32.
+    v, v_codes : uint8 [T, D], uint8 [T]
+    """
+    head_blocks = k_codes.shape[-1]
+    image = np.zeros((len(k) // BLOCK, config.kv_lines(head_blocks) * config.line_bytes), np.uint8)
+    for places, values in zip(block_offsets(config, head_blocks), (k, k_codes, v, v_codes)):
+        image[:, places] = values.reshape(-1, *places.shape)
+    return image
+
+
+def bounds_blocks(config, bounds, codes):
+    """Bytes of the blocks of bounds of one head, ``uint8 [blocks, bytes to the next block]``.
+
+    Parameters
+    ----------
+    bounds, codes : uint8 [pages, 2 D], uint8 [pages, 2 D/32]
+        Codes of elements: maxima before minima, a row for each page.
+    """
+    head_blocks = codes.shape[-1]
+    count = -(-len(bounds) // BLOCK)
+    lines = config.bounds_lines(head_blocks // 2)
+    image = np.zeros((count, lines * config.line_bytes), np.uint8)
+    keys, key_codes, *_ = block_offsets(config, head_blocks)
+    for places, values in ((keys, bounds), (key_codes, codes)):
+        values = np.pad(values, ((0, count * BLOCK - len(values)), (0, 0)))
+        image[:, places] = values.reshape(-1, *places.shape)
+    return image
