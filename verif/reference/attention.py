@@ -5,7 +5,8 @@ import numpy as np
 from hw.formats import ACTIVATIONS, KV, PROBABILITIES
 from verif.reference.floats import add, fixed_to_float, float_to_fixed, shift_down
 from verif.reference.matmul import block_sums
-from verif.reference.softmax import BLOCK, softmax
+from verif.reference.pattern import seen
+from verif.reference.softmax import BLOCK, moves, step, terms
 
 
 __all__ = ["scores", "weighted_values", "attention"]
@@ -43,11 +44,42 @@ def weighted_values(p, code, v, kv="int8"):
     return fixed_to_float(sums, 1, code + (PROBABILITIES.lsb + KV[kv].lsb - BIAS), code == 255)
 
 
-def attention(q, q_codes, k, k_codes, v, v_codes, activation="int8", kv="int8"):
+def placed(numbers):
+    """``(places, blocks)``: where tokens of these numbers lie if only their KV blocks are read.
+
+    A block that holds none of the tokens is left out; the others keep their order.
+    """
+    numbers = np.asarray(numbers)
+    if numbers.size and (np.diff(numbers) < 1).any():
+        raise ValueError("the numbers of tokens must ascend")
+    blocks, index = np.unique(numbers // BLOCK, return_inverse=True)
+    return BLOCK * index + numbers % BLOCK, len(blocks)
+
+
+def in_blocks(x, places, blocks, axis):
+    """``x`` with the tokens of ``axis`` at their places in ``[blocks, 32]``; zeros elsewhere."""
+    x = np.moveaxis(np.asarray(x), axis, 0)
+    if np.array_equal(places, np.arange(BLOCK * blocks)):
+        result = x
+    else:
+        result = np.zeros((BLOCK * blocks, *x.shape[1:]), x.dtype)
+        result[places] = x
+    result = np.moveaxis(result, 0, axis)
+    axis += result.ndim if axis < 0 else 0
+    return result.reshape(*result.shape[:axis], blocks, BLOCK, *result.shape[axis + 1:])
+
+
+def attention(q, q_codes, k, k_codes, v, v_codes, activation="int8", kv="int8", *,
+              positions=None, window=0, sinks=0, numbers=None):
     """Output before its division, and sums: ``(O, l)``, float32 [..., G, D] and [..., G].
 
     Reference for :class:`hw.attention.engine.AttentionEngine` with the array; ``O / l`` is the
-    result of attention. ``q`` contains the factor log2(e) / sqrt(D).
+    result of attention. ``q`` contains the factor log2(e) / sqrt(D). A query that sees no token has
+    zeros.
+
+    Tokens are taken in KV blocks, 32 consecutive numbers from a multiple of 32. Tokens of a block
+    that are not given count as not seen, and a block of which a query sees nothing does not change
+    its result: only what queries see has to be given.
 
     Parameters
     ----------
@@ -60,14 +92,40 @@ def attention(q, q_codes, k, k_codes, v, v_codes, activation="int8", kv="int8"):
     activation, kv : str
         Elements of queries and of keys and values, names of :data:`hw.formats.ACTIVATIONS` and
         :data:`hw.formats.KV`.
+    positions : int [G] or [..., G], or None
+        Which tokens a query sees: those that :func:`verif.reference.pattern.seen` says; None for
+        all that are given.
+    window, sinks : int
+        Of that function; they need positions.
+    numbers : int [T] or None
+        Numbers of the tokens, ascending; None for 0, 1, ...
     """
-    t = float_to_fixed(scores(q, q_codes, k, k_codes, activation, kv))
-    # All query heads see the same value codes.
-    codes = np.broadcast_to(np.asarray(v_codes)[..., None, :], t.shape)
-    state = output = None
-    for start in range(0, t.shape[-1], BLOCK):
-        block = slice(start, start + BLOCK)
-        p, code, shift, state = softmax(t[..., block], codes[..., block], state)
-        term = weighted_values(p, code, v[..., block, :], kv)
-        output = term if output is None else add(shift_down(output, shift[..., None]), term)
-    return output, state.total
+    count = np.shape(k)[-2]
+    numbers = np.arange(count) if numbers is None else np.asarray(numbers)
+    if positions is None:
+        if window:
+            raise ValueError(f"a window of {window} tokens needs positions of the queries")
+        positions = numbers[-1:]
+    mask = seen(numbers, np.asarray(positions)[..., None], window, sinks)
+    places, blocks = placed(numbers)
+
+    # All that is not carried from block to block at once, [..., blocks, G, 32].
+    t = in_blocks(float_to_fixed(scores(q, q_codes, k, k_codes, activation, kv)), places, blocks,
+                  -1)
+    mask = in_blocks(np.broadcast_to(mask, (*mask.shape[:-2], t.shape[-3], count)), places, blocks,
+                     -1)
+    t, mask = np.swapaxes(t, -2, -3), np.swapaxes(mask, -2, -3)
+    codes = in_blocks(v_codes, places, blocks, -1)[..., None, :]
+    found = terms(t, codes, np.broadcast_to(mask, t.shape))
+    maximum = np.maximum.accumulate(found.maximum, axis=-2)
+    before  = np.concatenate([maximum[..., :1, :], maximum[..., :-1, :]], axis=-2)
+    p, p_codes, shift = moves(found, before, maximum)
+    term = weighted_values(p, p_codes, in_blocks(v, places, blocks, -2), kv)
+
+    # Sums in FP32, in the order of the blocks.
+    total = output = np.float32(0)
+    for n in range(blocks):
+        at = (..., n, slice(None))
+        total = step(total, found.sum[at], (found.maximum - maximum)[at], shift[at])
+        output = add(shift_down(output, shift[at][..., None]), term[*at, slice(None)])
+    return output, total
