@@ -10,7 +10,7 @@ import numpy as np
 from hw.formats import ACTIVATIONS, KV
 from verif.reference.attention import attention
 from verif.reference.divide import divide
-from verif.reference.floats import add, from_bits, multiply
+from verif.reference.floats import add, from_bits, maximum, minimum, multiply
 from verif.reference.gate import gate
 from verif.reference.kv import Places, kv_write
 from verif.reference.matmul import matmul
@@ -142,6 +142,14 @@ def run_multiply(m, f):
     yield from elementwise(m, f, multiply, lambda i: i, lambda i: True)
 
 
+def run_maximum(m, f):
+    yield from elementwise(m, f, maximum, lambda i: i, lambda i: True)
+
+
+def run_minimum(m, f):
+    yield from elementwise(m, f, minimum, lambda i: i, lambda i: True)
+
+
 def run_gate(m, f):
     for block in range(f.blocks):
         yield f.take0
@@ -171,7 +179,7 @@ def run_quantise(m, f):
         for block in range(first, first + number):
             yield f.take0
             x.append(m.workspace[f.a + block].copy())
-        q, codes = quantise(np.concatenate(x), f.group, f.element, f.rule)
+        q, codes = quantise(np.concatenate(x), f.group, f.element, f.rule, f.sign)
         q = KV[f.element].encode(q)
         m.events["nan_groups"] = m.events.get("nan_groups", 0) + int(codes[0] == 255)
         for i, block in enumerate(range(first, first + number)):
@@ -276,7 +284,8 @@ def run_walk(m, f):
 UNITS = {
     "matmul": run_matmul, "attend": run_attend,
     "norm": run_norm, "rope": run_rope, "gate": run_gate, "divide": run_divide, "sum": run_sum,
-    "multiply": run_multiply, "quantise": run_quantise, "pick": run_pick,
+    "multiply": run_multiply, "maximum": run_maximum, "minimum": run_minimum,
+    "quantise": run_quantise, "pick": run_pick,
     "gather": run_gather, "scatter": run_scatter, "append": run_append, "load": run_load,
     "stream": run_stream, "walk": run_walk,
 }
