@@ -14,7 +14,7 @@ from verif.reference.pattern import BLOCK, blocks_read, chosen_blocks, slot
 from verif.reference.quantise import quantise
 
 
-__all__ = ["Case", "Head", "queries"]
+__all__ = ["Case", "Head", "chosen_pages", "queries"]
 
 
 #: How keys and values are stored.
@@ -182,15 +182,20 @@ class Head:
     def choose(self, x):
         """Pages whose bounds score highest, ascending."""
         case = self.case
-        signs = [quantise(x, sign=sign) for sign in ("positive", "negative")]
-        q, codes = (np.concatenate(parts, axis=1) for parts in zip(*signs))
-        score = scores(q, codes, self.bounds, self.bounds_codes).max(axis=0)
-        key = bits(score).astype(np.int64) >> 16
-        key = np.where(key & 0x8000, 0xFFFF - key, key | 0x8000)
-        end = case.pages - case.recent
-        count = min(end - case.skip, max(1, case.pages >> case.share))
-        order = np.argsort(-key[case.skip:end], kind="stable")[:count]
-        return np.sort(order) + case.skip
+        count = min(case.pages - case.recent - case.skip, max(1, case.pages >> case.share))
+        return chosen_pages(x, self.bounds, self.bounds_codes, skip=case.skip, recent=case.recent,
+                            count=count)
+
+
+def chosen_pages(x, bounds, codes, *, skip, recent, count):
+    """Pages that queries ``x [G, D]`` choose by bounds, ascending."""
+    signs = [quantise(x, sign=sign) for sign in ("positive", "negative")]
+    q, q_codes = (np.concatenate(parts, axis=1) for parts in zip(*signs))
+    score = scores(q, q_codes, bounds, codes).max(axis=0)
+    key = bits(score).astype(np.int64) >> 16
+    key = np.where(key & 0x8000, 0xFFFF - key, key | 0x8000)
+    order = np.argsort(-key[skip:len(key) - recent], kind="stable")[:count]
+    return np.sort(order) + skip
 
 
 def tokens_of(numbers):
