@@ -1,38 +1,17 @@
 """How far back a model finds what it is asked for, by what its second layer sees."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from sw.bench.attention_data import chosen_pages
 from sw.bench.recall import CONTEXT, make_text, recall_model
+from sw.train.sight import Sight
 from verif.reference.attention import attention
 from verif.reference.divide import divide
 from verif.reference.pattern import BLOCK, blocks_read, chosen_blocks, seen
 from verif.reference.quantise import quantise
 
 
-__all__ = ["Exact", "Machine", "PATTERNS", "Reader", "Sight", "found"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sight:
-    """What the question sees.
-
-    Parameters
-    ----------
-    window, sinks : int
-        Tokens; a window of 0 sees all.
-    share : int
-        If not 0, pages are chosen besides, one in ``2**share``.
-    asked : bool
-        Pages are chosen by the question; else every ``2**share``-th is taken.
-    """
-
-    window: int = 0
-    sinks: int = 0
-    share: int = 0
-    asked: bool = True
+__all__ = ["Exact", "Machine", "PATTERNS", "Reader", "found"]
 
 
 #: By name, in the order of the table.
@@ -44,9 +23,6 @@ PATTERNS = {
     "sparse 1/16": Sight(window=128, sinks=4, share=4),
     "every 16th page": Sight(window=128, sinks=4, share=4, asked=False),
 }
-
-#: log2 of the KV blocks of a page.
-PAGE = 2
 
 #: Window of the first layer, which looks one token back; and its positions at a time.
 FIRST_WINDOW = 256
@@ -145,39 +121,42 @@ class Reader:
         even, odd = x[:, 0::2], x[:, 1::2]
         return np.stack([even * cos - odd * sin, even * sin + odd * cos], 2).reshape(x.shape)
 
-    def tokens(self, sight, question):
-        """Numbers of the tokens that are given to a question; all of blocks, or those it sees."""
+    def tokens(self, sight, pages=()):
+        """Numbers of the tokens that questions see; of pages and with them, all of blocks."""
         count = len(self.numbers) + 1
         if not sight.share:
             return self.numbers[seen(self.numbers, count - 1, sight.window, sight.sinks)]
-        pages = self.pages(sight, question)
-        read = blocks_read(count, 1, sight.window, sight.sinks, chosen_blocks(pages, PAGE))
+        read = blocks_read(count, 1, sight.window, sight.sinks, chosen_blocks(pages, sight.page))
         tokens = (BLOCK * np.array(read)[:, None] + np.arange(BLOCK)).reshape(-1)
         return tokens[tokens < len(self.numbers)]
 
-    def pages(self, sight, question):
-        """Pages chosen for a question."""
-        size, count = BLOCK << PAGE, len(self.numbers) + 1
+    def pages(self, sight):
+        """Pages that each question chooses."""
+        size, count = sight.page_tokens, len(self.numbers) + 1
         pages = len(self.numbers) // size
         skip, end = sight.sinks // size, min(pages, -(-(count - sight.window) // size))
         if not sight.asked:
-            return np.arange(skip, end, 1 << sight.share)
+            return [np.arange(skip, end, 1 << sight.share)] * len(self.q)
         keys = self.k[:pages * size].reshape(pages, size, -1)
         bounds = np.concatenate([keys.max(axis=1), keys.min(axis=1)], axis=1)
         number = min(end - skip, max(1, pages >> sight.share))
-        return self.arithmetic.choose(self.q[question:question + 1], bounds, skip=skip,
-                                      recent=pages - end, count=number)
+        return [self.arithmetic.choose(q[None], bounds, skip=skip, recent=pages - end,
+                                       count=number) for q in self.q]
+
+    def attend(self, q, tokens):
+        """Attention of questions to some tokens."""
+        return self.arithmetic.attend(q, self.k[tokens], self.v[tokens],
+                                      np.full(len(q), len(self.numbers)), tokens)
 
     def answers(self, sight):
         """The token that the model says to each question."""
-        wo, position, said = self.model.layers[1].wo[:, :self.model.head], len(self.numbers), []
-        for question in range(len(self.q)):
-            tokens = self.tokens(sight, question)
-            o = self.arithmetic.attend(self.q[question:question + 1], self.k[tokens],
-                                       self.v[tokens], np.array([position]), tokens)
-            y = self.x[question] + o[0] @ wo.T
-            said.append(int(np.argmax(self.model.classifier @ y)))
-        return np.array(said)
+        if sight.share:
+            o = np.concatenate([self.attend(q[None], self.tokens(sight, pages))
+                                for q, pages in zip(self.q, self.pages(sight))])
+        else:
+            o = self.attend(self.q, self.tokens(sight))
+        y = self.x + o @ self.model.layers[1].wo[:, :self.model.head].T
+        return (y @ self.model.classifier.T).argmax(axis=1)
 
 
 def found(arithmetic, context=CONTEXT, patterns=None, *, spacing=128, texts=1, seed=0):
