@@ -147,9 +147,10 @@ def drain_job(config):
 
 
 def scores(config):
-    """Scores of one column on the way to the softmax, ``min(slices, 32)`` at a time."""
+    """Scores of one column of one group on the way to the softmax, ``softmax_lanes`` at a time."""
     return data.StructLayout({
         "column": bits_for(config.columns - 1),
+        "group":  bits_for(config.kv_groups - 1),
         "values": data.ArrayLayout(unsigned(32), config.softmax_lanes),   # FP32
     })
 

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 
-__all__ = ["Activations", "ConfigChoice", "FormatChoice", "KeysAndValues", "ModelFile", "ScaleRule"]
+__all__ = ["Activations", "BlockList", "ConfigChoice", "FormatChoice", "GlobalEvery",
+           "KeysAndValues", "ModelFile", "ScaleRule", "Sinks", "Window"]
 
 
 ModelFile = Annotated[str, typer.Argument(help="A llama2.c or GGUF model file, or bundled.")]
@@ -22,3 +23,12 @@ ScaleRule = Annotated[str, typer.Option(
          "clipped.")]
 KeysAndValues = Annotated[str, typer.Option(
     help="Elements of keys and values: int8, e4m3 or e5m2.")]
+Window = Annotated[int | None, typer.Option(
+    help="Tokens that a token sees, itself among them; by default what the file says, or all.")]
+Sinks = Annotated[int, typer.Option(
+    help="First tokens, which are seen always, with a window.")]
+GlobalEvery = Annotated[int | None, typer.Option(
+    metavar="N", help="Every N-th layer sees all tokens in spite of the window.")]
+BlockList = Annotated[str | None, typer.Option(
+    help="Blocks of 32 tokens that are seen besides window and sinks, such as 0,3-7, or a file "
+         "with such a list.")]

@@ -40,6 +40,7 @@ class Report:
         rows = [("model", f"{model.name}, {model.format}"),
                 ("activations", f"{model.activation}, keys and values {model.kv}, scale rule "
                                 f"{model.rule}"),
+                ("attention", sees(model)),
                 ("machine", f"{config}: {16 * config.slices * config.columns} multipliers, "
                             f"{config.word_bytes} bytes a cycle ({self.device})"),
                 ("tokens", f"{len(self.compiled.prompt)} of the prompt, "
@@ -94,3 +95,16 @@ class Report:
         }, indent=2) + "\n")
         (folder / "program.txt").write_text(self.compiled.listing())
         (folder / "memory.txt").write_text(self.compiled.layout())
+
+
+def sees(model):
+    """What layers see, as text."""
+    shown = {}
+    for layer in model.sees:
+        text = f"the last {layer.window} tokens" if layer.window else "all tokens"
+        if layer.sinks:
+            text += f" and the first {layer.sinks}"
+        if layer.blocks is not None:
+            text += f" and {len(layer.blocks)} blocks"
+        shown[text] = shown.get(text, 0) + 1
+    return "; ".join(f"{text} in {count} layers" for text, count in shown.items())

@@ -14,6 +14,7 @@ from verif.formats import random_activations
 from verif.reference.attention import attention, scores, weighted_values
 from verif.reference.floats import NAN, add, bits, fixed_to_float, float_to_fixed
 from verif.reference.functions import exp2_16
+from verif.reference.pattern import blocks_read, seen
 from verif.reference.quantise import quantise
 from verif.reference.softmax import BLOCK, State, softmax
 
@@ -39,33 +40,44 @@ def example(seed, tokens, heads=2, size=64, spread=1.0, drift=0.0, activation="i
             activation, kv)
 
 
-def exact(q, q_codes, k, k_codes, v, v_codes, activation, kv):
+def exact(q, q_codes, k, k_codes, v, v_codes, activation, kv, mask=True):
     """Attention of the same quantised operands in float64."""
     logits = dequantise(q, q_codes, activation) @ dequantise(k, k_codes, kv).T
+    logits = np.where(mask, logits, -np.inf)
     p = np.exp2(logits - logits.max(axis=1, keepdims=True))
     return p / p.sum(axis=1, keepdims=True) @ dequantise(v, v_codes[:, None], kv)
 
 
-def two_pass(q, q_codes, k, k_codes, v, v_codes, activation, kv):
-    """Attention with the maximum of all tokens known before any probability is computed."""
-    t = float_to_fixed(scores(q, q_codes, k, k_codes, activation, kv))
-    maximum = (t.max(axis=1) + 0xFFFF) >> 16
-    output = total = None
-    for start in range(0, len(k), BLOCK):
-        logits, ev = t[:, start:start + BLOCK], v_codes[start:start + BLOCK].astype(np.int64) - 127
-        u = (((logits.max(axis=1) + 0xFFFF) >> 16) << 16)[:, None] - logits
-        below = ((logits.max(axis=1) + 0xFFFF) >> 16) - maximum
-        k_shift = -(-u >> 16)
-        x = exp2_16((k_shift << 16) - u).astype(np.int64)
-        s = fixed_to_float((x * 256 >> np.minimum(k_shift, 31)).sum(axis=1), 1, below - 24)
-        e = ev - k_shift
-        scaled = np.ldexp(x.astype(np.float64), e - e.max(axis=1)[:, None] - 10)
-        p = np.minimum(np.rint(scaled), 127).astype(np.int8)
-        term = weighted_values(p, e.max(axis=1) + below + 127, v[start:start + BLOCK],
-                               kv)
-        output = term if output is None else add(output, term)
-        total = s if total is None else add(total, s)
-    return output, total
+def two_pass(q, q_codes, k, k_codes, v, v_codes, activation, kv, mask=None):
+    """Attention with the maximum of all tokens known before any probability is computed.
+
+    One query at a time, and of each block only the tokens that ``mask`` [G, T] lets it see.
+    """
+    logits_of = float_to_fixed(scores(q, q_codes, k, k_codes, activation, kv))
+    masks = np.ones(logits_of.shape, bool) if mask is None else mask
+    outputs, totals = [], []
+    for t, seen_by in zip(logits_of, masks, strict=True):
+        maximum = (t[seen_by].max() + 0xFFFF) >> 16
+        output = total = None
+        for start in range(0, len(k), BLOCK):
+            near = np.flatnonzero(seen_by[start:start + BLOCK]) + start
+            if not near.size:
+                continue
+            logits, ev = t[near], v_codes[near].astype(np.int64) - 127
+            block = (logits.max() + 0xFFFF) >> 16
+            u, below = (block << 16) - logits, block - maximum
+            k_shift = -(-u >> 16)
+            x = exp2_16((k_shift << 16) - u).astype(np.int64)
+            s = fixed_to_float((x * 256 >> np.minimum(k_shift, 31)).sum(), 1, below - 24)
+            e = ev - k_shift
+            p = np.minimum(np.rint(np.ldexp(x.astype(np.float64), e - e.max() - 10)), 127)
+            term = weighted_values(p.astype(np.int8)[None], np.array([e.max() + below + 127]),
+                                   v[near], kv)
+            output = term if output is None else add(output, term)
+            total = s if total is None else add(total, s)
+        outputs.append(output[0])
+        totals.append(total)
+    return np.stack(outputs), np.stack(totals)
 
 
 @pytest.mark.parametrize("tokens, spread, drift", [
@@ -75,6 +87,65 @@ def test_one_pass_equals_two(tokens, spread, drift, elements):
     operands = example(len(elements[1]) + tokens, tokens, 2, 64, spread, drift, *elements)
     for online, twice in zip(attention(*operands), two_pass(*operands)):
         assert np.array_equal(bits(online), bits(twice))
+
+
+PATTERNS = [(300, 5, 0, 0), (300, 40, 7, 3), (300, 64, 32, 1), (200, 1, 1, 4), (130, 100, 33, 40)]
+
+
+@pytest.mark.parametrize("tokens, window, sinks, span", PATTERNS)
+@pytest.mark.parametrize("elements", ELEMENTS, ids=" ".join)
+def test_one_pass_equals_two_with_masks(tokens, window, sinks, span, elements):
+    operands  = example(tokens + window, tokens, 4, 64, 3, 20, *elements)
+    positions = tokens - 1 - span + np.arange(4) * span // 4
+    mask = np.stack([seen(np.arange(tokens), p, window, sinks) for p in positions])
+    found = attention(*operands, positions=positions, window=window, sinks=sinks)
+    for online, twice in zip(found, two_pass(*operands, mask)):
+        assert np.array_equal(bits(online), bits(twice))
+
+
+@pytest.mark.parametrize("tokens, window, sinks, span", PATTERNS)
+def test_only_the_blocks_that_are_read_have_to_be_given(tokens, window, sinks, span):
+    operands  = example(tokens, tokens, 4)
+    positions = tokens - 1 - np.arange(4)[::-1] * span // 4
+    wanted = attention(*operands, positions=positions, window=window, sinks=sinks)
+    numbers = [number for block in blocks_read(tokens, span + 1, window, sinks)
+               for number in range(BLOCK * block, min(BLOCK * block + BLOCK, tokens))]
+    read  = [x[numbers] for x in operands[2:6]]
+    found = attention(*operands[:2], *read, *operands[6:], positions=positions, window=window,
+                      sinks=sinks, numbers=numbers)
+    for a, b in zip(found, wanted):
+        assert np.array_equal(bits(a), bits(b))
+
+
+def test_tokens_of_chosen_blocks_are_those_that_are_given():
+    operands = example(4, 320, 3)
+    numbers  = np.r_[0:32, 64:96, 288:310]
+    mask     = np.isin(np.arange(320), numbers)
+    found = attention(*operands[:2], *(x[numbers] for x in operands[2:6]), *operands[6:],
+                      positions=[309] * 3, numbers=numbers)
+    for a, b in zip(found, two_pass(*operands, np.broadcast_to(mask, (3, 320)))):
+        assert np.array_equal(bits(a), bits(b))
+
+
+@pytest.mark.parametrize("window, sinks", [(1, 0), (33, 0), (100, 4), (64, 32)])
+@pytest.mark.parametrize("elements", ELEMENTS, ids=" ".join)
+def test_a_window_is_close_to_attention_in_float64(window, sinks, elements):
+    operands  = example(7, 260, 4, 64, 1, 0, *elements)
+    positions = np.array([200, 230, 258, 259])
+    mask = np.stack([seen(np.arange(260), p, window, sinks) for p in positions])
+    output, total = attention(*operands, positions=positions, window=window, sinks=sinks)
+    wanted = exact(*operands, mask)
+    assert np.linalg.norm(output / total[:, None] - wanted) / np.linalg.norm(wanted) < 2e-2
+
+
+def test_queries_of_a_chunk_see_what_each_would_alone():
+    operands = example(9, 77, 5)
+    output, total = attention(*operands, positions=range(72, 77))
+    for n in range(5):
+        alone = attention(operands[0][n:n + 1], operands[1][n:n + 1],
+                          *(x[:73 + n] for x in operands[2:6]), *operands[6:])
+        assert np.array_equal(bits(output[n]), bits(alone[0][0]))
+        assert bits(total[n]) == bits(alone[1][0])
 
 
 @pytest.mark.parametrize("tokens, spread", [(1, 1), (20, 1), (64, 3), (200, 1), (512, 4)])
@@ -153,6 +224,34 @@ def test_attention_of_many_heads_is_that_of_each(tokens, blocks):
     assert np.isnan(output[1, 2]).all() and np.isfinite(output[:, :2]).all()
 
 
+def test_a_block_of_which_nothing_is_seen_changes_nothing():
+    rng = np.random.default_rng(6)
+    t, codes = rng.integers(-9 << 16, 9 << 16, (3, 2, 32)), rng.integers(0, 256, 32)
+    *_, state = softmax(t[0], np.full(32, 127))
+    for before in (state, None):
+        q, code, shift, after = softmax(t[1], codes, before, np.zeros(32, bool))
+        assert not q.any() and not code.any() and not shift.any()
+        _, _, shift, last = softmax(t[2], np.full(32, 127), after)
+        _, _, wanted_shift, wanted = softmax(t[2], np.full(32, 127), before)
+        if before is not None:
+            assert np.array_equal(after, before) and np.array_equal(shift, wanted_shift)
+        else:
+            assert (after.maximum == -32768).all() and not after.total.any()
+        assert np.array_equal(last.maximum, wanted.maximum)
+        assert np.array_equal(bits(last.total), bits(wanted.total))
+
+
+def test_what_is_not_seen_is_never_looked_at():
+    rng = np.random.default_rng(8)
+    t, codes = rng.integers(-9 << 16, 9 << 16, (2, 32)), rng.integers(120, 130, 32)
+    mask = rng.random((2, 32)) < 0.5
+    mask[:, 31] = False
+    wanted = softmax(t, codes, None, mask)
+    codes[31] = 255
+    found = softmax(np.where(mask, t, 2**31 - 1), codes, None, mask)
+    assert all(np.array_equal(a, b) for a, b in zip(found[:3] + found[3], wanted[:3] + wanted[3]))
+
+
 def test_a_block_far_below_the_maximum_adds_nothing():
     state = State(np.array([1000]), np.array([1.5], np.float32))
     q, code, shift, after = softmax(np.zeros((1, 32), np.int64), np.full(32, 200), state)
@@ -170,3 +269,13 @@ def test_a_block_far_above_the_maximum_replaces_what_was():
 def test_wrong_number_of_tokens(count):
     with pytest.raises(ValueError, match=f"a block has 1 to 32 tokens, not {count}"):
         softmax(np.zeros((1, count), np.int64), np.zeros(count))
+
+
+def test_a_window_needs_positions():
+    with pytest.raises(ValueError, match="a window of 4 tokens needs positions of the queries"):
+        attention(*example(1, 40), window=4)
+
+
+def test_numbers_of_tokens_ascend():
+    with pytest.raises(ValueError, match="the numbers of tokens must ascend"):
+        attention(*example(1, 3), numbers=[1, 2, 2])

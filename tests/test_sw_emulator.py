@@ -11,11 +11,12 @@ from hw.config import load as load_config
 from hw.formats import ACTIVATIONS, FORMATS, KV, supported
 from sw.compile.compiler import compile_model
 from sw.compile.layers import quantise_model
-from sw.compile.program import COUNTERS, Sampling
+from sw.compile.program import Sampling
+from sw.compile.writer import COUNTERS
 from sw.errors import UserError
 from sw.runtime.emulator import Emulator
+from sw.runtime.fault import Hazard
 from sw.runtime.session import Session
-from sw.runtime.units import Hazard
 from sw.runtime.verify import Verifier
 from tests.models import random_model
 from verif.reference.forward import State, forward

@@ -10,6 +10,7 @@ import pytest
 from hw.formats import FORMATS
 from sw.errors import UserError
 from sw.models import load
+from sw.models.attention import Attention
 from sw.models.stored import LAYOUTS, Foreign, Stored
 from tests.gguf_files import NAMES, Type, save_gguf, stored_bytes
 from tests.models import random_model
@@ -114,6 +115,18 @@ def test_positions_beyond_what_is_sensible_are_cut(tmp_path):
     assert model.notes == ("m sees 1048576 positions; the first 131072 are used",)
 
 
+def test_windows_are_those_of_the_file(tmp_path):
+    def sees(**changed):
+        return load(save_gguf(MODEL, tmp_path / "m.gguf", changed={
+            f"attention.{key}": value for key, value in changed.items()})).attention
+
+    assert sees() == sees(sliding_window=0) == ()
+    assert sees(sliding_window=9) == (Attention(9), Attention(9))
+    assert sees(sliding_window=9, sliding_window_pattern=2) == (Attention(9), Attention())
+    assert sees(sliding_window=9, sliding_window_pattern=[False, True]) == (
+        Attention(), Attention(9))
+
+
 # What is refused
 
 def sentence(path):
@@ -154,6 +167,10 @@ def test_other_architectures_are_named(tmp_path):
     ({"feed_forward_length": 224}, "must have the shape (224, 128), not (192, 128)"),
     ({"rope.freq_base": -1.0}, "llama.rope.freq_base must be a positive number, not -1.0"),
     ({"attention.layer_norm_rms_epsilon": float("nan")}, "must be a positive number, not nan"),
+    ({"attention.sliding_window": 1 << 20},
+     "sliding_window must be a whole number from 0 to 1048575"),
+    ({"attention.sliding_window": 8, "attention.sliding_window_pattern": [True]},
+     "sliding_window_pattern must be a whole number, or true or false for each of 2 layers"),
     ({"split.count": 3}, "PATH is one part of a model that is split into several files"),
     ({"general.alignment": 48}, "its alignment must be a power of two, not 48"),
 ], ids=lambda value: "" if isinstance(value, str) else str(value))

@@ -75,6 +75,21 @@ def test_number_formats_are_chosen_by_name(folder, capsys):
         capsys, *run(folder, "--scale-rule", "down"))
 
 
+def test_windows_are_chosen(folder, capsys):
+    save(random_model(shared=False, context=200), folder / "model.bin")
+    text = tokamac(capsys, *run(folder, "--prompt", "ab", "--tokens", 60, "--check", "--window",
+                                20, "--sinks", 2, "--global-every", 2, "--blocks", "0"))
+    assert "equal the reference, bit for bit" in text
+    assert re.search("attention +the last 20 tokens and the first 2 and 1 blocks in 1 layers; "
+                     "all tokens in 1 layers", text)
+    listed = tokamac(capsys, "listing", folder / "model.bin", "--tokens", 150,
+                     "--window", 20, "--sinks", 2)
+    assert "window=20 sinks=2 ring=2" in listed
+    assert "a window must have 1 to" in refusal(capsys, *run(folder, "--window", 0))
+    assert "0 to 3 sinks" in refusal(capsys, *run(folder, "--window", 3, "--sinks", 4))
+    assert "repeats 1" in refusal(capsys, *run(folder, "--window", 3, "--blocks", "1,1"))
+
+
 def test_formats_lists_bits_groups_and_scales(capsys):
     text = tokamac(capsys, "formats")
     for row in (r"int8 +8\.5 +32 +FP16", r"nvfp4 +4\.5 +16 +E4M3", r"int4g128 +4\.125 +128 +FP16",

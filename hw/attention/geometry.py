@@ -5,7 +5,8 @@ from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
 
-__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "router_job", "softmax_job"]
+__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "router_job", "vectors",
+           "softmax_job"]
 
 
 #: Tokens in a KV block.
@@ -41,12 +42,22 @@ def value_row(config):
 router_job = data.StructLayout({"head_blocks": 4, "blocks": 28})
 
 
+def vectors(config):
+    """Most vectors of scores that a KV block has: one for each column of each group."""
+    return config.columns * config.kv_groups
+
+
 def softmax_job(config):
     """What the softmax has to know about a KV block."""
     return data.StructLayout({
         "first":   1,                                   # forget what was before
         "last":    1,                                   # deliver the sums
-        "tokens":  6,                                   # valid tokens, 1..32
+        "number":  27,                                  # of the block: it holds token 32 * number
+        "count":   32,                                  # tokens that exist
+        "window":  20,                                  # tokens that a query sees; 0: all
+        "sinks":   12,                                  # and the first ones
+        "tokens":  1,                                   # columns are the last tokens, not heads
         "columns": 7,
-        "address": ceil_log2(config.act_blocks),        # activation block of the probabilities
+        "groups":  4,
+        "address": ceil_log2(config.act_blocks),        # activation block of group 0
     })

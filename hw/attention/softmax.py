@@ -8,42 +8,52 @@ from amaranth.utils import exact_log2
 from hw.attention.exponentials import Exponentials
 from hw.attention.geometry import BLOCK, softmax_job
 from hw.attention.logits import Logits
-from hw.attention.probabilities import Probabilities
+from hw.attention.probabilities import Probabilities, block_job
+from hw.attention.sight import Sight
 from hw.attention.totals import Totals
 from hw.float.exp2 import Exp2Fixed
 from hw.float.fixed import FloatToFixed
+from hw.memory.queue import Queue
 from hw.signatures import act_write, scores
 
 
 __all__ = ["softmax_latency", "Softmax"]
 
 
+#: Blocks of which probabilities are still to come.
+BLOCKS = 8
+
+
 def softmax_latency(config):
-    """Cycles from the last scores of a column to its first activation write."""
+    """Cycles from the last scores of a vector to its first activation write."""
     lanes = config.softmax_lanes
     return (FloatToFixed.latency + Exp2Fixed.latency + 2 * exact_log2(lanes)
             + BLOCK // lanes + 16 // min(lanes, 16) + 12)
 
 
 class Softmax(wiring.Component):
-    """Turns the scores of a KV block into a block of probabilities for each column.
+    """Turns the scores of KV blocks into blocks of probabilities, one for each column of a group.
 
     The numerical reference is :func:`verif.reference.softmax.softmax`. ::
 
+        jobs ---> Sight     v_scales
+                    v          v
         scores -> Logits -> Exponentials -> Probabilities -> act
                                                   '-> Totals -> sums
 
-    Each part works on another column; a memory for all columns lies between each two.
+    A vector is what a column of a group has in a block. Vectors go from part to part in order,
+    through a ring between each two, and those of a block follow those of the block before at once:
+    each part works on another vector, often of another block.
 
     Latency
     -------
-    :func:`softmax_latency` cycles from the last scores of a column to the first half of its block,
+    :func:`softmax_latency` cycles from the last scores of a vector to the first half of its block,
     when the parts are free.
 
     Throughput
     ----------
-    ``softmax_lanes`` elements a cycle (16 at most towards ``act``), one block after another: a job
-    is accepted when all of the one before is done.
+    ``min(softmax_lanes, 16)`` elements a cycle, without a pause between blocks that have at least
+    :attr:`Totals.interval` times as many elements; others take :attr:`Totals.interval` cycles.
 
     Parameters
     ----------
@@ -52,15 +62,15 @@ class Softmax(wiring.Component):
     Members
     -------
     jobs : ``In(stream.Signature(softmax_job(config)))``
-        One for each KV block. Accepted together with its codes.
+        One for each KV block, some blocks ahead of its scores.
     v_scales : ``In(stream.Signature(256))``
-        E8M0 codes of the values of the block's 32 tokens.
+        E8M0 codes of the values of each block's 32 tokens, up to four blocks ahead.
     scores : ``In(stream.Signature(scores(config)))``
-        32 of each column, in token order; columns end in ascending order.
+        32 of each vector: in order of tiles of keys, in a tile of groups, columns and tokens.
     act : ``Out(stream.Signature(act_write(config)))``
-        The two halves of each column's block, with the shift of what the column holds.
+        The two halves of each vector's block, with the shift of what the column holds.
     sums : ``Out(stream.Signature(32))``
-        ``l`` of each column, after the last block of a head.
+        ``l`` of each vector, after the last block of a head.
     done : ``Out(1)``
         The last half of a block leaves in this cycle.
     """
@@ -78,62 +88,36 @@ class Softmax(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.logits        = logits        = Logits(self.config)
-        m.submodules.exponentials  = exponentials  = Exponentials(self.config)
-        m.submodules.probabilities = probabilities = Probabilities(self.config)
-        m.submodules.totals        = totals        = Totals(self.config)
+        config = self.config
+        m.submodules.sight         = sight         = Sight(config)
+        m.submodules.logits        = logits        = Logits(config)
+        m.submodules.exponentials  = exponentials  = Exponentials(config, logits.places)
+        m.submodules.probabilities = probabilities = Probabilities(config, exponentials.places)
+        m.submodules.totals        = totals        = Totals(config)
 
-        # Control: one block at a time.
-        active = Signal()
-        start  = Signal()
-        job    = Signal(softmax_job(self.config))
-        codes  = Signal(8 * BLOCK)
-        mask   = Signal(BLOCK)
-        valid  = Cat(self.jobs.p.tokens > n for n in range(BLOCK))
-        halves = Signal(8)
-        free   = Signal()
-        leaves = Signal()
+        # Jobs: the first part and the one before the last need them.
+        m.submodules.blocks = blocks = Queue(block_job(config), BLOCKS)
         m.d.comb += [
-            free.eq(~active & ~totals.busy & (totals.room | ~self.jobs.p.last)),
-            self.jobs.ready.eq(free & self.v_scales.valid),
-            self.v_scales.ready.eq(free & self.jobs.valid),
-            start.eq(self.jobs.valid & self.jobs.ready),
-            leaves.eq(self.act.valid & self.act.ready),
-            self.done.eq(leaves & (halves == 1)),
+            self.jobs.ready.eq(sight.jobs.ready & blocks.i.ready),
+            sight.jobs.valid.eq(self.jobs.valid & blocks.i.ready),
+            blocks.i.valid.eq(self.jobs.valid & sight.jobs.ready),
+            sight.jobs.p.eq(self.jobs.p),
         ]
-        with m.If(start):
-            m.d.sync += [
-                active.eq(1), job.eq(self.jobs.p), mask.eq(valid), codes.eq(self.v_scales.payload),
-                halves.eq(self.jobs.p.columns << 1),
-            ]
-        with m.If(leaves):
-            m.d.sync += halves.eq(halves - 1)
-        with m.If(self.done):
-            m.d.sync += active.eq(0)
-
-        # What all parts know of the block.
-        nan  = Signal()
-        invalid = Cat(codes.word_select(n, 8).all() for n in range(BLOCK))
-        m.d.sync += nan.eq((invalid & mask).any())
-        for part in (logits, exponentials, probabilities):
-            m.d.comb += part.start.eq(start)
-        m.d.comb += [
-            logits.columns.eq(Mux(start, self.jobs.p.columns, job.columns)),
-            logits.mask.eq(mask), exponentials.mask.eq(mask), exponentials.codes.eq(codes),
-            probabilities.first.eq(job.first), probabilities.nan.eq(nan),
-            probabilities.address.eq(job.address),
-            totals.first.eq(job.first), totals.last.eq(job.last),
-        ]
+        m.d.comb += [blocks.i.p[name].eq(self.jobs.p[name]) for name, _ in block_job(config)]
+        wiring.connect(m, sight.o, logits.blocks)
+        wiring.connect(m, blocks.o, probabilities.blocks)
 
         # From part to part.
         wiring.connect(m, wiring.flipped(self.scores), logits.scores)
-        self.join(m, logits, exponentials, ("finished", "logits", "maximum"),
-                  ("address", "read_en", "column"))
-        self.join(m, exponentials, probabilities, ("summed", "terms", "column_sum"),
-                  ("term_address", "term_en", "sum_column"))
-        self.join(m, probabilities, totals, ("update_en", "update"), ())
+        wiring.connect(m, wiring.flipped(self.v_scales), exponentials.v_scales)
+        self.join(m, logits, exponentials, ("finished", "logits", "peak"),
+                  ("vector", "position", "read_en", "release"))
+        self.join(m, exponentials, probabilities, ("summed", "terms", "vector_sum"),
+                  ("term_vector", "term_position", "term_en", "sum_en", "term_release"))
+        self.join(m, probabilities, totals, ("update_en", "update", "reserve"), ("room",))
         wiring.connect(m, probabilities.act, wiring.flipped(self.act))
         wiring.connect(m, totals.sums, wiring.flipped(self.sums))
+        m.d.comb += self.done.eq(probabilities.done)
         return m
 
     @staticmethod

@@ -1,34 +1,48 @@
 """The sums of exponentials of all columns, in FP32."""
 
 from amaranth import *
-from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
 
+from hw.attention.geometry import vectors
 from hw.attention.pipeline import delay
-from hw.attention.probabilities import column_update
 from hw.float.add import FloatAdd
 from hw.float.scale import FixedToFloat
 from hw.verilog import shared
 
 
-__all__ = ["Totals"]
+__all__ = ["vector_update", "Totals"]
+
+
+def vector_update(config):
+    """How a block changes the sum of a vector, which is a column of a group."""
+    return data.StructLayout({
+        "vector": bits_for(vectors(config) - 1),
+        "first":  1,                                    # no block was before
+        "last":   1,                                    # none comes after
+        "sum":    30,                                   # s
+        "below":  signed(18),                           # mb - M'
+        "shift":  8,                                    # d
+    })
 
 
 class Totals(wiring.Component):
-    """Adds the sum of each block to that of its column, which is first shifted to its maximum.
+    """Adds the sum of each block to that of its vector, which is first shifted to its maximum.
 
     This is ``l`` of step 7 of :func:`verif.reference.softmax.softmax`.
 
     Latency
     -------
-    That of :class:`FixedToFloat` and :class:`FloatAdd`, and 2 cycles, from an update until the next
-    of the same column may come. The unit is busy meanwhile.
+    That of :class:`FixedToFloat` and :class:`FloatAdd`, and 3 cycles, from an update of a last
+    block to ``sums``.
 
     Throughput
     ----------
-    One update a cycle.
+    One update a cycle, but from one update of a vector to the next at least :attr:`interval`
+    cycles, those of the addition.
 
     Parameters
     ----------
@@ -36,74 +50,73 @@ class Totals(wiring.Component):
 
     Members
     -------
-    update_en, update : ``In(1)``, ``In(column_update(config))``
-        The sum of one column in a block.
-    first, last : ``In(1)``
-        No block was before; no block comes after. Constant until the unit is no longer busy.
+    update_en, update : ``In(1)``, ``In(vector_update(config))``
+        The sum of one vector in a block.
     sums : ``Out(stream.Signature(32))``
-        ``l`` of each column, in the order of the updates of the last block. A queue holds those of
-        two blocks.
+        ``l`` of each vector, in the order of the updates of the last block. A queue holds those of
+        two heads.
+    reserve : ``In(1)``
+        A vector of a last block is on its way.
     room : ``Out(1)``
-        The queue takes the sums of all columns.
-    busy : ``Out(1)``
-        An update is not yet done.
+        The queue takes one more than is reserved.
     """
+
+    #: Cycles between two updates of a vector.
+    interval = FloatAdd.latency + 2
 
     def __init__(self, config):
         self.config = config
         super().__init__({
             "update_en": In(1),
-            "update":    In(column_update(config)),
-            "first":     In(1),
-            "last":      In(1),
+            "update":    In(vector_update(config)),
             "sums":      Out(stream.Signature(32)),
+            "reserve":   In(1),
             "room":      Out(1),
-            "busy":      Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        columns = self.config.columns
         m.submodules.to_float = to_float = shared(FixedToFloat(31))
         m.submodules.adder    = adder    = shared(FloatAdd())
-
-        # Control: a bit travels beside each update.
-        moving = Signal(to_float.latency + adder.latency + 1)
-        s2_en  = moving[-1]
-        m.d.sync += moving.eq(Cat(self.update_en, moving))
-        m.d.comb += self.busy.eq(moving.any())
+        s0_en, update = self.update_en, self.update
 
         # Stage 1: the block's sum as FP32. Far below the maximum it is 0.
-        below = self.update.below
         m.d.comb += [
-            to_float.value.eq(self.update.sum),
-            to_float.exponent.eq(Mux(below < -1000, -1000, below) - 24),
+            to_float.value.eq(update.sum),
+            to_float.exponent.eq(Mux(update.below < -1000, -1000, update.below) - 24),
         ]
+        s1_vector = delay(m, update.vector, to_float.latency, "s1_vector")
+        s1_shift  = delay(m, update.shift, to_float.latency, "s1_shift")
+        s1_first  = delay(m, update.first, to_float.latency, "s1_first")
 
         # Stage 2: the sum before, shifted; operands in registers, then the addition.
-        m.submodules.memory = memory = Memory(shape=32, depth=columns, init=[])
+        m.submodules.memory = memory = Memory(shape=32, depth=vectors(self.config), init=[])
         write, read = memory.write_port(), memory.read_port(domain="comb")
-        s1_column = delay(m, self.update.column, to_float.latency, "s1_column")
-        s1_shift  = delay(m, self.update.shift, to_float.latency, "s1_shift")
         exponent  = read.data[23:31]
         s2_before = Signal(32, reset_less=True)
-        m.d.comb += read.addr.eq(s1_column)
-        m.d.sync += s2_before.eq(Mux(self.first | (exponent <= s1_shift), 0,
+        m.d.comb += read.addr.eq(s1_vector)
+        m.d.sync += s2_before.eq(Mux(s1_first | (exponent <= s1_shift), 0,
                                      Cat(read.data[:23], exponent - s1_shift)))
+        cycles   = adder.latency + 1
+        s3_en    = delay(m, s0_en, to_float.latency + cycles, "s3_en", reset_less=False)
+        s3_last  = delay(m, update.last, to_float.latency + cycles, "s3_last")
         m.d.comb += [
             adder.a.eq(s2_before),
             adder.b.eq(delay(m, to_float.o, 1, "s2_sum")),
-            write.addr.eq(delay(m, s1_column, adder.latency + 1, "s2_column")),
+            write.addr.eq(delay(m, s1_vector, cycles, "s3_vector")),
             write.data.eq(adder.o),
-            write.en.eq(s2_en),
+            write.en.eq(s3_en),
         ]
 
         # The last block's sums leave.
-        m.submodules.queue = queue = SyncFIFO(width=32, depth=2 * columns)
+        depth = 2 * vectors(self.config)
+        free  = Signal(range(depth + 1), init=depth)
+        m.submodules.queue = queue = SyncFIFOBuffered(width=32, depth=depth)
         m.d.comb += [
             queue.w_data.eq(adder.o),
-            queue.w_en.eq(s2_en & self.last),
-            self.room.eq(queue.level <= columns),
+            queue.w_en.eq(s3_en & s3_last),
+            self.room.eq(free != 0),
         ]
+        m.d.sync += free.eq(free - self.reserve + (self.sums.valid & self.sums.ready))
         wiring.connect(m, queue.r_stream, wiring.flipped(self.sums))
         return m

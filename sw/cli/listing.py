@@ -6,11 +6,15 @@ import typer
 
 from sw.arguments import (
     Activations,
+    BlockList,
     ConfigChoice,
     FormatChoice,
+    GlobalEvery,
     KeysAndValues,
     ModelFile,
     ScaleRule,
+    Sinks,
+    Window,
 )
 
 
@@ -21,6 +25,10 @@ def command(
     activations: Activations = "int8",
     scale_rule: ScaleRule = "floor",
     kv: KeysAndValues = "int8",
+    window: Window = None,
+    sinks: Sinks = 0,
+    global_every: GlobalEvery = None,
+    blocks: BlockList = None,
     prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "Once upon a time",
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
     check: Annotated[bool, typer.Option(
@@ -30,6 +38,7 @@ def command(
     from .run import compile_choice
 
     compiled, _ = compile_choice(model, prompt, tokens, config, format, check=check,
-                                 activation=activations, rule=scale_rule, kv=kv)
+                                 activation=activations, rule=scale_rule, kv=kv,
+                                 sees=(window, sinks, global_every, blocks))
     typer.echo(compiled.layout())
     typer.echo(compiled.listing(), nl=False)

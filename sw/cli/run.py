@@ -10,11 +10,15 @@ import typer
 
 from sw.arguments import (
     Activations,
+    BlockList,
     ConfigChoice,
     FormatChoice,
+    GlobalEvery,
     KeysAndValues,
     ModelFile,
     ScaleRule,
+    Sinks,
+    Window,
 )
 
 
@@ -37,6 +41,10 @@ def command(
     activations: Activations = "int8",
     scale_rule: ScaleRule = "floor",
     kv: KeysAndValues = "int8",
+    window: Window = None,
+    sinks: Sinks = 0,
+    global_every: GlobalEvery = None,
+    blocks: BlockList = None,
     check: Annotated[bool, typer.Option(
         "--check", help="Compare all logits, keys and values with the reference.")] = False,
     temperature: Annotated[float, typer.Option(
@@ -64,7 +72,8 @@ def command(
     compiled, words = compile_choice(model, prompt, tokens, config, format, check=check,
                                      temperature=temperature, seed=seed, tokenizer=tokenizer,
                                      activation=activations, rule=scale_rule, kv=kv,
-                                     quantiser=quantiser, calibration=calibration)
+                                     quantiser=quantiser, calibration=calibration,
+                                     sees=(window, sinks, global_every, blocks))
     machine = open_device(device, compiled, latency, waves)
     session = Session(machine, compiled)
     verifier = Verifier(machine, compiled) if check else None
@@ -84,8 +93,12 @@ def command(
 
 def compile_choice(model, prompt, tokens, config, format, *, check=False, temperature=0.0, seed=0,
                    tokenizer=None, activation="int8", rule="floor", kv="int8", quantiser="nearest",
-                   calibration=None):
-    """The compiled task of a command line, and its tokenizer."""
+                   calibration=None, sees=(None, 0, None, None)):
+    """The compiled task of a command line, and its tokenizer.
+
+    ``sees`` has what :func:`sw.models.attention.choose_attention` takes.
+    """
+    from dataclasses import replace
     from math import isfinite
 
     from hw.config import load as load_config
@@ -95,6 +108,7 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
     from sw.compile.program import Sampling
     from sw.errors import UserError
     from sw.models import load
+    from sw.models.attention import choose_attention
     from sw.models.bundled import model_path
     from sw.tokenizer import Tokenizer
 
@@ -114,6 +128,9 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
     chosen = None if config is None else load_config(config)
     path = model_path(model)
     loaded = load(path)
+    asked = choose_attention(len(loaded.layers), *sees)
+    if asked:
+        loaded = replace(loaded, attention=asked)
     if chosen is None:
         formats = loaded.formats(format)
         having = (load_config(name) for name in DEFAULTS)

@@ -10,10 +10,12 @@ from sw.errors import UserError
 from verif.reference.tape import pack
 
 from .assembler import Assembler, listing
+from .kv import kv_layers, lists_of_blocks
 from .layers import QuantisedModel, quantise_model, row_unit
 from .memory import MemoryMap
 from .plan import Plan, chunk_matrices, make_plan
-from .program import COUNTERS, REGISTERS, Sampling, Task, write_program
+from .program import Sampling, Task, write_program
+from .writer import COUNTERS, REGISTERS
 
 
 __all__ = ["Compiled", "compile_model"]
@@ -30,6 +32,8 @@ class Compiled:
     task : :class:`sw.compile.program.Task`
     plan : :class:`sw.compile.plan.Plan`
     memory : :class:`sw.compile.memory.MemoryMap`
+    kv : tuple of :class:`sw.compile.kv.KvLayer`
+        Where keys and values lie, from region ``kv`` on.
     prompt : list of int
     words : list of int
         The program.
@@ -41,6 +45,7 @@ class Compiled:
     task: Task
     plan: Plan
     memory: MemoryMap
+    kv: tuple
     prompt: list
     words: list
     assembler: Assembler
@@ -113,19 +118,20 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
     plan = make_plan(model, config)
     task = Task(prompt=len(prompt), positions=len(prompt) + tokens - 1,
                 sampling=sampling or Sampling(), check=check)
-    memory = lay_out(model, config, plan, prompt, task)
+    layers = kv_layers(model, config, task.positions)
+    memory = lay_out(model, config, plan, layers, prompt, task)
     limit = min(1 << config.address_bits, config.line_bytes << 32)
     if memory.bytes > limit:
         raise UserError(f"{model.name} needs {memory.bytes} bytes of memory, configuration "
                         f"{config} addresses {limit}; use more address_bits")
-    assembler = write_program(model, config, plan, memory, task)
+    assembler = write_program(model, config, plan, memory, layers, task)
     words = assembler.words()
     if len(words) > config.program:
         raise UserError(f"{model.name} needs a program of {len(words)} instructions, program "
                         f"memory of configuration {config} holds {config.program}; a larger "
                         "workspace or program memory helps")
     return Compiled(model=model, config=config, task=task, plan=plan, memory=memory,
-                    prompt=list(prompt), words=words, assembler=assembler)
+                    kv=layers, prompt=list(prompt), words=words, assembler=assembler)
 
 
 def check_head(name, size, config):
@@ -153,6 +159,8 @@ def check_task(model, config, prompt, tokens):
         raise UserError(f"a prompt of {len(prompt)} tokens leaves room for "
                         f"{model.context - len(prompt) + 1} more in the context of {model.name} "
                         f"({model.context}), not {tokens}")
+    for sees in dict.fromkeys(model.sees):
+        sees.check_range(model.name, model.context)
 
 
 def check_formats(config, formats, activation, kv):
@@ -172,7 +180,7 @@ def check_formats(config, formats, activation, kv):
                             f"{activation}; {', '.join(able)} can")
 
 
-def lay_out(model, config, plan, prompt, task):
+def lay_out(model, config, plan, layers, prompt, task):
     """The :class:`sw.compile.memory.MemoryMap` of a model and a task."""
     memory = MemoryMap(config)
     memory.place_data("prompt", np.asarray(prompt, "<u4").tobytes())
@@ -189,10 +197,10 @@ def lay_out(model, config, plan, prompt, task):
             ("classifier", chunk_matrices(model, plan))):
         memory.place_data(name, b"".join(
             pack(m.weights, m.scales, m.format, config.slices, m.factor) for m in matrices))
+    for number, blocks in enumerate(lists_of_blocks(layers)):
+        memory.place_data(f"blocks_{number}", np.asarray(blocks, "<u4").tobytes())
     memory.begin_writable()
-    heads = len(model.layers) * model.n_kv_heads
-    blocks = -(-task.positions // 32)
-    memory.place("kv", heads * blocks * config.kv_lines(model.head_blocks) * config.line_bytes)
+    memory.place("kv", sum(layer.lines for layer in layers) * config.line_bytes)
     if task.check:
         lines = sum(memory.row_lines(chunk.blocks) for chunk in plan.chunks)
         memory.place("logits", task.positions * lines * config.line_bytes)

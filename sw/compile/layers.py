@@ -7,6 +7,7 @@ from math import log2, sqrt
 import numpy as np
 
 from hw.formats import FORMATS
+from sw.models.attention import Attention
 
 from .matrix import Matrices, Matrix
 
@@ -63,6 +64,8 @@ class QuantisedModel:
         Tokens that end a text.
     notes : tuple of str
         Sentences for the user: what is not as it was in the file.
+    attention : tuple of :class:`sw.models.attention.Attention`
+        What each layer sees; empty if all see everything.
     """
 
     name: str
@@ -86,6 +89,12 @@ class QuantisedModel:
     activation: str = "int8"
     rule: str = "floor"
     kv: str = "int8"
+    attention: tuple = ()
+
+    @property
+    def sees(self):
+        """:class:`sw.models.attention.Attention` of each layer."""
+        return self.attention or (Attention(),) * len(self.layers)
 
     @property
     def matrices(self):
@@ -194,7 +203,8 @@ def quantise_model(model, format=None, slices=1, *, activation="int8", rule="flo
         guard=np.float32(model.dim * model.epsilon), embedding=pad(model.embedding, 1, dim),
         rope_q=rotary(model, head, log2(np.e) / sqrt(model.head)), rope_k=rotary(model, head, 1.0),
         layers=layers, gain=gain(model.norm), classifier=classifier, activation=activation,
-        rule=rule, kv=kv, ends=model.ends, notes=model.notes + matrices.notes())
+        rule=rule, kv=kv, ends=model.ends, notes=model.notes + matrices.notes(),
+        attention=model.attention)
 
 
 def rotary(model, head, factor):

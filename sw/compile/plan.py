@@ -38,8 +38,8 @@ class Plan:
         Workspace blocks used.
     extra : int
         Blocks of zeros that the tiles of K, V and Q produce beyond the queries.
-    columns : int
-        Query heads that attend together.
+    columns, groups : int
+        Query heads that attend together: in columns, and groups of columns.
     vector, inner, query, probability : int
         Activation blocks of matrix products of the residual stream or of attention's output; of
         the feed-forward network; of queries and of probabilities (which share room with the last).
@@ -60,6 +60,7 @@ class Plan:
     used: int
     extra: int
     columns: int
+    groups: int
     vector: int
     inner: int
     query: int
@@ -80,8 +81,7 @@ def make_plan(model, config):
     if 2 * model.kv_blocks > config.kv_staging:
         raise UserError(f"{who}: a token's keys and values are {2 * model.kv_blocks} blocks, "
                         f"kv_staging holds {config.kv_staging}")
-    columns = max(c for c in range(1, min(model.queries, config.columns) + 1)
-                  if model.queries % c == 0)
+    columns, groups = heads_together(model.queries, config)
 
     # Workspace.
     at, fixed = 0, {}
@@ -102,7 +102,8 @@ def make_plan(model, config):
     # Activations.
     vector = max(dim, model.q_blocks)
     query = model.q_blocks // columns
-    act_used = vector + max(model.hidden_blocks, query + 1)
+    probabilities = (config.keys_ahead + 1) * groups
+    act_used = vector + max(model.hidden_blocks, query + probabilities)
     if act_used > config.act_blocks:
         raise UserError(f"{who}: it needs {act_used} activation blocks, there are "
                         f"{config.act_blocks}; use act_blocks = {next_power(act_used)}")
@@ -111,9 +112,17 @@ def make_plan(model, config):
         final_gain=fixed["final_gain"], rope_k=fixed["rope_k"], rope_q=fixed["rope_q"],
         rows=at, o=at + produced, h=at,
         used=at + max(shared, ring or chunks[0].blocks),
-        extra=produced - 2 * model.kv_blocks - model.q_blocks, columns=columns,
+        extra=produced - 2 * model.kv_blocks - model.q_blocks, columns=columns, groups=groups,
         vector=0, inner=vector, query=vector, probability=vector + query, act_used=act_used,
         chunks=chunks, ring=ring)
+
+
+def heads_together(queries, config):
+    """``(columns, groups)``: of the ``queries`` query heads of a KV head, as many as can attend
+    together, in as few groups as possible."""
+    return max(((columns, groups) for columns in range(1, config.columns + 1)
+                for groups in range(1, config.kv_groups + 1) if queries % (columns * groups) == 0),
+               key=lambda shape: (shape[0] * shape[1], shape[0]))
 
 
 def cut_chunks(blocks, start, room, unit, tile):

@@ -10,6 +10,7 @@ import numpy as np
 
 from sw.errors import UserError
 
+from .attention import MOST_WINDOW, Attention, choose_attention
 from .gguf_cursor import plain
 from .gguf_file import Gguf
 from .llama2c import LIMITS
@@ -94,7 +95,7 @@ class Weights:
             theta=file.real(self.prefix + "rope.freq_base", 10000.0), rope_factors=factors,
             epsilon=file.real(self.prefix + "attention.layer_norm_rms_epsilon"),
             format=max(self.kept, key=self.kept.get, default="int8"),
-            ends=ends(file, vocabulary), notes=notes)
+            ends=ends(file, vocabulary), notes=notes, attention=self.attention(len(layers)))
 
     # Metadata
 
@@ -117,6 +118,22 @@ class Weights:
                 raise UserError(f"{self.file.path}: {self.prefix}{name} must be the size of a "
                                 f"head, {head}, not {other}")
         return head
+
+    def attention(self, layers):
+        """What each layer sees: a window, in all layers or in those that the file says."""
+        window = self.file.integer(self.prefix + "attention.sliding_window", 0, least=0,
+                                   most=MOST_WINDOW)
+        key = self.prefix + "attention.sliding_window_pattern"
+        pattern = self.file.metadata.get(key, 0)
+        if not window:
+            return ()
+        if type(pattern) is int and pattern >= 0:
+            return choose_attention(layers, window, global_every=pattern or None)
+        if (not isinstance(pattern, np.ndarray) or pattern.dtype.kind != "b"
+                or len(pattern) != layers):
+            raise UserError(f"{self.file.path}: {key} must be a whole number, or true or false "
+                            f"for each of {layers} layers")
+        return tuple(Attention(window) if near else Attention() for near in pattern)
 
     def rope_factors(self, head):
         """By what the rotary frequencies are divided, in float64; None if by nothing."""

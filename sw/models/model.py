@@ -67,6 +67,8 @@ class Model:
         What arrays are rounded to, if the user does not say.
     notes : tuple of str
         Sentences for the user.
+    attention : tuple of :class:`sw.models.attention.Attention`
+        What each layer sees; empty if all see everything.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Model:
     ends: tuple = (1, 2)
     format: str = "int4"
     notes: tuple = ()
+    attention: tuple = ()
 
     @property
     def head(self):

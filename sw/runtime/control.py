@@ -35,6 +35,11 @@ class Unit:
         return True
 
     @property
+    def next(self):
+        """Name of the command that waits first, or None."""
+        return self.queue[0][0] if self.queue else None
+
+    @property
     def resting(self):
         """Whether there is nothing to do."""
         return self.work is None and not self.queue
@@ -157,6 +162,8 @@ class Control:
                 machine.semaphores[f["counter"]] += f["count"]
         elif name == "flush":
             machine.flush(f["w"], f["d"])
+        elif name == "paging":
+            machine.table = f["base"] + registers[f["offset"]] & MASK, f["entries"]
         if result is not None and f["rd"]:
             registers[f["rd"]] = result & MASK
         self.pc += 1

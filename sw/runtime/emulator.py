@@ -16,21 +16,14 @@ from sw.errors import UserError
 from verif.reference.tape import unpack
 
 from .control import Control, Unit
+from .fault import Fault
 
 
-__all__ = ["Emulator", "Fault"]
+__all__ = ["Emulator"]
 
 #: Emitted values that wait for the host.
 EMITTED = 64
 BLOCK = 32
-
-
-class Fault(Exception):
-    """Ends a run with a cause."""
-
-    def __init__(self, cause, address=0):
-        super().__init__(f"{cause.name} at {address:#x}")
-        self.cause, self.address = cause, address
 
 
 class Emulator:
@@ -147,6 +140,10 @@ class Emulator:
         self.w_ready, self.d_fifo = deque(), deque()
         self.sums, self.tokens, self.loaded = deque(), deque(), deque()
         self.candidates = []
+        # Values of which the keys were read; attends that have their queries; lists for walks.
+        self.owed, self.attending, self.choices = deque(), deque(), deque()
+        #: Line and entries of the block table.
+        self.table = 0, 0
         self.seed = self.registers["seed_low"] | self.registers["seed_high"] << 32
         # The two streams are two in-order units behind the queue of one.
         self.units = {name: Unit(self, name) for name in ("matmul", "vector", "mover", "w", "d")}
@@ -232,7 +229,7 @@ class Emulator:
 
     def d_room(self, beats):
         """Whether the D stream may read ``beats`` more; a FIFO always has room for one block."""
-        held = sum(len(raw) for raw in self.d_fifo)
+        held = sum(len(part.raw) for part in self.d_fifo)
         return not held or held + beats * self.config.beat_bytes <= self.config.d_fifo
 
     def w_beats(self):
@@ -260,7 +257,8 @@ class Emulator:
         unit = isa.BY_NAME[name].unit
         if unit == "fetch":
             unit = "w" if name == "stream" and values["stream"] == "w" else "d"
-        fields = SimpleNamespace(**{**values, "address": address, "count": count})
+        fields = SimpleNamespace(**{**values, "address": address, "count": count,
+                                    "table": self.table})
         return self.units[unit].put(name, fields)
 
     @property
@@ -274,3 +272,5 @@ class Emulator:
             if flag:
                 held.clear()
                 self.units[name] = Unit(self, name)
+        if d:
+            self.owed.clear()

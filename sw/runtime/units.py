@@ -8,11 +8,9 @@ writes no more than one block, so that an order of steps is an order of events i
 import numpy as np
 
 from hw.formats import ACTIVATIONS, KV
-from verif.reference.attention import attention
 from verif.reference.divide import divide
 from verif.reference.floats import add, from_bits, maximum, minimum, multiply
 from verif.reference.gate import gate
-from verif.reference.kv import Places, kv_write
 from verif.reference.matmul import matmul
 from verif.reference.norm import norm
 from verif.reference.pick import noise, pick
@@ -20,14 +18,14 @@ from verif.reference.quantise import quantise
 from verif.reference.rope import rope
 from verif.reference.tape import tape_beats
 
+from .attend import run_attend
+from .fault import Hazard
+from .kv import Part, run_append, run_choose, run_walk
 
-__all__ = ["Hazard", "UNITS"]
+
+__all__ = ["UNITS"]
 
 BLOCK = 32
-
-
-class Hazard(Exception):
-    """Something was overwritten while it was in use."""
 
 
 def fp32(bits):
@@ -69,37 +67,6 @@ def run_matmul(m, f):
                          "during a matrix product")
         for _ in range(blocks):
             m.raise_counter(f.raise1)
-
-
-def run_attend(m, f):
-    """Attention of the columns' queries to the KV blocks that come on the D stream."""
-    size, part = BLOCK * f.head_blocks, slice(f.act, f.act + f.head_blocks)
-    if size % m.config.slices:
-        raise Hazard(f"a head of {size} elements does not fill {m.config.slices} slices")
-    for _ in range(f.columns * f.head_blocks):
-        yield f.take0
-    q, q_codes = m.act[:f.columns, part].copy(), m.codes[:f.columns, part].copy()
-    places = [Places(m.config, 0, token, f.head_blocks) for token in range(BLOCK)]
-    parts = []
-    for start in range(0, f.count, BLOCK):
-        yield lambda: len(m.d_fifo) > 0
-        raw = m.d_fifo.popleft()
-        parts += [(raw[p.keys], raw[p.key_codes], raw[p.values], raw[p.value_code])
-                  for p in places[:min(BLOCK, f.count - start)]]
-        # The probabilities, which the activation memory holds for the value product.
-        m.act[:f.columns, f.probability] = m.rng.integers(0, 256, (f.columns, BLOCK))
-    if not np.array_equal(q, m.act[:f.columns, part]):
-        raise Hazard("queries were overwritten during attention")
-    queries, element = ACTIVATIONS[f.activation].decode(q.reshape(f.columns, size)), KV[f.kv]
-    k, k_codes, v, v_codes = (np.array(column) for column in zip(*parts))
-    output, total = attention(queries, q_codes, element.decode(k), k_codes, element.decode(v),
-                              v_codes, f.activation, f.kv)
-    for block, values in enumerate(output.reshape(-1, BLOCK)):
-        yield f.take1
-        m.workspace[f.dst + block] = values
-        m.raise_counter(f.raise0)
-    m.sums.extend(total)
-    m.raise_counter(f.raise1)
 
 
 def run_norm(m, f):
@@ -229,27 +196,6 @@ def run_scatter(m, f):
     m.raise_counter(f.raise0)
 
 
-def run_append(m, f):
-    blocks = f.heads * f.head_blocks
-    for _ in range(2 * blocks):
-        yield f.take0
-    for head in range(f.heads):
-        yield 0
-        keys = slice(head * f.head_blocks, (head + 1) * f.head_blocks)
-        values = slice(blocks + keys.start, blocks + keys.stop)
-        line = f.address + head * f.head_stride
-        m.check_write((line + f.count // BLOCK * m.config.kv_lines(f.head_blocks))
-                      * m.config.line_bytes, m.config.kv_beats(f.head_blocks)
-                      * m.config.beat_bytes)
-        kv_write(m.memory, m.config, line, f.count, m.staging[keys].reshape(-1),
-                 m.staging_codes[keys], m.staging[values].reshape(-1),
-                 m.staging_codes[values.start])
-        for _ in range(2 * f.head_blocks):
-            m.raise_counter(f.raise1)
-        yield 0
-        m.raise_counter(f.raise0)
-
-
 def run_load(m, f):
     yield 0
     raw = m.read_memory(f.address * m.config.line_bytes + 4 * f.count, 4)
@@ -261,23 +207,12 @@ def run_stream(m, f):
     m.check_read(address, size)
     if f.stream == "d":
         yield lambda: m.d_room(f.beats)
-        m.d_fifo.append(m.read_memory(address, size).copy())
+        m.d_fifo.append(Part("beats", f, 0, True, True, m.read_memory(address, size).copy()))
         m.count("d_words", size)
         return
     yield 0
     m.w_ready.append([address, f.beats])
     m.count("w_words", size)
-
-
-def run_walk(m, f):
-    blocks = -(-f.count // BLOCK)
-    for block in range(blocks):
-        if block == blocks - 1:
-            yield f.take0
-        yield lambda: m.d_room(f.beats)
-        address = (f.address + block * f.stride) * m.config.line_bytes
-        m.d_fifo.append(m.read_memory(address, f.beats * m.config.beat_bytes).copy())
-        m.count("d_words", f.beats * m.config.beat_bytes)
 
 
 #: Instruction to its generator function.
@@ -287,5 +222,6 @@ UNITS = {
     "multiply": run_multiply, "maximum": run_maximum, "minimum": run_minimum,
     "quantise": run_quantise, "pick": run_pick,
     "gather": run_gather, "scatter": run_scatter, "append": run_append, "load": run_load,
+    "choose": run_choose,
     "stream": run_stream, "walk": run_walk,
 }

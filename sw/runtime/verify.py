@@ -6,6 +6,7 @@ from hw.formats import KV
 from sw.errors import UserError
 from verif.reference.forward import State, forward
 from verif.reference.kv import kv_write
+from verif.reference.pattern import BLOCK, slot
 from verif.reference.pick import noise, pick
 
 
@@ -70,22 +71,26 @@ class Verifier:
         compiled, config = self.compiled, self.compiled.config
         element = KV[compiled.model.kv]
         region = compiled.memory.regions["kv"]
-        layers, _, heads = state.k.shape[:3]
-        head_lines = region.lines // (layers * heads)
         wanted = self.before.copy()
-        for layer in range(layers):
-            for head in range(heads):
-                line = (layer * heads + head) * head_lines
+        lines = config.kv_lines(compiled.model.head_blocks)
+        for number, layer in enumerate(compiled.kv):
+            for head in range(layer.heads):
                 for position in range(positions):
-                    at = layer, 0, head, position
-                    kv_write(wanted, config, line, position, element.encode(state.k[at]),
-                             state.k_codes[at], element.encode(state.v[at]), state.v_codes[at])
+                    at = number, 0, head, position
+                    block, token = divmod(position, BLOCK)
+                    place = slot(block, layer.ring, layer.sees.sinks)
+                    kv_write(wanted, config, layer.line + head * layer.head_lines + place * lines,
+                             token, element.encode(state.k[at]), state.k_codes[at],
+                             element.encode(state.v[at]), state.v_codes[at])
         got = np.frombuffer(self.device.read(self.start, region.size), np.uint8)
         wrong = np.flatnonzero(got != wanted)
         if len(wrong):
-            layer, rest = divmod(int(wrong[0]), heads * head_lines * config.line_bytes)
-            head, offset = divmod(rest, head_lines * config.line_bytes)
+            number, layer = max((pair for pair in enumerate(compiled.kv)
+                                 if pair[1].line * config.line_bytes <= wrong[0]),
+                                key=lambda pair: pair[1].line)
+            head, offset = divmod(int(wrong[0]) - layer.line * config.line_bytes,
+                                  layer.head_lines * config.line_bytes)
             raise UserError(f"{len(wrong)} bytes of keys and values differ from the reference, "
-                            f"first in layer {layer}, head {head}, byte {offset}: "
+                            f"first in layer {number}, head {head}, byte {offset}: "
                             f"{got[wrong[0]]:#04x} instead of {wanted[wrong[0]]:#04x}")
         return region.size

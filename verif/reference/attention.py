@@ -6,7 +6,7 @@ from hw.formats import ACTIVATIONS, KV, PROBABILITIES
 from verif.reference.floats import add, fixed_to_float, float_to_fixed, shift_down
 from verif.reference.matmul import block_sums
 from verif.reference.pattern import seen
-from verif.reference.softmax import BLOCK, moves, step, terms
+from verif.reference.softmax import BLOCK, moves, terms
 
 
 __all__ = ["scores", "weighted_values", "attention"]
@@ -119,13 +119,12 @@ def attention(q, q_codes, k, k_codes, v, v_codes, activation="int8", kv="int8", 
     found = terms(t, codes, np.broadcast_to(mask, t.shape))
     maximum = np.maximum.accumulate(found.maximum, axis=-2)
     before  = np.concatenate([maximum[..., :1, :], maximum[..., :-1, :]], axis=-2)
-    p, p_codes, shift = moves(found, before, maximum)
+    p, p_codes, shift, total = moves(found, before, maximum)
     term = weighted_values(p, p_codes, in_blocks(v, places, blocks, -2), kv)
 
-    # Sums in FP32, in the order of the blocks.
-    total = output = np.float32(0)
+    # Both sums in FP32, in the order of the blocks.
+    rows, carried = np.concatenate([term, total[..., None]], axis=-1), np.float32(0)
     for n in range(blocks):
-        at = (..., n, slice(None))
-        total = step(total, found.sum[at], (found.maximum - maximum)[at], shift[at])
-        output = add(shift_down(output, shift[at][..., None]), term[*at, slice(None)])
-    return output, total
+        at = (..., n, slice(None), slice(None))
+        carried = add(shift_down(carried, shift[..., None][at]), rows[at])
+    return carried[..., :-1], carried[..., -1]

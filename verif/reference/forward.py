@@ -16,6 +16,7 @@ from verif.reference.floats import add
 from verif.reference.gate import gate
 from verif.reference.matmul import matmul
 from verif.reference.norm import norm
+from verif.reference.pattern import blocks_read
 from verif.reference.quantise import quantise
 from verif.reference.rope import rope
 from verif.reference.softmax import BLOCK
@@ -74,9 +75,9 @@ def classify(model, x):
 def hidden(model, tokens, position, state):
     """The residual stream after the last layer, float32 ``[text, dim]``."""
     x = model.embedding[np.atleast_1d(tokens)]
-    for layer, k, k_codes, v, v_codes in zip(model.layers, state.k, state.k_codes, state.v,
-                                             state.v_codes):
-        x = add(x, attention_of(model, layer, x, position, (k, k_codes, v, v_codes)))
+    for n, layer in enumerate(model.layers):
+        kv = state.k[n], state.k_codes[n], state.v[n], state.v_codes[n]
+        x = add(x, attention_of(model, layer, x, position, kv, model.sees[n]))
         h = product(model, layer.gate_up, norm(x, layer.ffn_gain, model.guard))
         h = h.reshape(len(x), model.hidden_blocks, 2, BLOCK)
         h = gate(h[:, :, 0], h[:, :, 1]).reshape(len(x), -1)
@@ -84,8 +85,11 @@ def hidden(model, tokens, position, state):
     return x
 
 
-def attention_of(model, layer, x, position, kv):
-    """What the attention of one layer adds to ``x``; ``kv`` gets the position."""
+def attention_of(model, layer, x, position, kv, sees):
+    """What the attention of one layer adds to ``x``; ``kv`` gets the position.
+
+    ``sees`` is the layer's :class:`sw.models.attention.Attention`.
+    """
     k, k_codes, v, v_codes = kv
     texts, size = len(x), BLOCK * model.kv_blocks
     rows = product(model, layer.kvq, norm(x, layer.attention_gain, model.guard))
@@ -102,12 +106,21 @@ def attention_of(model, layer, x, position, kv):
     q = rows[:, 2 * size:2 * size + BLOCK * model.q_blocks]
     q, q_codes = activations(model, rope(q, model.rope_q[position]))
     heads = (texts, model.n_kv_heads, model.queries, -1)
-    count = slice(position + 1)
-    output, total = attention(q.reshape(heads), q_codes.reshape(heads),
-                              k[:, :, count], k_codes[:, :, count],
-                              v[:, :, count], v_codes[:, :, count], model.activation, model.kv)
+    tokens = tokens_read(position, sees)
+    window, sinks = sees.mask
+    output, total = attention(
+        q.reshape(heads), q_codes.reshape(heads), k[:, :, tokens], k_codes[:, :, tokens],
+        v[:, :, tokens], v_codes[:, :, tokens], model.activation, model.kv, numbers=tokens,
+        positions=np.full(model.queries, position), window=window, sinks=sinks)
     o = divide(output.reshape(texts, -1), total.reshape(texts, -1), model.head_blocks)
     return product(model, layer.output, o)
+
+
+def tokens_read(position, sees):
+    """Numbers of the tokens up to ``position`` in the KV blocks that are read for it."""
+    numbers = blocks_read(position + 1, 1, sees.window, sees.sinks, sees.blocks or ())
+    tokens = BLOCK * np.array(numbers)[:, None] + np.arange(BLOCK)
+    return tokens[tokens <= position]
 
 
 def log_likelihood(logits, tokens):

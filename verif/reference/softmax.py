@@ -8,7 +8,7 @@ from verif.reference.floats import add, fixed_to_float, shift_down
 from verif.reference.functions import exp2_16
 
 
-__all__ = ["BLOCK", "State", "Terms", "terms", "moves", "step", "softmax"]
+__all__ = ["BLOCK", "State", "Terms", "terms", "moves", "softmax"]
 
 
 #: Tokens in a block of keys and values.
@@ -64,20 +64,16 @@ def terms(t, v_codes, mask=True):
 
 
 def moves(block, before, after):
-    """What the running maximum makes of a block, when it goes from ``before`` to ``after``.
+    """What becomes of a block's terms when the running maximum goes from ``before`` to ``after``.
 
-    Returns the probabilities, their code, and the power of two by which what was before is divided;
-    ``before`` is ``after`` for the first block.
+    Returns the probabilities, their code, the power of two by which what was before is divided, and
+    the sum as FP32. ``before`` is ``after`` for the first block.
     """
-    code = block.largest + block.maximum - after + 127
-    q = np.where(code[..., None] < 1, 0, block.q).astype(np.int8)
-    code = np.where(block.nan, 255, np.clip(code, 0, 254))
-    return q, code, np.minimum(after - before, 255)
-
-
-def step(total, block_sum, below, shift):
-    """``l`` of step 7: the block's sum, ``below`` the maximum, joins the shifted sum before."""
-    return add(shift_down(total, shift), fixed_to_float(block_sum, 1, below - 24))
+    below = block.maximum - after
+    code  = block.largest + below + 127
+    q     = np.where(code[..., None] < 1, 0, block.q).astype(np.int8)
+    code  = np.where(block.nan, 255, np.clip(code, 0, 254))
+    return q, code, np.minimum(after - before, 255), fixed_to_float(block.sum, 1, below - 24)
 
 
 def softmax(t, v_codes, state=None, mask=None):
@@ -115,8 +111,8 @@ def softmax(t, v_codes, state=None, mask=None):
     if state is None:
         state = State(block.maximum, np.zeros(block.maximum.shape, np.float32))
     maximum = np.maximum(state.maximum, block.maximum)
-    q, code, shift = moves(block, state.maximum, maximum)
-    total = step(state.total, block.sum, block.maximum - maximum, shift)
+    q, code, shift, total = moves(block, state.maximum, maximum)
+    total = add(shift_down(state.total, shift), total)
     padded = np.zeros((*q.shape[:-1], BLOCK), np.int8)
     padded[..., :count] = q
     return padded, code, shift, State(maximum, total)

@@ -1,0 +1,127 @@
+"""Writes the layers of one token: loops over layers that run the same instructions."""
+
+
+__all__ = ["write_all_layers"]
+
+
+def alike(w, number):
+    """What layers have in common that run the same instructions."""
+    kv = w.kv[number]
+    return ([matrix.format for matrix in w.model.layers[number].matrices], kv.sees, kv.ring,
+            kv.head_lines)
+
+
+def runs_of_layers(kinds):
+    """``(first layer, layers)`` of each run of layers of the same kind."""
+    starts = [n for n, kind in enumerate(kinds) if not n or kind != kinds[n - 1]]
+    return [(start, end - start) for start, end in zip(starts, [*starts[1:], len(kinds)])]
+
+
+def repeats(runs, kinds):
+    """``(runs, rounds)`` at the beginning: what is repeated, and how often; it saves most."""
+    shapes = [(kinds[first], layers) for first, layers in runs]
+    best = runs[:1], 1
+    for size in range(1, len(runs) // 2 + 1):
+        rounds = 1
+        while shapes[rounds * size:(rounds + 1) * size] == shapes[:size]:
+            rounds += 1
+        if size * (rounds - 1) > len(best[0]) * (best[1] - 1):
+            best = runs[:size], rounds
+    return best
+
+
+def write_all_layers(w):
+    """Loops over layers of the same kind, and over runs of them that are repeated."""
+    kinds = [alike(w, number) for number in range(len(w.model.layers))]
+    runs, number = runs_of_layers(kinds), 0
+    while runs:
+        some, rounds = repeats(runs, kinds)
+        label = f"layers_{number}"
+        if rounds > 1:
+            w.out.emit("set", "runs of layers to go", rd="round", imm=rounds)
+            w.out.label(label)
+        for first, layers in some:
+            write_layers(w, "layer" if number == 0 else f"layer_{number}", first, layers)
+            number += 1
+        if rounds > 1:
+            w.count_down("round", label)
+        runs = runs[rounds * len(some):]
+
+
+def write_layers(w, label, first, layers):
+    """A loop over layers that are alike; addresses are in registers."""
+    out, model, plan = w.out, w.model, w.plan
+    dim, line = model.dim_blocks, w.row_lines(model.dim_blocks)
+    layer, kv = model.layers[first], w.kv[first]
+
+    out.emit("set", "layers to go", rd="layer", imm=layers)
+    out.label(label)
+    w.walk(kv, 0, take0="appended")
+    w.norm("attention", plan.gain[0], take1="gain_ready", raise0="done", raise1="gain_free")
+    w.quantise("", plan.n, plan.vector, dim)
+    w.gather("gain of the next layer", plan.gain[0], dim, w.line("gains"), offset="gain",
+             take0="gain_free", raise0="gain_ready")
+    w.matmul("keys, values, queries", layer.kvq, dst=plan.rows, act=plan.vector,
+             take0="act", raise0="rows")
+    write_keys_and_values(w, kv)
+    write_attention(w, kv)
+    w.matmul("attention's output matrix", layer.output, dst=plan.x,
+             act=plan.vector, drain="add", take0="act", raise0="x_ready")
+
+    w.norm("feed-forward network", plan.gain[1], take1="gain_ready", raise0="done",
+           raise1="gain_free")
+    w.quantise("", plan.n, plan.vector, dim)
+    w.gather("gain of the next layer", plan.gain[1], dim, w.line("gains") + line, offset="gain",
+             take0="gain_free", raise0="gain_ready")
+    w.matmul("gate and up", layer.gate_up, dst=plan.h, act=plan.vector,
+             take0="act", raise0="rows")
+    out.emit("gate", "", dst=plan.h, a=plan.h, blocks=model.hidden_blocks, take0="rows",
+             take1="rows", raise0="done")
+    w.quantise("", plan.h, plan.inner, model.hidden_blocks)
+    w.matmul("down", layer.down, dst=plan.x, act=plan.inner, drain="add",
+             take0="act", raise0="x_ready")
+
+    out.emit("add", "the next layer", rd="gain", ra="gain", imm=2 * line)
+    out.emit("add", rd="kv", ra="kv", imm=kv.lines)
+    w.count_down("layer", label)
+
+
+def write_keys_and_values(w, kv):
+    """Rotates and rounds keys, values and queries; keys and values go to memory."""
+    out, model, plan = w.out, w.model, w.plan
+    k, v, q = plan.rows, plan.rows + model.kv_blocks, plan.rows + 2 * model.kv_blocks
+    head = model.head_blocks
+    out.emit("rope", "keys", dst=k, a=k, b=plan.rope_k, blocks=model.kv_blocks, period=head,
+             take0="rows", raise0="done")
+    staging = {"target": "staging", "raise0": "staged", "blocks": model.kv_blocks,
+               "per_vector": head, "columns": 1, "element": model.kv, "rule": model.rule}
+    out.emit("quantise", "keys", a=k, dst=0, group=1, take0="done", **staging)
+    out.emit("quantise", "values", a=v, dst=model.kv_blocks, group=head, take0="rows", **staging)
+    w.append(kv, take0="staged", raise0="appended")
+    out.emit("rope", "queries", dst=q, a=q, b=plan.rope_q, blocks=model.q_blocks, period=head,
+             take0="rows", raise0="done")
+    w.quantise("queries of a KV head lie in columns", q, plan.query, model.q_blocks,
+               raise0="query", per_vector=head, columns=plan.columns)
+    if plan.extra:
+        # The tiles' rows beyond the queries are zeros, and nobody else takes their blocks.
+        out.emit("multiply", "zeros", dst=q, a=q + model.q_blocks, b=q + model.q_blocks,
+                 blocks=plan.extra, take0="rows")
+
+
+def write_attention(w, kv):
+    """Each group of query heads that fits the columns attends, and its output is rounded."""
+    out, model, plan = w.out, w.model, w.plan
+    head, together = model.head_blocks, plan.columns * plan.groups
+    blocks = together * head
+    rounds = model.queries // together
+    for n in range(model.n_heads // together):
+        kv_head, again = divmod(n, rounds)
+        if n:
+            # The first walk of the layer was dispatched at its beginning.
+            w.walk(kv, kv_head, chain=int(w.chains), **({} if again else {"take0": "appended"}))
+        w.attend(kv, f"query heads {n * together}..{(n + 1) * together - 1}",
+                 dst=plan.o + n * blocks, act=plan.query + n * plan.groups * head,
+                 columns=plan.columns, groups=plan.groups, take0="query", raise0="attended")
+        out.emit("divide", "", dst=plan.o + n * blocks, a=plan.o + n * blocks, blocks=blocks,
+                 period=head, take0="attended", raise0="done")
+        w.quantise("", plan.o + n * blocks, plan.vector + n * blocks, blocks)

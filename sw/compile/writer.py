@@ -1,0 +1,124 @@
+"""Emits instructions of one model, plan and memory map; names of counters and registers."""
+
+import numpy as np
+
+from verif.reference.tape import tape_beats, tiling
+
+from .assembler import Assembler
+from .kv import lists_of_blocks
+
+
+__all__ = ["COUNTERS", "MINUS_ONE", "MOST_RAISED", "REGISTERS", "Writer"]
+
+#: What each counter counts, in blocks of 32 elements unless said otherwise.
+COUNTERS = {name: number + 1 for number, name in enumerate((
+    "x_ready",      # the residual stream
+    "x_free",       # its blocks that the next token may overwrite
+    "gain_ready",   # gains of a norm
+    "gain_free",
+    "done",         # from one vector operation to the next
+    "act",          # activations of a matrix product
+    "rows",         # results of a matrix product
+    "staged",       # keys and values of the token
+    "appended",     # heads whose keys and values are in memory
+    "query",        # activations of queries
+    "attended",     # outputs of attention
+    "logits",
+    "logits_free",
+    "picked",       # logits that may be written to memory
+))}
+
+REGISTERS = {name: number + 1 for number, name in enumerate((
+    "position", "token", "count", "row", "rope", "gain", "kv", "layer", "prompt", "end", "next",
+    "bos", "eos", "logits", "round"))}
+
+MINUS_ONE = 0xFFFFFFFF
+#: Largest count of one ``raise``.
+MOST_RAISED = 1023
+
+
+class Writer:
+    """Emits the instructions of one model, plan and memory map."""
+
+    def __init__(self, model, config, plan, memory, kv, task):
+        self.model, self.config, self.plan, self.task = model, config, plan, task
+        self.memory, self.kv = memory, kv
+        self.out = Assembler(COUNTERS, REGISTERS)
+
+    @property
+    def chains(self):
+        """Whether keys of a walk may come before values of the walk before.
+
+        Its attend must then be dispatched while the one before is not finished, with the divide
+        and the quantise between them in the queue of the vector unit.
+        """
+        return self.config.queue >= 8
+
+    def line(self, name):
+        """First line of a region."""
+        return self.memory.regions[name].line
+
+    def row_lines(self, blocks):
+        """Lines of a row of float32 blocks."""
+        return self.memory.row_lines(blocks)
+
+    def count_down(self, register, label):
+        """Take one from a register; go to a label unless that gives zero."""
+        self.out.emit("add", rd=register, ra=register, imm=MINUS_ONE)
+        self.out.emit("branch", condition="ne", ra=register, rb="zero", target=label)
+
+    def gather(self, comment, dst, blocks, base, **values):
+        self.out.emit("gather", comment, dst=dst, blocks=blocks, base=base, **values)
+
+    def stream(self, comment, region, matrices):
+        beats = sum(tape_beats(m.weights.shape, m.format, self.config.slices)
+                    for m in matrices)
+        self.out.emit("stream", comment, stream="w", base=self.line(region), beats=beats)
+
+    def stream_layers(self, comment):
+        self.stream(comment, "layers", [m for layer in self.model.layers for m in layer.matrices])
+
+    def matmul(self, comment, matrix, *, dst, act, drain="store", **values):
+        rows, size = matrix.weights.shape
+        tiles, height, tail = tiling(rows, self.config.slices, matrix.format)
+        self.out.emit("matmul", comment, dst=dst, act=act, halves=size // 16, tiles=tiles,
+                      height=height, tail=tail, columns=1, groups=1, stride=0,
+                      format=matrix.format, drain=drain, activation=self.model.activation,
+                      **values)
+
+    def norm(self, comment, gain, **values):
+        plan, imm = self.plan, int(np.float32(self.model.guard).view(np.uint32))
+        self.out.emit("norm", comment, dst=plan.n, a=plan.x, b=gain, imm=imm,
+                      blocks=self.model.dim_blocks, take0="x_ready", **values)
+
+    def quantise(self, comment, a, dst, blocks, *, take0="done", raise0="act", per_vector=None,
+                 columns=1):
+        """Activations, to columns."""
+        self.out.emit("quantise", comment, a=a, dst=dst, blocks=blocks, target="column", group=1,
+                      per_vector=per_vector or blocks, columns=columns, take0=take0, raise0=raise0,
+                      element=self.model.activation, rule=self.model.rule)
+
+    def walk(self, kv, head, **values):
+        """Keys and values of a KV head of a layer; a list of blocks is ordered first."""
+        sees, pattern = kv.sees, "window"
+        if sees.blocks is not None:
+            number, pattern = lists_of_blocks(self.kv).index(sees.blocks), "chosen"
+            self.out.emit("choose", "blocks to read besides", base=self.line(f"blocks_{number}"),
+                          count="count", entries=len(sees.blocks))
+        self.out.emit("walk", f"KV head {head}", base=self.line("kv") + head * kv.head_lines,
+                      offset="kv", count="count", head_blocks=self.model.head_blocks,
+                      window=sees.window, sinks=sees.sinks, ring=kv.ring, pattern=pattern,
+                      **{"span": 1, **values})
+
+    def attend(self, kv, comment, **values):
+        """Attention to what a walk brings."""
+        window, sinks = kv.sees.mask
+        self.out.emit("attend", comment, probability=self.plan.probability,
+                      head_blocks=self.model.head_blocks, count="count", window=window,
+                      sinks=sinks, activation=self.model.activation, kv=self.model.kv, **values)
+
+    def append(self, kv, **values):
+        """Staged keys and values of all heads, to memory."""
+        self.out.emit("append", "", base=self.line("kv"), offset="kv", count="position",
+                      heads=kv.heads, head_blocks=self.model.head_blocks,
+                      head_stride=kv.head_lines, ring=kv.ring, sinks=kv.sees.sinks, **values)

@@ -1,0 +1,164 @@
+"""Keys and values between memory and the machine: walks, appends, and lists of chosen pages."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from hw import register_map as rm
+from verif.reference.kv import Places
+from verif.reference.pattern import BLOCK, blocks_read, chosen_blocks, slot
+
+from .fault import Fault
+
+
+__all__ = ["Part", "block_places", "run_append", "run_choose", "run_walk"]
+
+
+class Part(NamedTuple):
+    """What the D stream delivers at once: ``kind`` is ``keys``, ``values`` or ``beats``.
+
+    ``walk`` is the command that it belongs to, ``number`` that of its KV block; ``first`` and
+    ``last`` say whether it is the first and the last of its kind in the walk.
+    """
+
+    kind: str
+    walk: object
+    number: int
+    first: bool
+    last: bool
+    raw: np.ndarray
+
+
+class Owed(NamedTuple):
+    """Values whose keys were read."""
+
+    walk: object
+    number: int
+    first: bool
+    last: bool
+    address: int
+    beats: int
+
+
+@lru_cache(maxsize=16)
+def block_places(config, head_blocks):
+    """Byte offsets in a KV block, arrays with a row for each of 32 tokens.
+
+    ``(keys, key codes, values, value code)``; the first two and the last are offsets in the part
+    of keys, the values' are those in the part of values.
+    """
+    split = config.part_beats(head_blocks)[0] * config.beat_bytes
+    places = [Places(config, 0, token, head_blocks) for token in range(BLOCK)]
+    keys, key_codes, values, value_code = (
+        np.array([getattr(place, name) for place in places])
+        for name in ("keys", "key_codes", "values", "value_code"))
+    return keys, key_codes, values - split, value_code
+
+
+def block_line(m, f, number, lines):
+    """First line of KV block ``number`` of a head at ``f.address``."""
+    place = slot(number, f.ring, f.sinks)
+    table, entries = f.table
+    if entries:
+        if place >= entries:
+            raise Fault(rm.Cause.TABLE)
+        raw = m.read_memory(table * m.config.line_bytes + 4 * place, 4)
+        place = int(raw.view("<u4")[0])
+    return f.address + place * lines
+
+
+def run_walk(m, f):
+    """Read the blocks that a head's queries need; keys go ahead of values."""
+    numbers = yield from numbers_to_read(m, f)
+    lines, (key_beats, value_beats) = (m.config.kv_lines(f.head_blocks),
+                                       m.config.part_beats(f.head_blocks))
+    held = max(0, f.count - f.span) // BLOCK
+    waits = f.take0 != 0
+    for n, number in enumerate(numbers):
+        while waits and number >= held:
+            # Values that are owed need not wait for what these keys wait for.
+            yield lambda: m.semaphores[f.take0] > 0 or m.owed
+            if m.semaphores[f.take0] > 0:
+                m.semaphores[f.take0] -= 1
+                waits = False
+            else:
+                yield from pay(m)
+        first, last = n == 0, n == len(numbers) - 1
+        address = block_line(m, f, number, lines) * m.config.line_bytes
+        yield from read(m, Part("keys", f, number, first, last, None), address, key_beats)
+        m.owed.append(Owed(f, number, first, last, address + key_beats * m.config.beat_bytes,
+                           value_beats))
+        while len(m.owed) > m.config.keys_ahead:
+            yield from pay(m)
+    while m.owed and not (chained(m) and m.owed[0].walk is f):
+        yield from pay(m)
+
+
+def numbers_to_read(m, f):
+    """Numbers of the KV blocks of a walk."""
+    chosen = ()
+    if f.pattern == "chosen":
+        yield lambda: len(m.choices) > 0
+        chosen = chosen_blocks(m.choices.popleft(), f.page)
+    return blocks_read(f.count, f.span, f.window, f.sinks, chosen)
+
+
+def chained(m):
+    """Whether keys of the next walk may come before values of this one."""
+    unit = m.units["d"]
+    return unit.next == "walk" and bool(unit.queue[0][1].chain)
+
+
+def read(m, part, address, beats):
+    """Bring a part to the D stream when there is room."""
+    yield lambda: m.d_room(beats)
+    raw = m.read_memory(address, beats * m.config.beat_bytes).copy()
+    m.d_fifo.append(part._replace(raw=raw))
+    m.count("d_words", len(raw))
+
+
+def pay(m):
+    """Read the oldest values that are owed."""
+    owed = m.owed.popleft()
+    yield from read(m, Part("values", owed.walk, owed.number, owed.first, owed.last, None),
+                    owed.address, owed.beats)
+
+
+def run_append(m, f):
+    """Write a token's keys and values, or a page's bounds, head by head."""
+    rows = 2 * f.head_blocks if f.bounds else f.head_blocks
+    blocks = f.heads * rows
+    for _ in range(blocks if f.bounds else 2 * blocks):
+        yield f.take0
+    number, token = divmod(f.count, BLOCK)
+    lines = (m.config.bounds_lines if f.bounds else m.config.kv_lines)(f.head_blocks)
+    places = Places(m.config, 0, token, rows)
+    beats = m.config.key_beats(rows) if f.bounds else m.config.kv_beats(rows)
+    for head in range(f.heads):
+        yield 0
+        line = block_line(m, f, number, lines) + head * f.head_stride
+        start = line * m.config.line_bytes
+        m.check_write(start, beats * m.config.beat_bytes)
+        keys = slice(head * rows, (head + 1) * rows)
+        m.memory[start + places.keys] = m.staging[keys].reshape(-1)
+        m.memory[start + places.key_codes] = m.staging_codes[keys]
+        if not f.bounds:
+            values = slice(blocks + keys.start, blocks + keys.stop)
+            m.memory[start + places.values] = m.staging[values].reshape(-1)
+            m.memory[start + places.value_code] = m.staging_codes[values.start]
+        for _ in range(rows if f.bounds else 2 * rows):
+            m.raise_counter(f.raise1)
+        yield 0
+        m.raise_counter(f.raise0)
+
+
+def run_choose(m, f):
+    """Read a list of pages and hand it to a walk; it rests when the walk has it."""
+    yield 0
+    raw = m.read_memory(f.address * m.config.line_bytes, 4 * f.entries)
+    pages = raw.view("<u4").tolist()
+    if any(page <= before for before, page in zip(pages, pages[1:])):
+        raise Fault(rm.Cause.CHOICE)
+    m.choices.append([page for page in pages if page < f.count])
+    yield lambda: not m.choices
