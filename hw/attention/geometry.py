@@ -6,7 +6,7 @@ from amaranth.utils import ceil_log2
 
 
 __all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "router_job", "vectors",
-           "softmax_job"]
+           "softmax_job", "select_job"]
 
 
 #: Tokens in a KV block.
@@ -60,4 +60,17 @@ def softmax_job(config):
         "columns": 7,
         "groups":  4,
         "address": ceil_log2(config.act_blocks),        # activation block of group 0
+    })
+
+
+def select_job(config):
+    """What the selector has to know about a block of bounds."""
+    return data.StructLayout({
+        "first":   1,                                   # of a select
+        "last":    1,
+        "number":  27,                                  # it holds pages 32 * number ..
+        "pages":   32,                                  # that have bounds; 0: no scores come
+        "skip":    12, "recent": 12,                    # first and last pages, not to choose from
+        "shift":   4, "least": 12,                      # how many to choose, as in instructions
+        "columns": 7, "groups": 4,
     })

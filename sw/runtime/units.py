@@ -21,6 +21,7 @@ from verif.reference.tape import tape_beats
 from .attend import run_attend
 from .fault import Hazard
 from .kv import Part, run_append, run_choose, run_walk
+from .select import run_select
 
 
 __all__ = ["UNITS"]
@@ -217,7 +218,7 @@ def run_stream(m, f):
 
 #: Instruction to its generator function.
 UNITS = {
-    "matmul": run_matmul, "attend": run_attend,
+    "matmul": run_matmul, "attend": run_attend, "select": run_select,
     "norm": run_norm, "rope": run_rope, "gate": run_gate, "divide": run_divide, "sum": run_sum,
     "multiply": run_multiply, "maximum": run_maximum, "minimum": run_minimum,
     "quantise": run_quantise, "pick": run_pick,
