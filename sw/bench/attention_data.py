@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.formats import KV
-from verif.reference.attention import attention, scores
+from verif.reference.attention import attention
 from verif.reference.divide import divide
 from verif.reference.kv import bounds_blocks, kv_blocks
-from verif.reference.floats import bits
 from verif.reference.pattern import BLOCK, blocks_read, chosen_blocks, slot
 from verif.reference.quantise import quantise
+from verif.reference.select import page_scores, select
 
 
 __all__ = ["Case", "Head", "chosen_pages", "queries"]
@@ -182,20 +182,18 @@ class Head:
     def choose(self, x):
         """Pages whose bounds score highest, ascending."""
         case = self.case
-        count = min(case.pages - case.recent - case.skip, max(1, case.pages >> case.share))
         return chosen_pages(x, self.bounds, self.bounds_codes, skip=case.skip, recent=case.recent,
-                            count=count)
+                            shift=case.share, least=1)
 
 
-def chosen_pages(x, bounds, codes, *, skip, recent, count):
-    """Pages that queries ``x [G, D]`` choose by bounds, ascending."""
-    signs = [quantise(x, sign=sign) for sign in ("positive", "negative")]
-    q, q_codes = (np.concatenate(parts, axis=1) for parts in zip(*signs))
-    score = scores(q, q_codes, bounds, codes).max(axis=0)
-    key = bits(score).astype(np.int64) >> 16
-    key = np.where(key & 0x8000, 0xFFFF - key, key | 0x8000)
-    order = np.argsort(-key[skip:len(key) - recent], kind="stable")[:count]
-    return np.sort(order) + skip
+def chosen_pages(x, bounds, codes, **limits):
+    """Pages that queries ``x [G, D]`` choose by their rounded bounds, ascending.
+
+    ``bounds`` are maxima, then minima; ``limits`` are those of :func:`verif.reference.select.select`.
+    """
+    halves = (half for pair in zip(np.split(bounds, 2, axis=1), np.split(codes, 2, axis=1))
+              for half in pair)
+    return select(page_scores(*quantise(x), *halves), len(bounds), **limits)
 
 
 def tokens_of(numbers):

@@ -132,24 +132,30 @@ class Program:
         """Queries that attend together."""
         return self.columns * min(self.config.kv_groups, self.groups)
 
-    def wait_for(self, counter, blocks):
-        """The vector unit goes on when a product's last rows are there."""
-        self.out.emit("multiply", "waits", dst=SCRATCH, a=SCRATCH, b=SCRATCH, blocks=blocks,
-                      take0=counter)
+    def mark(self, blocks, **counters):
+        """The vector unit takes or raises a counter, between what it does before and after.
+
+        A product takes its activations once for all columns, but they are raised for each; and it
+        raises its results once for all vectors, but they are taken one by one.
+        """
+        self.out.emit("multiply", "waits, or tells", dst=SCRATCH, a=SCRATCH, b=SCRATCH,
+                      blocks=blocks, **counters)
 
     def write_part(self, part):
         """Keys and values of a part of the vectors go to memory."""
         vectors = SIZE // PARTS
-        self.wait_for("rows", 2 * ROW)
+        self.mark(2 * ROW, take0="rows")
         pairs = range(part * vectors // 2, (part + 1) * vectors // 2)
         last = part == PARTS - 1
         for pair in pairs[:-1] if last else pairs:
             self.append(2 * pair, 2)
         if last:
             # Queries are rounded while the last tokens are on their way.
-            self.wait_for("q_rows", ROW)
+            self.mark(ROW, take0="q_rows")
             self.columns_of(Q, self.act["q"], 0, self.attends * ROW, raise0="query")
-            # The acknowledgment of the very last one tells that all are in memory.
+            # The acknowledgment of the very last one tells that all are in memory. One token has
+            # half as many staging blocks as two.
+            self.mark(2 * ROW, take0="staging")
             self.append(2 * pairs[-1], 1)
             self.append(2 * pairs[-1] + 1, 1, raise0="appended")
 
@@ -178,7 +184,8 @@ class Program:
                  raise0="attended")
         out.emit("divide", dst=O + first, a=O + first, blocks=blocks, period=ROW,
                  take0="attended", raise0="done")
-        self.columns_of(O, self.act["o"], first, blocks, take0="done", raise0="act")
+        self.columns_of(O, self.act["o"], first, blocks, take0="done")
+        self.mark(blocks // self.columns, raise0="act")
 
 
 class Operands:

@@ -9,6 +9,7 @@ from verif.reference.attention import attention
 from verif.reference.divide import divide
 from verif.reference.pattern import BLOCK, blocks_read, chosen_blocks, seen
 from verif.reference.quantise import quantise
+from verif.reference.select import select
 
 
 __all__ = ["Exact", "Machine", "PATTERNS", "Reader", "found"]
@@ -45,7 +46,7 @@ class Exact:
         """Pages whose bounds score highest."""
         halves = np.split(bounds, 2, axis=1)
         scores = np.maximum(q, 0) @ halves[0].T + np.minimum(q, 0) @ halves[1].T
-        return highest(scores.max(axis=0), **limits)
+        return select(scores, len(bounds), **limits)
 
 
 class Machine:
@@ -65,13 +66,6 @@ class Machine:
     def choose(self, q, bounds, **limits):
         """As :meth:`Exact.choose`."""
         return chosen_pages(q, *quantise(bounds), **limits)
-
-
-def highest(scores, skip, recent, count):
-    """The pages of the highest scores, ascending; the first ones of equals."""
-    end = len(scores) - recent
-    order = np.argsort(-scores[skip:end], kind="stable")
-    return np.sort(order[:count]) + skip
 
 
 class Reader:
@@ -139,9 +133,8 @@ class Reader:
             return [np.arange(skip, end, 1 << sight.share)] * len(self.q)
         keys = self.k[:pages * size].reshape(pages, size, -1)
         bounds = np.concatenate([keys.max(axis=1), keys.min(axis=1)], axis=1)
-        number = min(end - skip, max(1, pages >> sight.share))
         return [self.arithmetic.choose(q[None], bounds, skip=skip, recent=pages - end,
-                                       count=number) for q in self.q]
+                                       shift=sight.share, least=1) for q in self.q]
 
     def attend(self, q, tokens):
         """Attention of questions to some tokens."""
