@@ -345,7 +345,17 @@ class Config:
     @property
     def acc_rows(self):
         """Accumulator rows of a slice: a tile, then the attention output."""
-        return 16 + max(16, self.max_head // self.slices)
+        return 16 + max(16, self.kv_groups * self.output_rows)
+
+    @property
+    def output_rows(self):
+        """Accumulator rows of a slice that hold the attention output of a group of columns."""
+        return -(-self.max_head // self.slices)
+
+    @property
+    def key_replay(self):
+        """Beats of the longest tile of keys that several groups of columns use."""
+        return 2 * self.key_height * self.max_head_blocks * (2 if self.pages else 1)
 
     @property
     def keys_ahead(self):
@@ -354,8 +364,23 @@ class Config:
 
     @property
     def softmax_lanes(self):
-        """Exponentials a cycle."""
-        return min(self.slices, BLOCK)
+        """Exponentials a cycle: as many as the array needs.
+
+        With heads of 32, keys and values of a KV block are ``2 * 32 / slices`` rows a slice, which
+        are ``128 / slices`` beats. They give ``32 * columns`` scores: a quarter of ``columns *
+        slices`` a cycle. Larger heads take more beats for as many scores.
+        """
+        wanted = -(-self.columns * self.slices // 4)
+        return min(BLOCK, max(self.slices, 1 << (wanted - 1).bit_length()))
+
+    @property
+    def drain_rows(self):
+        """Rows of a slice that leave the array in a cycle.
+
+        They are a row of the workspace, and all that the softmax takes, where there are fewer
+        slices than that.
+        """
+        return min(16, max(1, self.lanes // self.slices, self.softmax_lanes // self.slices))
 
     # Identity
 

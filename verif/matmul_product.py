@@ -168,7 +168,8 @@ def plan(products, config):
 
 
 def plan_scores(events, config, column, sums):
-    for lot in sums.reshape(-1, config.slices)[:, :config.softmax_lanes]:
+    lots = sums.reshape(-1, max(config.slices, config.softmax_lanes))
+    for lot in lots[:, :config.softmax_lanes]:
         events["scores"].append({"column": column, "values": lot.view(np.uint32).tolist()})
 
 

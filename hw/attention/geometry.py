@@ -5,7 +5,7 @@ from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
 
-__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "router_job", "vectors",
+__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "turn_job", "vectors",
            "softmax_job", "select_job"]
 
 
@@ -32,14 +32,15 @@ def by_head_blocks(m, config, head_blocks, function, name):
 
 def value_row(config):
     """A token's values in one group of channels."""
-    return data.StructLayout({
-        "data":   data.ArrayLayout(unsigned(128), config.slices),
-        "height": 5,                                    # rows a slice of the tile it belongs to
-    })
+    return data.ArrayLayout(unsigned(128), config.slices)
 
 
-#: What the router has to deal: the KV blocks of one head.
-router_job = data.StructLayout({"head_blocks": 4, "blocks": 28})
+#: What the transposer has to know about the values of a KV block.
+turn_job = data.StructLayout({
+    "tiles":  12,
+    "tail":   5,                                        # rows a slice of the last; others have 16
+    "groups": 4,                                        # how often each tile is given
+})
 
 
 def vectors(config):

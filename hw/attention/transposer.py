@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.attention.geometry import BLOCK, value_row
+from hw.attention.geometry import BLOCK, turn_job, value_row
 from hw.signatures import beat
 
 
@@ -17,22 +17,22 @@ BANKS = 16
 
 
 class Transposer(wiring.Component):
-    """Transposes 32 tokens by 16 channels in each slice.
+    """Transposes 32 tokens by 16 channels in each slice, and gives each tile to all groups.
 
     The numerical reference is :func:`verif.reference.transposer.transpose`.
 
     Byte ``i`` of token ``t`` lies in bank ``(i + t) % 16``, so that the 16 bytes of a token, and
-    the 16 tokens of a byte, lie in different banks. Two tiles fit: one fills while one leaves. A
-    bank serves all slices.
+    the 16 tokens of a byte, lie in different banks. Two tiles fit: one fills while one leaves, as
+    often as there are groups of columns. A bank serves all slices.
 
     Latency
     -------
-    :attr:`latency` cycles from the 32nd row of a tile to its first beat.
+    :attr:`latency` cycles from the 32nd row of a tile, and from its job, to its first beat.
 
     Throughput
     ----------
-    One row and one beat per cycle: 32 rows in, ``2 * height`` beats out. ``i.ready`` does not
-    depend on ``o.ready``.
+    One row and one beat per cycle: 32 rows in, ``2 * height`` beats out for each group.
+    ``i.ready`` does not depend on ``o.ready``.
 
     Parameters
     ----------
@@ -40,8 +40,10 @@ class Transposer(wiring.Component):
 
     Members
     -------
+    jobs : ``In(stream.Signature(turn_job))``
+        How the tiles that come leave. Rows are taken before their job comes.
     i : ``In(stream.Signature(value_row(config)))``
-        32 rows for each tile, in token order, with the tile's height.
+        32 rows for each tile, in token order.
     o : ``Out(stream.Signature(beat(config)))``
         Row 0 half 0, row 0 half 1, row 1 half 0, ...; scales are 0.
     """
@@ -51,6 +53,7 @@ class Transposer(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
+            "jobs": In(stream.Signature(turn_job)),
             "i": In(stream.Signature(value_row(config))),
             "o": Out(stream.Signature(beat(config))),
         })
@@ -62,7 +65,6 @@ class Transposer(wiring.Component):
 
         # Control: which tile is written and read, and where in it.
         full       = Signal(2)
-        heights    = [Signal(5, name=f"height_{n}") for n in range(2)]
         w_tile     = Signal()
         w_token    = Signal(range(BLOCK))
         r_tile     = Signal()
@@ -72,33 +74,43 @@ class Transposer(wiring.Component):
         do_read    = Signal()
         advance    = Signal()
         read_last  = Signal()
+        active, job = Signal(), Signal(turn_job)
+        group, last_group, last_tile, fetch = Signal(4), Signal(), Signal(), Signal()
+        height     = Signal(5)
         m.d.comb += [
             self.i.ready.eq(~full.bit_select(w_tile, 1)),
             do_write.eq(self.i.valid & self.i.ready),
             advance.eq(~self.o.valid | self.o.ready),
-            do_read.eq(advance & full.bit_select(r_tile, 1)),
-            read_last.eq(r_half & (r_row + 1 == Mux(r_tile, heights[1], heights[0]))),
+            do_read.eq(advance & active & full.bit_select(r_tile, 1)),
+            read_last.eq(do_read & r_half & (r_row + 1 == height)),
+            last_group.eq(group + 1 == job.groups),
+            last_tile.eq(job.tiles == 1),
+            fetch.eq(~active | (read_last & last_group & last_tile)),
+            self.jobs.ready.eq(fetch),
         ]
         with m.If(do_write):
             m.d.sync += w_token.eq(w_token + 1)
             with m.If(w_token == BLOCK - 1):
                 m.d.sync += w_tile.eq(~w_tile)
                 m.d.sync += full.bit_select(w_tile, 1).eq(1)
-            for n, height in enumerate(heights):
-                with m.If(w_tile == n):
-                    m.d.sync += height.eq(self.i.p.height)
         with m.If(advance):
             m.d.sync += self.o.valid.eq(do_read)
         with m.If(do_read):
             m.d.sync += r_half.eq(~r_half)
             m.d.sync += r_row.eq(r_row + r_half)
-            with m.If(read_last):
-                m.d.sync += r_row.eq(0)
-                m.d.sync += r_tile.eq(~r_tile)
+        with m.If(read_last):
+            m.d.sync += [r_row.eq(0), group.eq(group + 1)]
+            with m.If(last_group):
+                m.d.sync += [group.eq(0), r_tile.eq(~r_tile), job.tiles.eq(job.tiles - 1)]
                 m.d.sync += full.bit_select(r_tile, 1).eq(0)
+                with m.If(job.tiles == 2):
+                    m.d.sync += height.eq(job.tail)
+        with m.If(fetch):
+            m.d.sync += [active.eq(self.jobs.valid), job.eq(self.jobs.p)]
+            m.d.sync += height.eq(Mux(self.jobs.p.tiles == 1, self.jobs.p.tail, BANKS))
 
         # Write: lane i of the rotated row is bank i.
-        lanes   = Cat(self.i.p.data[s][8 * i:8 * i + 8] for i in range(BANKS) for s in slices)
+        lanes   = Cat(self.i.p[s][8 * i:8 * i + 8] for i in range(BANKS) for s in slices)
         written = self.rotate(m, lanes, w_token[:4], "up")
 
         # Read: each bank has the address of its own token, one cycle before the beat.
