@@ -132,7 +132,7 @@ def decode(layout):
     for n in range(case.kv_heads):
         if case.share:
             select(w, n, parts + 2 * n * act)
-        w.walk(n, span=1, chain=int(n > 0))
+        w.walk(n, span=1, chain=int(n > 0 and not case.share))
         w.attend(n * act, probability, n * item, raise0="attended")
         out.emit("divide", dst=n * item, a=n * item, blocks=item, period=head, take0="attended",
                  raise0="last" if n == case.kv_heads - 1 else 0)
@@ -149,8 +149,7 @@ def select(w, head, act):
     """The pages of a KV head are chosen."""
     case, layout, lines = w.case, w.layout, w.layout.lines
     w.out.emit("walk", f"bounds of KV head {head}", count="pages", head_blocks=layout.head,
-               base=lines["bounds"] + head * lines["bounds_stride"], span=1, pattern="bounds",
-               chain=int(head > 0))
+               base=lines["bounds"] + head * lines["bounds_stride"], span=1, pattern="bounds")
     w.out.emit("select", act=act, head_blocks=layout.head, columns=layout.columns,
                groups=layout.groups, count="pages", skip=case.skip, recent=case.recent,
                shift=case.share, least=1)
