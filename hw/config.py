@@ -17,6 +17,11 @@ PRESETS = Path(__file__).parent / "presets"
 #: Tokens in a KV block, and elements that share a scale.
 BLOCK = 32
 
+#: Cycles, at most, from a beat to its sum in the bank of the first column; from the last scores of
+#: a vector to its first probabilities, if all come at once; and from the last probabilities of a
+#: block to the first beat of its values.
+SUM_CYCLES, SOFTMAX_CYCLES, PRODUCT_CYCLES = 20, 40, 8
+
 
 def one_of(*values):
     return lambda value: value in values, "one of " + ", ".join(map(str, values))
@@ -260,19 +265,26 @@ class Config:
         """Groups of ``16 * slices`` channels in which values are stored."""
         return -(-BLOCK * head_blocks // (16 * self.slices))
 
-    def value_height(self, head_blocks):
-        """Rows a slice of a tile of values."""
-        return max(1, min(16, BLOCK * head_blocks // self.slices))
+    def value_pitch(self, head_blocks):
+        """Bytes that a token's values take of the piece of a slice.
+
+        A piece of a head that needs fewer than 16 holds several tokens.
+        """
+        rows = -(-BLOCK * head_blocks // self.slices)
+        return min(16, 1 << (rows - 1).bit_length())
+
+    def value_beats(self, head_blocks):
+        """Beats of the values of a KV block."""
+        return 2 * self.value_pitch(head_blocks) * self.value_groups(head_blocks)
 
     def kv_beats(self, head_blocks):
         """Beats of a whole KV block."""
-        return (self.key_beats(head_blocks) + self.value_scale_beats
-                + BLOCK * self.value_groups(head_blocks))
+        return sum(self.part_beats(head_blocks))
 
     def part_beats(self, head_blocks):
         """Beats of the two parts of a KV block: keys with the codes of values, and values."""
         return (self.key_beats(head_blocks) + self.value_scale_beats,
-                BLOCK * self.value_groups(head_blocks))
+                self.value_beats(head_blocks))
 
     def bounds_lines(self, head_blocks):
         """Lines from one block of bounds to the next: keys of 32 pages, maxima before minima."""
@@ -359,8 +371,19 @@ class Config:
 
     @property
     def keys_ahead(self):
-        """KV blocks whose keys are read before the values of a block."""
-        return 3
+        """KV blocks whose keys are read before the values of a block.
+
+        While the scores of a block become probabilities, other blocks keep memory and array at
+        work: as many as cover the way from the last beat of keys to the first one of values, with
+        all columns of a group, in the shortest time of a block.
+        """
+        vectors = self.columns * BLOCK
+        block = max(self.kv_beats(1) * self.beat_words, vectors // min(self.softmax_lanes, 16))
+        way = (SUM_CYCLES + self.columns                    # sums are in the last column's bank
+               + 2 * vectors // min(self.softmax_lanes, 16) # they leave, and so do probabilities
+               + SOFTMAX_CYCLES + BLOCK // self.softmax_lanes
+               + PRODUCT_CYCLES)
+        return min(7, max(1, -(-way // block)))
 
     @property
     def softmax_lanes(self):

@@ -14,7 +14,7 @@ WINDOWED = ("walk", "attend")
 
 def absent(config):
     """Names of the instructions that the machine lacks."""
-    return () if config.pages else ("select",)
+    return () if config.pages else ("select", "maximum", "minimum")
 
 
 def ranges(config):

@@ -22,7 +22,7 @@ CONFIG = Config(name="test", slices=2, columns=3, kv_groups=2, pages=64)
 
 
 def blocks_of_bounds(upper, lower, kv):
-    """Blocks of bounds as bytes, with their integers and codes: pages are rows of twice the size."""
+    """Blocks of bounds as bytes, with their integers and codes: rows of twice the size."""
     rows = np.concatenate([upper, lower], axis=-1)
     q, codes = quantise(rows, 1, kv, "up")
     raw = []
@@ -54,7 +54,8 @@ def machine(**members):
                            d_fifo=deque(), raised=raised, raise_counter=raised.append, **members)
 
 
-@pytest.mark.parametrize("head_blocks, count, kv", [(1, 40, "int8"), (2, 64, "e4m3"), (1, 5, "int8")])
+@pytest.mark.parametrize("head_blocks, count, kv",
+                         [(1, 40, "int8"), (2, 64, "e4m3"), (1, 5, "int8")])
 def test_select_appends_what_the_reference_chooses(head_blocks, count, kv):
     rng, m = np.random.default_rng(count), machine()
     size = 32 * head_blocks

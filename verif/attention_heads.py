@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hw import isa
-from hw.formats import ACTIVATIONS, KV
+from hw.formats import ACTIVATIONS, FORMATS, KV
+from hw.formats import keys as keys_format
 from hw.signatures import Part
 from verif.reference.attention import attention, scores
 from verif.reference.kv import kv_write
+from verif.reference.matmul import matmul
 from verif.reference.pattern import blocks_read
-from verif.reference.tape import pack
-from hw.formats import keys as keys_format
+from verif.reference.tape import pack, tiling
 
 
-__all__ = ["Head", "Bounds", "legal_order"]
+__all__ = ["Head", "Bounds", "Product", "legal_order"]
 
 
 def elements(rng, element, *shape):
@@ -39,6 +40,7 @@ class Queries:
         self.activation, self.kv = (str(rng.choice(names))
                                     for names in (config.activations, config.kv))
         vectors = columns * groups
+        self.expects = True     # a result
         self.q, first = elements(rng, ACTIVATIONS[self.activation], vectors, 32 * blocks)
         self.q_codes = codes(rng, first, vectors, blocks)
 
@@ -78,6 +80,7 @@ class Head(Queries):
                                    shape.window, shape.sinks, shape.chosen)
         self.tokens = np.array([32 * number + n for number in self.numbers for n in range(32)
                                 if 32 * number + n < shape.count])
+        self.expects = bool(self.numbers)
         size = 32 * shape.head_blocks
         self.k, first = elements(rng, KV[self.kv], len(self.tokens), size)
         self.k_codes = codes(rng, first, len(self.tokens), shape.head_blocks)
@@ -167,6 +170,33 @@ class Bounds(Queries):
                           groups=self.groups, count=7, activation=self.activation, kv=self.kv,
                           **self.fields, **places)
         return {"word": word, "count": self.pages}
+
+
+class Product(Queries):
+    """Random operands of a ``matmul`` of 32 rows with one block of one column."""
+
+    def __init__(self, config, rng):
+        super().__init__(config, rng, 1, 1, 1)
+        self.format  = FORMATS[config.formats[0]]
+        self.weights = elements(rng, self.format.element, 32, 32)[0]
+        self.scales  = np.full((32, 1), 0x3C00, np.uint16)
+
+    def result(self):
+        """Output, and no sums."""
+        return matmul(self.weights, self.scales, self.q, self.q_codes, self.format,
+                      activation=self.activation), np.zeros(0, np.float32)
+
+    def beats(self):
+        size = self.config.beat_bytes
+        tape = pack(self.weights, self.scales, self.format, self.config.slices)
+        return as_numbers(np.frombuffer(tape, np.uint8).reshape(-1, size))
+
+    def command(self, **places):
+        tiles, height, tail = tiling(32, self.config.slices, self.format)
+        word = isa.encode("matmul", halves=2, tiles=tiles, height=height, tail=tail, columns=1,
+                          groups=1, stride=1, format=self.format.name, drain="store",
+                          activation=self.activation, **places)
+        return {"word": word, "count": 0}
 
 
 def legal_order(heads, ahead, eager=lambda: True):

@@ -9,11 +9,12 @@ from cocotb.triggers import RisingEdge
 
 from hw import isa
 from hw.attention.engine import AttentionEngine
-from hw.attention.geometry import select_job
+from hw.attention.geometry import select_job, value_tail
 from hw.config import Config
 from hw.matmul.engine import MatmulEngine
+from hw.matmul.timing import Timing
 from hw.signatures import Command, Raise, Take, act_write, kv_part, row_write, scores
-from verif.attention_heads import Bounds, Head, legal_order
+from verif.attention_heads import Bounds, Head, Product, legal_order
 from verif.bench import Bench, current
 from verif.reference.floats import bits
 from verif.streams import StreamMonitor, bursts, never, sometimes
@@ -58,8 +59,10 @@ class Attention(wiring.Component):
             "sums":     Out(stream.Signature(32)),
             **(selects if config.pages else {}),
             "take0":    Out(Take),
+            "array":    Out(Take),
             "raise0":   Out(Raise),
             "raise1":   Out(Raise),
+            "released": Out(Raise),
             "busy":     Out(1),
         })
 
@@ -79,13 +82,16 @@ class Attention(wiring.Component):
             wiring.connect(m, getattr(attention, name), wiring.flipped(getattr(self, name)))
         for name in ("write", "raise0"):
             wiring.connect(m, getattr(matmul, name), wiring.flipped(getattr(self, name)))
+        wiring.connect(m, matmul.raise1, wiring.flipped(self.released))
         waits = self.queries.valid | self.hold
         m.d.comb += [
             matmul.act.valid.eq(self.queries.valid | (attention.act.valid & ~self.hold)),
             matmul.act.p.eq(Mux(self.queries.valid, self.queries.p, attention.act.p)),
             self.queries.ready.eq(matmul.act.ready),
             attention.act.ready.eq(matmul.act.ready & ~waits),
-            matmul.take0.ok.eq(1), matmul.take1.ok.eq(1), matmul.read.request.ready.eq(1),
+            self.array.id.eq(matmul.take0.id), self.array.take.eq(matmul.take0.take),
+            matmul.take0.ok.eq(self.array.ok | (matmul.take0.id == 0)),
+            matmul.take1.ok.eq(1), matmul.read.request.ready.eq(1),
             attention.array_busy.eq(matmul.busy),
             self.busy.eq(attention.busy),
         ]
@@ -106,6 +112,24 @@ QUERIES = 2 * config.max_head_blocks * config.kv_groups if config.pages else (
     config.max_head_blocks * config.kv_groups)
 PROBABILITY = 2 * QUERIES
 
+#: More cycles than any run takes.
+HANGS = 20000
+
+
+def stream_of(commands, eager):
+    """Parts and beats of commands on D: ``select`` s and the heads between them."""
+    stream  = []
+    selects = [n for n, command in enumerate(commands) if isinstance(command, Bounds)]
+    for start, end in zip([-1, *selects], [*selects, len(commands)]):
+        if start >= 0:
+            stream += commands[start].parts()
+        heads  = [command for command in commands[start + 1:end] if isinstance(command, Head)]
+        blocks = {(h, n): head.parts(n) for h, head in enumerate(heads)
+                  for n in range(len(head.numbers))}
+        stream += [blocks[h, n][kind == "values"]
+                   for kind, h, n in legal_order(heads, config.keys_ahead, eager)]
+    return stream
+
 
 class Traffic:
     """Drivers and monitors of everything, counters, and a workspace."""
@@ -115,6 +139,7 @@ class Traffic:
         self.commands = bench.drive("commands", Command)
         self.parts    = bench.drive("parts", kv_part, pause=parts)
         self.d        = bench.drive("d", pause=d)
+        self.w        = bench.drive("w")
         self.queries  = bench.drive("queries", act_write(config))
         self.sums     = bench.expect("sums", pause=sums)
         if config.pages:
@@ -122,10 +147,16 @@ class Traffic:
             self.bounds_scores = bench.expect("bounds_scores", scores(config))
         self.workspace = np.zeros(config.workspace // 4, np.uint32)
         StreamMonitor(self.dut, "write", self.store, row_write(config), pause=write)
-        self.counts  = {"take0": 0, "raise0": 0, "raise1": 0}
-        self.granted = self.cycle = 0
+        self.counts  = {"take0": 0, "array": 0, "raise0": 0, "raise1": 0}
+        self.granted = {"take0": 0, "array": 0}
+        self.cycle   = 0
         self.hold    = never() if hold is None else hold
         cocotb.start_soon(self.count())
+
+    def sent(self):
+        """How far everything came."""
+        names = ("commands", "parts", "d", "w", "queries")
+        return {name: getattr(self, name).sent for name in names} | self.counts
 
     def store(self, row):
         start = row["address"] * config.lanes
@@ -135,13 +166,16 @@ class Traffic:
     async def count(self):
         """The counters: query blocks are taken when they are there."""
         while True:
-            self.dut.take0__ok.value = self.granted > self.counts["take0"]
+            for name, granted in self.granted.items():
+                getattr(self.dut, f"{name}__ok").value = granted > self.counts[name]
             self.dut.hold.value = next(self.hold)
             await RisingEdge(self.dut.clk)
             self.cycle += 1
-            self.counts["take0"] += int(self.dut.take0__take.value)
-            for name, number in (("raise0", 2), ("raise1", 3)):
-                wires = getattr(self.dut, f"{name}__en"), getattr(self.dut, f"{name}__id")
+            for name in self.granted:
+                self.counts[name] += int(getattr(self.dut, f"{name}__take").value)
+            for port, name, number in (("raise0", "raise0", 2), ("raise1", "raise1", 3),
+                                       ("released", "raise1", 3)):
+                wires = getattr(self.dut, f"{port}__en"), getattr(self.dut, f"{port}__id")
                 self.counts[name] += int(wires[0].value) and int(wires[1].value) == number
 
     async def write_queries(self, commands):
@@ -150,54 +184,55 @@ class Traffic:
             while self.counts["raise1"] < n - 1:
                 await RisingEdge(self.dut.clk)
             await self.queries.send_all(command.writes(n % 2 * QUERIES))
-            self.granted += len(command.q) * command.blocks
+            taker = "array" if isinstance(command, Product) else "take0"
+            self.granted[taker] += len(command.q) * command.blocks
 
     async def run(self, commands, eager=lambda: True):
-        """Run ``attend`` s and ``select`` s one after another; check all that they do."""
-        stream, words, outputs, dst = [], [], [], 0
-        selects = [n for n, command in enumerate(commands) if isinstance(command, Bounds)]
-        for start, end in zip([-1, *selects], [*selects, len(commands)]):
-            if start >= 0:
-                stream += commands[start].parts()
-            heads = commands[start + 1:end]
-            blocks = {(h, n): head.parts(n) for h, head in enumerate(heads)
-                      for n in range(len(head.numbers))}
-            stream += [blocks[h, n][kind == "values"]
-                       for kind, h, n in legal_order(heads, config.keys_ahead, eager)]
+        """Run commands one after another; check all that they do."""
+        words, outputs, dst = [], [], 0
         for n, command in enumerate(commands):
             places = dict(take0=1, raise1=3, act=n % 2 * QUERIES)
             if isinstance(command, Bounds):
                 self.bounds.expect_all(command.jobs())
                 self.bounds_scores.expect_all(command.scores())
             else:
-                output, total = command.result()
-                if command.numbers:
-                    self.sums.expect_all(bits(total))
-                    outputs.append((command, dst, bits(output).ravel()))
-                places |= dict(raise0=2, dst=dst, probability=PROBABILITY)
+                output, total = (command.result() if command.expects
+                                 else np.zeros((2, 0), np.float32))
+                self.sums.expect_all(bits(total))
+                places |= dict(raise0=2, dst=dst)
+                if isinstance(command, Head):
+                    places |= dict(probability=PROBABILITY)
+                outputs.append((command, dst, bits(output).ravel()))
                 dst += command.blocks * len(command.q)
             words.append(command.command(**places))
         assert 32 * dst <= len(self.workspace), "the workspace is too small"
+        stream = stream_of(commands, eager)
 
         before = dict(self.counts)
         cocotb.start_soon(self.write_queries(commands))
         self.parts.start([part for part, _ in stream])
         self.d.start([beat for _, beats in stream for beat in beats])
+        self.w.start([beat for command in commands if isinstance(command, Product)
+                      for beat in command.beats()])
         start, sending = self.cycle, self.commands.start(words)
         while not sending.done() or int(self.dut.busy.value):
             await RisingEdge(self.dut.clk)
-            assert self.cycle - start < 200000, "the unit hangs"
+            assert self.cycle - start < HANGS, f"the unit hangs: {self.sent()}"
         cycles = self.cycle - start
         # The last raise may follow the last write.
         await self.bench.cycles(2)
         for command, dst, wanted in outputs:
             got = self.workspace[32 * dst:32 * dst + len(wanted)]
             assert np.array_equal(got, wanted), (command.shape, np.flatnonzero(got != wanted)[:10])
-        taken = sum(len(command.q) * command.blocks for command in commands)
-        written = sum(len(command.q) * command.blocks for command, _, _ in outputs)
+        blocks = {kind: sum(len(command.q) * command.blocks for command in commands
+                            if isinstance(command, kind)) for kind in (Head, Bounds, Product)}
+        empty  = sum(len(head.q) * head.blocks for head in commands
+                     if isinstance(head, Head) and not head.numbers)
         happened = {name: self.counts[name] - before[name] for name in before}
         self.counts["raise1"] = 0
-        assert happened == {"take0": taken, "raise0": written, "raise1": len(commands)}, happened
+        assert happened == {"take0": blocks[Head] + blocks[Bounds], "array": blocks[Product],
+                            "raise0": blocks[Head] + blocks[Product] - empty,
+                            "raise1": len(commands)}, happened
         return cycles
 
 
@@ -243,3 +278,112 @@ async def heads_of_any_shape_and_order(dut, pauses):
         rng = bench.rng
         await traffic.run(chained_heads(rng, 3 if SLOW else 8))
         await traffic.run(chained_heads(rng, 2 if SLOW else 8), lambda: rng.random() < 0.5)
+
+
+@cocotb.test()
+async def no_tokens_end_in_their_turn(dut):
+    async with Bench(dut) as bench:
+        none = [random_head(bench.rng, 0) for _ in range(4)]
+        some = chained_heads(bench.rng, 3)
+        some[2].chain = False
+        await Traffic(bench).run([*none[:2], *some[:2], none[2], some[2], none[3]])
+
+
+@cocotb.test()
+async def products_of_weights_go_between(dut):
+    async with Bench(dut) as bench:
+        heads = chained_heads(bench.rng, 2)
+        product = Product(config, bench.rng)
+        last = random_head(bench.rng)
+        last.chain = False
+        await Traffic(bench, d=sometimes(1)).run([product, *heads, product, last, product])
+
+
+@cocotb.test(skip=not config.pages)
+@cocotb.parametrize(d=[never, lambda: bursts(1, 60)])
+async def bounds_are_scored_for_the_selector(dut, d):
+    async with Bench(dut) as bench:
+        rng = bench.rng
+        shapes = [(int(rng.integers(1, config.columns + 1)),
+                   int(rng.integers(1, config.kv_groups + 1)),
+                   int(rng.integers(1, config.max_head_blocks + 1)), pages)
+                  for pages in (1, 0, 33, config.pages)]
+        commands = [command for shape in shapes
+                    for command in (Bounds(config, rng, *shape), random_head(rng))]
+        for command in commands[1::2]:
+            command.chain = False
+        await Traffic(bench, d=d()).run(commands)
+
+
+def limits(shape):
+    """Cycles that a KV block takes at least: of memory, of the array, and of the softmax."""
+    heads, height = shape.head_blocks, config.key_height
+    spread = max(0, Timing(config).loop - 2 * height)
+    keys   = config.key_tiles * (2 * heads * height + (heads - 1) * spread)
+    values = 2 * (16 * (config.value_groups(heads) - 1) + value_tail(config, heads))
+    return {"memory": config.kv_beats(heads) * config.beat_words,
+            "array": shape.groups * (keys + values) + 2,
+            "softmax": shape.columns * shape.groups * 32 // min(config.softmax_lanes, 16)}
+
+
+async def fraction(traffic, commands, more):
+    """The share of the longest limit in the cycles that ``more`` heads take than ``commands``."""
+    cycles = [await traffic.run(heads) for heads in (commands, more)]
+    shape  = commands[0].shape
+    blocks = sum(len(head.numbers) for head in more) - sum(len(head.numbers) for head in commands)
+    taken  = (cycles[1] - cycles[0]) / blocks
+    result = max(limits(shape).values()) / taken
+    traffic.dut._log.info("%d slices, %d columns, %d groups, heads of %d: %.1f cycles a block, "
+                          "%s, fraction %.3f", config.slices, shape.columns, shape.groups,
+                          32 * shape.head_blocks, taken, limits(shape), result)
+    return result
+
+
+def paced(dut):
+    """Pauses of D as memory makes them: a beat each ``beat_words`` cycles, ``d_fifo`` ahead."""
+    most, there = config.d_fifo // config.beat_bytes, [0.0]
+
+    async def fill():
+        while True:
+            await RisingEdge(dut.clk)
+            there[0] = min(most, there[0] + 1 / config.beat_words)
+
+    cocotb.start_soon(fill())
+    while True:
+        if there[0] < 1:
+            yield True
+        else:
+            there[0] -= 1
+            yield False
+
+
+#: Heads of these blocks are timed.
+SIZES = sorted({max(1, config.max_head_blocks // 2), config.max_head_blocks})
+
+
+@cocotb.test(skip=SLOW)
+@cocotb.parametrize(head_blocks=SIZES)
+async def decoding_takes_the_time_of_memory(dut, head_blocks):
+    async with Bench(dut) as bench:
+        traffic = Traffic(bench, d=paced(dut))
+        shape = dict(columns=min(4, config.columns), head_blocks=head_blocks)
+        heads = [[Head(config, bench.rng, Head.Shape(**shape, count=32 * blocks))]
+                 for blocks in (8, 24)]
+        assert await fraction(traffic, *heads) >= LEAST
+
+
+@cocotb.test(skip=SLOW)
+@cocotb.parametrize(head_blocks=SIZES, blocks=[1, 2, 16])
+async def chunks_take_the_time_of_the_array(dut, head_blocks, blocks):
+    """Heads of few and of many blocks, chained, with all columns and groups."""
+    async with Bench(dut) as bench:
+        traffic = Traffic(bench)
+        shape = Head.Shape(columns=config.columns, groups=config.kv_groups, count=32 * blocks,
+                           head_blocks=head_blocks, tokens=1)
+        heads = [[Head(config, bench.rng, shape, chain=n > 0)
+                  for n in range(-(-number // blocks))] for number in (8, 24)]
+        assert await fraction(traffic, *heads) >= LEAST
+
+
+#: Least share of the longest limit.
+LEAST = 0.97

@@ -24,7 +24,7 @@ CONFIGS = {
     "equal":       SMALL | dict(slices=4, columns=2, lanes=4),
     "wide_rows":   SMALL | dict(slices=2, columns=3, lanes=8),
     "half_rows":   SMALL | dict(slices=1, columns=2, lanes=32),
-    "more_scores": SMALL | dict(slices=2, columns=8, lanes=2),
+    "more_scores": SMALL | dict(slices=2, columns=8, lanes=2, kv_groups=3, pages=64),
     "wide_scores": SMALL | dict(slices=1, columns=24, lanes=4),
     "many_slices": SMALL | dict(slices=64, columns=1, lanes=32, data_bits=512, w_fifo=8192,
                                 d_fifo=8192),
@@ -106,14 +106,16 @@ def shapes(rng):
 def random_jobs(rng, number):
     """Jobs with the sums of their banks."""
     for _ in range(number):
-        drain = (Drain.STORE, Drain.ADD, Drain.SCORES)[rng.integers(3)]
+        drain = (Drain.STORE, Drain.ADD, Drain.SCORES, Drain.SELECT)[
+            rng.integers(4 if config.pages else 3)]
         height, offset = shapes(rng)
         columns = int(rng.integers(1, config.columns + 1))
         stride = -(-(height * config.slices + offset) // 32)
         fields = {"drain": drain, "height": height, "columns": columns, "offset": offset,
                   "dst": int(rng.integers(0, config.blocks - stride * columns)),
-                  "stride": stride, "take1": int(rng.integers(2)) * 8,
-                  "raise0": int(rng.integers(2)) * 9, "raise": int(rng.integers(2))}
+                  "stride": stride, "group": int(rng.integers(config.kv_groups)),
+                  "take1": int(rng.integers(2)) * 8, "raise0": int(rng.integers(2)) * 9,
+                  "raise": int(rng.integers(2))}
         yield ({"drain": fields, "each": int(rng.integers(2)), "first": 1},
                rng.normal(size=(columns, height, config.slices)).astype(np.float32))
 
@@ -122,10 +124,12 @@ def plan(around, model, number, each, sums, wanted_scores):
     """Change the model of the workspace as the job should; note events. Returns tokens needed."""
     fields, tokens = each["drain"], 0
     for column, part in enumerate(sums):
-        if fields["drain"] == Drain.SCORES:
+        if fields["drain"] in (Drain.SCORES, Drain.SELECT):
             lots = part.reshape(-1, max(config.slices, config.softmax_lanes))
             for lot in lots[:, :config.softmax_lanes]:
-                wanted_scores.expect({"column": column, "values": lot.view(np.uint32).tolist()})
+                bounds = {"bounds": fields["drain"] == Drain.SELECT} if config.pages else {}
+                wanted_scores.expect({"column": column, "group": fields["group"],
+                                      "values": lot.view(np.uint32).tolist(), **bounds})
             continue
         start = (fields["dst"] + column * fields["stride"]) * 32 + fields["offset"]
         place = slice(start, start + part.size)

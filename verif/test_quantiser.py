@@ -63,13 +63,14 @@ class Machine:
     async def run(self, x, group=1, element="int8", rule="floor", sign="all", target="column",
                   dst=0, per_vector=1, columns=1):
         """Quantise blocks ``x`` [n, 32], and check all that comes of it."""
-        expected = halves(x, group, element, rule, sign, target=target, dst=dst, per_vector=per_vector,
-                          columns=columns)
+        expected = halves(x, group, element, rule, sign, target=target, dst=dst,
+                          per_vector=per_vector, columns=columns)
         staged, found = target == "staging", []
         if not staged:
             self.board.expect_all(expected)
         self.inputs(blocks=len(x), group=group, element=list(KV).index(element), up=rule == "up",
-                    sign=SIGNS.index(sign), dst=dst, staged=staged, per_vector=per_vector, columns=columns, start=1)
+                    sign=SIGNS.index(sign), dst=dst, staged=staged, per_vector=per_vector,
+                    columns=columns, start=1)
         await RisingEdge(self.dut.clk)
         self.inputs(start=0)
         found, written, nans = await self.serve(x.view(np.uint32).reshape(-1, config.lanes))
@@ -147,5 +148,6 @@ async def stalls_change_nothing(dut, pace, pause):
             group, vectors, per_vector = (int(bench.rng.integers(1, k)) for k in (16, 5, 20))
             x = random_blocks(bench.rng, vectors * per_vector)
             await machine.run(x, group, ELEMENTS[n % len(ELEMENTS)], ("floor", "up")[n // 2 % 2],
-                              SIGNS[n % len(SIGNS)], "staging" if n % 4 == 3 else "column", int(bench.rng.integers(9)),
+                              SIGNS[n // 3 % len(SIGNS)],
+                              "staging" if n % 4 == 3 else "column", int(bench.rng.integers(9)),
                               per_vector, 1 + n % config.columns)

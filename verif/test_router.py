@@ -18,6 +18,8 @@ from verif.streams import bursts, never, sometimes
 CONFIGS = {
     "one_slice":   dict(name="test", data_bits=32, slices=1, max_head=64),
     "four_slices": dict(name="test", data_bits=32, slices=4, max_head=128, pages=64),
+    "wide_beats":  dict(name="test", data_bits=512, slices=16, max_head=128, burst=16,
+                        d_fifo=4096, w_fifo=4096),
 }
 
 
@@ -66,8 +68,10 @@ class Streams:
                 self.codes.expect(numbers([wanted[-32:]])[0])
             else:
                 beats = beats[lengths[0]:]
-                for number in numbers(beats):
-                    self.values.expect(unpack(value_row(config), number))
+                tile = 2 * config.value_pitch(head_blocks)
+                for row, number in enumerate(numbers(beats), 1):
+                    self.values.expect({"last": row % tile == 0, "data": unpack(
+                        value_row(config)["data"].shape, number)})
             yield ({"kind": Part[kind.upper()], "head_blocks": head_blocks, "number": n},
                    numbers(beats))
 

@@ -114,9 +114,10 @@ async def limits_may_leave_all_or_none(dut):
         y, most = random_scores(bench.rng, 2, "ties"), config.pages
         for count, limits in ((0, dict(least=5)), (most, dict(shift=15)), (1, dict(skip=1)),
                               (1, dict(least=1)), (7, dict(skip=3, recent=5, least=9)),
-                              (33, dict(skip=4095, least=9)), (0, {}), (0, dict(recent=4095, least=9)),
-                              (most, dict(least=4095)), (most, dict(skip=1, recent=1)),
-                              (33, dict(skip=32, least=4)), (40, dict(recent=39, least=1))):
+                              (33, dict(skip=4095, least=9)), (0, {}),
+                              (0, dict(recent=4095, least=9)), (most, dict(least=4095)),
+                              (most, dict(skip=1, recent=1)), (33, dict(skip=32, least=4)),
+                              (40, dict(recent=39, least=1))):
             await streams.select(y, count, 2, **limits)
 
 
@@ -127,9 +128,8 @@ async def scores_may_come_while_choices_wait(dut):
         stalled = [True]
         streams = Streams(bench, never(), iter(lambda: stalled[0], None))
         selects = [(random_scores(bench.rng, 2, "normal"), 40 + n, 2) for n in range(3)]
-        tasks = [cocotb.start_soon(streams.select(*args, least=5)) for args in selects[:1]]
-        await tasks[0]
-        await streams.select(*selects[1], least=5)
+        for args in selects[:2]:
+            await streams.select(*args, least=5)
         third = cocotb.start_soon(streams.select(*selects[2], least=5))
         await bench.cycles(2 * selector_latency(config, 60))
         sent = streams.jobs.sent

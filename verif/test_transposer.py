@@ -35,7 +35,8 @@ def wide(piece):
 
 
 def rows_of(tile):
-    return [[wide(piece) for piece in row.reshape(-1, 16)] for row in tile]
+    return [{"data": [wide(piece) for piece in row.reshape(-1, 16)], "last": n == len(tile) - 1}
+            for n, row in enumerate(tile)]
 
 
 def beats_of(tile, height):
@@ -45,7 +46,9 @@ def beats_of(tile, height):
 
 def values(rng, tiles, tail, groups):
     """Values of a KV block: the job, the rows, and the beats that are expected."""
-    cubes = rng.integers(0, 256, (tiles, 32, config.beat_bytes))
+    small = tiles == 1 and config.value_pitch(1) < 16
+    pitch = 1 << (tail - 1).bit_length() if small else 16
+    cubes = rng.integers(0, 256, (tiles, 2 * pitch, config.beat_bytes))
     heights = [16] * (tiles - 1) + [tail]
     return ({"tiles": tiles, "tail": tail, "groups": groups},
             [row for tile in cubes for row in rows_of(tile)],
@@ -65,7 +68,8 @@ async def tiles_are_transposed(dut, jobs_pause, i_pause, o_pause):
         driver = bench.drive("i", value_row(config), pause=i_pause())
         board  = bench.expect("o", beat(config), pause=o_pause())
         sent = [values(bench.rng, *shape) for shape in (
-            (1, 16, 1), (1, 1, 1), (1, 1, 3), (2, 2, 1), (1, 2, 2),
+            (1, 16, 1), (1, 1, 1), (1, 1, 3), (2, 2, 1), (1, 2, 2), (1, 4, 1), (1, 8, 2),
+            (1, 5, 1), (3, 8, 1), (1, 12, 1),
             *zip(*(map(int, bench.rng.integers(1, limit, 4)) for limit in (4, 17, 5))))]
         for _, _, beats in sent:
             board.expect_all(beats)

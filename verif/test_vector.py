@@ -35,14 +35,14 @@ LENGTHS = {2: [1, 2], 4: [1, 2, 3, 5], 8: [1, 3, 4, 5, 8, 9], 32: [1, 2, 7, 16, 
 
 #: Lanes -> operation and blocks -> cycles from a command to rest.
 CYCLES = {
-    2: {("norm", 4): 293, ("rope", 8): 273, ("gate", 12): 1455, ("sum", 4): 81, ("maximum", 4): 78, ("divide", 4): 119,
-        ("quantise", 4): 97, ("pick", 4): 78, ("noise", 1): 317},
-    4: {("norm", 4): 180, ("rope", 8): 145, ("gate", 12): 729, ("sum", 4): 49, ("maximum", 4): 46, ("divide", 4): 87,
-        ("quantise", 4): 57, ("pick", 4): 48, ("noise", 1): 287},
-    8: {("norm", 4): 130, ("rope", 8): 81, ("gate", 12): 366, ("sum", 4): 33, ("maximum", 4): 30, ("divide", 4): 71,
-        ("quantise", 4): 38, ("pick", 4): 36, ("noise", 1): 275},
-    32: {("norm", 4): 108, ("norm", 16): 200, ("rope", 8): 33, ("gate", 12): 113, ("sum", 4): 21, ("maximum", 4): 18,
-         ("quantise", 4): 29, ("pick", 4): 48, ("noise", 1): 287},
+    2: {("norm", 4): 293, ("rope", 8): 273, ("gate", 12): 1455, ("sum", 4): 81, ("maximum", 4): 78,
+        ("divide", 4): 119, ("quantise", 4): 97, ("pick", 4): 78, ("noise", 1): 317},
+    4: {("norm", 4): 180, ("rope", 8): 145, ("gate", 12): 729, ("sum", 4): 49, ("maximum", 4): 46,
+        ("divide", 4): 87, ("quantise", 4): 57, ("pick", 4): 48, ("noise", 1): 287},
+    8: {("norm", 4): 130, ("rope", 8): 81, ("gate", 12): 366, ("sum", 4): 33, ("maximum", 4): 30,
+        ("divide", 4): 71, ("quantise", 4): 38, ("pick", 4): 36, ("noise", 1): 275},
+    32: {("norm", 4): 108, ("norm", 16): 200, ("rope", 8): 33, ("gate", 12): 113, ("sum", 4): 21,
+         ("maximum", 4): 18, ("quantise", 4): 29, ("pick", 4): 48, ("noise", 1): 287},
 }
 
 SIMULATORS = {label: ("verilator",) for label in CONFIGS if label != "two_lanes"}

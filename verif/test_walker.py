@@ -3,11 +3,11 @@
 from collections import Counter
 
 import cocotb
-import numpy as np
 from cocotb.triggers import RisingEdge
 
 from hw.config import Config
 from hw.memory.reader import descriptor
+from hw.memory.walker import Walker
 from hw.signatures import Command, choice, kv_part, read_data, read_request
 from verif import walks
 from verif.bench import Bench, current
@@ -150,7 +150,7 @@ async def keys_run_ahead_as_far_as_they_may(dut, paged):
     """If D takes its time, the order is that of the reference, division and table included."""
     async with Bench(dut) as bench:
         machine = Machine(bench)
-        machine.d.pause = every(50)
+        machine.d.pause = every(100)
         for _ in range(4):
             # The first is read while the others are dispatched.
             commands = [walks.stream(bench.rng, config, 1) | {"paged": False},
@@ -159,9 +159,59 @@ async def keys_run_ahead_as_far_as_they_may(dut, paged):
             sending = machine.pages.start(lists)
             for command in commands:
                 await machine.send(command, command["paged"])
-            await machine.rest(20000)
+            await machine.rest(40000)
             await sending
             assert machine.read(commands) == walks.in_order(commands, config.keys_ahead)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def short_walks_overtake_one_walk_only(dut):
+    """Chains of walks of a few blocks or of none, as fast as they can be dispatched."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench)
+        for pause in (never(), every(30)):
+            machine.d.pause = pause
+            commands = [walks.walk(bench.rng, config, pattern="window", longest=90, ring=0, chain=1)
+                        for _ in range(40)]
+            for command in commands:
+                await machine.send(command)
+            await machine.rest()
+            machine.read(commands)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def a_ring_belongs_to_its_walk(dut):
+    """Though a walk's first block may follow the last one of the walk before."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench)
+        commands = [walks.walk(bench.rng, config, pattern="window", count=32 * n, window=1, sinks=0,
+                               span=1, ring=int(bench.rng.integers(1, 9))) for n in range(1, 40)]
+        for command in commands:
+            await machine.send(command)
+        await machine.rest()
+        machine.read(commands)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def lists_of_both_sources_are_not_mixed(dut):
+    """A list that has begun goes on to its end, though its source pauses and the other does not."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench)
+        for n in range(10):
+            commands = [walks.walk(bench.rng, config, pattern="chosen", count=399, window=64)
+                        for _ in range(2)]
+            sources = (machine.choices, machine.pages)[::-1 if n % 2 else 1]
+            for command in commands:
+                await machine.send(command)
+            sending = []
+            for command, source, pause in zip(commands, sources, (every(20), never())):
+                source.pause = pause
+                sending.append(source.start(walks.choices_of(command)))
+                await bench.cycles(25)
+            for task in sending:
+                await task
+            await machine.rest()
+            machine.read(commands)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -169,22 +219,17 @@ async def a_descriptor_comes_each_cycle(dut):
     """Of a long walk; and the first after the latency."""
     async with Bench(dut) as bench:
         machine = Machine(bench)
-        command = walks.walk(bench.rng, config, count=3200, pattern="window", window=0)
+        command = walks.walk(bench.rng, config, count=3200, pattern="window", window=0, ring=0)
         await machine.send(command)
         cycles = 0
         while not machine.d.received:
             await RisingEdge(dut.clk)
             cycles += 1
-        assert cycles - 1 == machine_latency(), f"{cycles - 1} cycles"
+        assert cycles - 1 == Walker.latency, f"{cycles - 1} cycles"
         await bench.cycles(2 * len(command["blocks"]) - 1)
         assert len(machine.d.received) == 2 * len(command["blocks"]) == 200
         await machine.rest()
         machine.read([command])
-
-
-def machine_latency():
-    from hw.memory.walker import Walker
-    return Walker.latency
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -242,9 +287,9 @@ async def the_table_is_read_anew_by_each_walk(dut):
     """What the program wrote between walks is seen, though nothing but the walk tells."""
     async with Bench(dut) as bench:
         machine = Machine(bench, latency=lambda: 10)
-        for n in range(12):
-            command = walks.walk(bench.rng, config, count=200, table=machine.table.copy(), sinks=0,
-                                 pattern="window")
+        for _ in range(12):
+            command = walks.walk(bench.rng, config, count=200, table=machine.table.copy(),
+                                 sinks=0, pattern="window")
             await machine.send(command, paged=True)
             await machine.rest()
             machine.read([command])

@@ -22,7 +22,8 @@ def walk(rng, config, address=None, *, count=None, table=None, pattern=None, tak
         return int(rng.choice(values)) if fields.get(name) is None else fields[name]
 
     count = int(rng.integers(0, longest)) if count is None else count
-    pattern = str(rng.choice(["window", "window", "chosen", "bounds"])) if pattern is None else pattern
+    if pattern is None:
+        pattern = str(rng.choice(["window", "window", "chosen", "bounds"]))
     chain = int(rng.integers(2)) if chain is None else chain
     bounds = pattern == "bounds"
     head_blocks = int(rng.integers(1, config.max_head_blocks + 1))
@@ -52,9 +53,9 @@ def walk(rng, config, address=None, *, count=None, table=None, pattern=None, tak
             "pages": pages, "chain": chain, "late": late[0] if late else None}
 
 
-def stream(rng, config, beats):
+def stream(rng, config, beats, address=None):
     """A ``stream`` command of D, in the same form: its beats are not announced."""
-    address = int(rng.integers(0, 1 << 20))
+    address = int(rng.integers(0, 1 << 20)) if address is None else address
     word = isa.encode("stream", stream="d", beats=beats)
     return {"command": {"word": word, "address": address, "count": int(rng.integers(1 << 32))},
             "blocks": [((None, address * config.line_bytes, beats),)], "pages": None, "chain": 0,

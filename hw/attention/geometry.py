@@ -31,8 +31,11 @@ def by_head_blocks(m, config, head_blocks, function, name):
 
 
 def value_row(config):
-    """A token's values in one group of channels."""
-    return data.ArrayLayout(unsigned(128), config.slices)
+    """A beat of values of one group of channels: those of a token, or of several of a small head."""
+    return data.StructLayout({
+        "data": data.ArrayLayout(unsigned(128), config.slices),
+        "last": 1,                                      # of the group
+    })
 
 
 #: What the transposer has to know about the values of a KV block.

@@ -96,7 +96,7 @@ class ProductOrder(wiring.Component):
         shape = value_shape(m, config, older)
 
         # Control: what a part needs, one after another.
-        keys_sent, values_sent, bounds_sent = Signal(), Signal(), Signal()
+        keys_sent, values_sent, bounds_sent, released = Signal(), Signal(), Signal(), Signal()
         m.d.comb += used.eq(values_sent)
         with m.FSM():
             with m.State("PART"):
@@ -141,10 +141,10 @@ class ProductOrder(wiring.Component):
                 ]
                 m.next = "PART"
             if config.pages:
-                self.selection(m, bounds_sent)
+                self.selection(m, bounds_sent, released)
         m.d.comb += [
             self.parts.ready.eq(keys_sent | values_sent | bounds_sent),
-            self.keys.ready.eq(keys_sent & part.last),
+            self.keys.ready.eq((keys_sent & part.last) | released),
         ]
 
         # Jobs.
@@ -182,7 +182,7 @@ class ProductOrder(wiring.Component):
         m.d.sync += place.eq(sum(Mux(bit, groups << n, 0) for n, bit in enumerate(number)))
         return place
 
-    def selection(self, m, bounds_sent):
+    def selection(self, m, bounds_sent, released):
         """States of a part of bounds."""
         select, job = command_fields("select", self.keys.p.word), self.bounds.p
         empty = Signal()
@@ -213,7 +213,7 @@ class ProductOrder(wiring.Component):
             # The queries are needed until the array has seen them.
             with m.If(~self.array_busy):
                 m.d.comb += [
-                    self.keys.ready.eq(1),
+                    released.eq(1),
                     self.raise1.en.eq(1), self.raise1.id.eq(select.raise1),
                 ]
                 m.next = "PART"

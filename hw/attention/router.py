@@ -3,6 +3,7 @@
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from hw.attention.geometry import BLOCK, by_head_blocks, value_row
 from hw.signatures import Part, kv_part
@@ -109,6 +110,8 @@ class Router(wiring.Component):
         # Keys and values are what comes.
         m.d.comb += [
             self.keys.payload.eq(self.d.payload),
-            Value.cast(self.values.payload).eq(self.d.payload),
+            Value.cast(self.values.p.data).eq(self.d.payload),
+            # A group has 32 beats, or is the only one and has fewer.
+            self.values.p.last.eq(left[:exact_log2(BLOCK)] == 0),
         ]
         return m

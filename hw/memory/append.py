@@ -96,6 +96,7 @@ class Append(wiring.Component):
             return result
 
         key_beats = table("key_beats", config.key_beats, lambda n: config.key_beats(2 * n))
+        pitch = table("pitch", config.value_pitch, config.value_pitch)
         token = self.count[:5]
         # With one slice the second half of the tokens is a tile of its own.
         first_beat = Mux(token[4], key_beats >> 1, 0) if config.key_tiles == 2 else Const(0)
@@ -166,12 +167,21 @@ class Append(wiring.Component):
                             m.d.comb += self.done.eq(1)
                             m.next = "IDLE"
 
+        # Tokens of small heads share a beat: those of a half at a distance of `pitch`.
+        half, inside, above = Signal(5), Signal(4), Signal(4)
+        m.d.comb += [
+            half.eq(Mux(token[4], pitch, 0)), inside.eq(token & (pitch - 1)),
+            above.eq(token[:4] & ~(pitch - 1)),
+        ]
+        shared = above << exact_log2(config.slices) >> exact_log2(BLOCK)
+
         # Beats: where the head's first block lies, and then from block to block.
         rows = 2 * config.key_height
         with m.If(enter):
-            m.d.sync += [member.eq(0), code_beat.eq(Mux(values, key_beats, first_beat)),
-                         data_beat.eq(Mux(values, key_beats + config.value_scale_beats + token,
-                                          first_beat + 1))]
+            m.d.sync += [member.eq(Mux(values, shared, 0)),
+                         code_beat.eq(Mux(values, key_beats, first_beat)),
+                         data_beat.eq(Mux(values, key_beats + config.value_scale_beats
+                                          + (half | inside), first_beat + 1))]
         with m.If(self.released & ~values):
             m.d.sync += [member.eq(member + 1), data_beat.eq(data_beat + rows)]
             with m.If(member == place.group - 1):

@@ -15,7 +15,7 @@ def waiting(shape):
     """A block in the order of its walk, and under what condition its keys may be read."""
     return data.StructLayout({
         "kind": Kind, "first": 1,           # of its walk
-        "chain": 1,                         # keys may be read before the last values of walks before
+        "chain": 1,                         # keys may come before the last values of walks before
         "take0": 4, "data": shape,
     })
 

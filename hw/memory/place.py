@@ -32,7 +32,7 @@ class Place(wiring.Component):
     token : ``In(5)``
         Number of the token in its KV block.
     data_beat : ``In``
-        Keys: first beat of the tile's rows for this block. Values: beat of the token.
+        Keys: first beat of the tile's rows for this block. Values: beat that holds the token.
     code_beat : ``In``
         Beat of the scales.
     member : ``In``

@@ -1,8 +1,8 @@
 """The steps of which vector operations consist, as tables.
 
 A step sends rows of operands down the lanes once. Each lane multiplies, then may add or compare,
-then may take a function; the rows that leave go to the workspace, to the scratch memory, or elsewhere.
-Only fields that differ from a plain product need to be named.
+then may take a function; the rows that leave go to the workspace, to the scratch memory, or
+elsewhere. Only fields that differ from a plain product need to be named.
 """
 
 from amaranth.lib import data, enum

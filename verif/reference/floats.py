@@ -8,7 +8,8 @@ import numpy as np
 
 
 __all__ = ["NAN", "bits", "from_bits", "canonical", "flush", "add", "multiply", "maximum",
-           "minimum", "fixed_to_float", "shift_down", "float_to_fixed", "half_parts", "bfloat_parts", "tree_sum"]
+           "minimum", "fixed_to_float", "shift_down", "float_to_fixed", "half_parts",
+           "bfloat_parts", "tree_sum"]
 
 
 #: Bits of every NaN result.

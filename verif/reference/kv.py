@@ -69,13 +69,17 @@ class Places:
         self.keys, self.key_codes = key_places(config, start, token, head_blocks)
         beat, n = config.beat_bytes, np.arange(BLOCK * head_blocks)
 
-        # Codes of the values, one byte a token, then the values, a beat for each token.
+        # Codes of the values, one byte a token, then the values. Tokens of a small head share beats:
+        # of each half of the block, those at a distance of `pitch`.
         start += config.key_beats(head_blocks) * beat
         self.value_code = start + token
         start += config.value_scale_beats * beat
         group, channel = np.divmod(n, 16 * config.slices)
         i, s = np.divmod(channel, config.slices)
-        self.values = start + (group * BLOCK + token) * beat + 16 * s + i
+        pitch = config.value_pitch(head_blocks)
+        half, (above, inside) = token // 16, divmod(token % 16, pitch)
+        row = group * BLOCK + half * pitch + inside
+        self.values = start + row * beat + 16 * s + above * pitch + i
 
 
 def kv_write(image, config, base, position, k, k_codes, v, v_code, **where):

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from hw.signatures import Part
 from verif.reference.kv import bounds_write, kv_write
 from verif.reference.pattern import blocks_read, slot
 
@@ -12,6 +11,9 @@ __all__ = ["global_address", "channel_address", "bursts", "walk", "gather", "sca
 
 BLOCK = 32
 BLOCK_BYTES = 4 * BLOCK
+
+#: Kinds of parts, as :class:`hw.signatures.Part` numbers them.
+KEYS, VALUES, BOUNDS = range(3)
 
 
 def channel_address(address, config):
@@ -54,10 +56,10 @@ def walk(address, count, head_blocks, config, *, span=1, window=0, sinks=0, ring
     """
     stride = (config.bounds_lines if bounds else config.kv_lines)(head_blocks)
     if bounds:
-        numbers, lengths = blocks_read(count), {Part.BOUNDS: config.key_beats(2 * head_blocks)}
+        numbers, lengths = blocks_read(count), {BOUNDS: config.key_beats(2 * head_blocks)}
     else:
         numbers = blocks_read(count, span, window, sinks, chosen)
-        lengths = dict(zip((Part.KEYS, Part.VALUES), config.part_beats(head_blocks)))
+        lengths = dict(zip((KEYS, VALUES), config.part_beats(head_blocks)))
     result = []
     for number in numbers:
         place = number if bounds else slot(number, ring, sinks)
