@@ -16,6 +16,9 @@ __all__ = ["cases", "limit", "measure", "rows"]
 #: Contexts of dense decoding, and the longest one.
 TOKENS, LONGEST = (1024, 8192, 32768, 200_000), 200_000
 
+#: A machine has stopped if it takes so many times the limit, and so many cycles more.
+MOST_SLOWER, SHORTEST = 8, 1_000_000
+
 #: Positions of a prompt.
 PROMPT = 512
 
@@ -65,7 +68,8 @@ def measure(device, case, chunk=0, *, seed=1):
     for address, data in images:
         device.load(address, data)
     device.write(layout.lines["queries"] * config.line_bytes, x.tobytes())
-    cycles = execute(device, (prefill if chunk else decode)(layout))
+    most = MOST_SLOWER * limit(config, case, chunk) + SHORTEST
+    cycles = execute(device, (prefill if chunk else decode)(layout), int(most))
 
     x = x.reshape(layout.chunks, case.kv_heads, layout.vectors, -1)
     # Vectors of a chunk are its tokens again and again, for each query head.

@@ -203,7 +203,7 @@ def prefill(layout):
     return w.finish()
 
 
-def execute(device, words, most=1 << 26):
+def execute(device, words, most=1_000_000):
     """Cycles between the two times that a program emits."""
     device.program(words)
     device.start()

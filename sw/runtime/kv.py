@@ -70,6 +70,9 @@ def block_line(m, f, number, lines):
 
 def run_walk(m, f):
     """Read the blocks that a head's queries need; keys go ahead of values."""
+    if f.pattern == "bounds":
+        yield from read_bounds(m, f)
+        return
     numbers = yield from numbers_to_read(m, f)
     lines, (key_beats, value_beats) = (m.config.kv_lines(f.head_blocks),
                                        m.config.part_beats(f.head_blocks))
