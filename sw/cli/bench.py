@@ -12,6 +12,7 @@ BENCHES = {
     "decode":    ("Decode of the bundled model", ("sim", "nano")),
     "formats":   ("Formats of weights on one memory bus", ("sim",)),
     "gemm":      ("Matrix products, activations quantised on the die", ("sim",)),
+    "patterns":  ("Accuracy of windows, sinks and chosen pages", ("sim",)),
     "simulator": ("Speed of the simulation", ("sim",)),
     "verilog":   ("Verilog generation", ("sim",)),
 }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verif.reference.pattern import BLOCK, seen
+from verif.reference.select import page_keys
 
 
 __all__ = ["Sight"]
@@ -79,6 +80,7 @@ class Sight:
                       & (page * self.page_tokens < position + 1 - self.window))
         if not self.asked:
             return candidates & (page % (1 << self.share) == 0) & np.ones((heads, 1, 1), bool)
-        order = np.argsort(np.where(candidates, -score, np.inf), axis=2, kind="stable")
+        keys = np.where(candidates, page_keys(score).astype(np.int32), -1)
+        order = np.argsort(-keys, axis=2, kind="stable")
         rank = np.argsort(order, axis=2)
         return candidates & (rank < np.maximum(1, full >> self.share))
