@@ -103,6 +103,21 @@ class Writer:
                       head_blocks=layout.head, columns=layout.columns, groups=layout.groups,
                       **seen, **values)
 
+    def divide(self, dst, scratch, **values):
+        """The output of an ``attend`` is divided.
+
+        Values of large heads are drained in several tiles, each of all vectors, and so are raised
+        in another order than that in which ``divide`` takes them: then all must be there first.
+        """
+        layout = self.layout
+        if layout.config.value_groups(layout.head) > 1:
+            self.out.emit("multiply", "waits", dst=scratch, a=scratch, b=scratch,
+                          blocks=self.item_blocks, take0="attended")
+        else:
+            values["take0"] = "attended"
+        self.out.emit("divide", dst=dst, a=dst, blocks=self.item_blocks, period=layout.head,
+                      **values)
+
     def finish(self):
         """Both cycles go to the host."""
         for register in ("start", "end"):
@@ -134,8 +149,7 @@ def decode(layout):
             select(w, n, parts + 2 * n * act)
         w.walk(n, span=1, chain=int(n > 0 and not case.share))
         w.attend(n * act, probability, n * item, raise0="attended")
-        out.emit("divide", dst=n * item, a=n * item, blocks=item, period=head, take0="attended",
-                 raise0="last" if n == case.kv_heads - 1 else 0)
+        w.divide(n * item, layout.blocks, raise0="last" if n == case.kv_heads - 1 else 0)
     out.emit("pick", "waits for the last result", a=(case.kv_heads - 1) * item, blocks=item, imm=0,
              index=0, first=1, last=1, take0="last")
     out.emit("wait", rd="none", source="token")
@@ -190,8 +204,7 @@ def prefill(layout):
         w.walk(n, span=layout.chunk, chain=1)
         w.attend(n % 2 * act, 2 * act, result, tokens=1, take0="query", take1="room",
                  raise0="attended")
-        out.emit("divide", dst=result, a=result, blocks=item, period=layout.head, take0="attended",
-                 raise0="done")
+        w.divide(result, 4 * item, raise0="done")
         out.emit("scatter", a=result, blocks=item, take0="done", raise1="room",
                  base=layout.lines["results"] + n * layout.item_lines, offset="results")
     for register in ("queries", "results"):

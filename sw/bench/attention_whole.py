@@ -43,7 +43,7 @@ PARTS = 4
 def fits(config):
     """Whether a machine of 256 multipliers can hold it."""
     return (16 * config.slices * config.columns == 256 and config.max_head >= SIZE
-            and SIZE % (PARTS * config.columns) == 0 and config.blocks >= SCRATCH + 2 * ROW)
+            and SIZE % (PARTS * config.columns) == 0 and config.blocks >= SCRATCH + BLOCKS)
 
 
 def whole_limit(config):
@@ -182,8 +182,9 @@ class Program:
                  probability=self.act["probability"], head_blocks=ROW, columns=self.columns,
                  groups=self.attends // self.columns, count="count", take0="query",
                  raise0="attended")
-        out.emit("divide", dst=O + first, a=O + first, blocks=blocks, period=ROW,
-                 take0="attended", raise0="done")
+        # Output is drained in tiles of all vectors: the last one's block may be raised before.
+        self.mark(blocks, take0="attended")
+        out.emit("divide", dst=O + first, a=O + first, blocks=blocks, period=ROW, raise0="done")
         self.columns_of(O, self.act["o"], first, blocks, take0="done")
         self.mark(blocks // self.columns, raise0="act")
 
