@@ -21,7 +21,7 @@ CASES = {
     "dense": (Case(head=64, queries=2, tokens=100), False),
     "several groups": (Case(head=32, queries=12, tokens=70), False),
     "ring": (Case(head=32, queries=2, tokens=300, window=96, sinks=4), False),
-    "prompt": (Case(head=32, queries=2, tokens=40), True),
+    "prompt": (Case(head=32, queries=2, tokens=48), True),
     "sparse": (Case(head=64, queries=2, tokens=1000, share=2, window=64, sinks=4, page=0), False),
 }
 
@@ -62,9 +62,11 @@ def test_limits_count_what_must_be_read():
     sparse = Case(head=64, queries=2, tokens=200_000, window=256, sinks=4, share=4)
     assert (sparse.pages, sparse.skip, sparse.recent) == (1562, 0, 1)
     assert sparse.bytes == 2 * ((97 * 128 + 260) * 131 + 1562 * (128 + 4))
-    # Half of all pairs of tokens, twice, for two heads of two.
-    prompt = Case(head=32, queries=2, tokens=512)
-    assert limit(sim, prompt, 8) == 2 * 32 * 4 * 512 * 513 / 2 / 256
+    # Half of all pairs of tokens, twice, for two heads of two; and once a chunk what it sees.
+    prompt = Case(head=128, queries=4, tokens=512)
+    assert limit(server, prompt, 8) == 2 * 128 * 8 * 512 * 513 / 2 / 1024
+    prompt = Case(head=32, queries=2, tokens=32)
+    assert limit(sim, prompt, 8) == (2 * (8 + 16 + 24 + 32) * 66 + 32 * 4 * 32 * 4) / 16
     assert whole_limit(sim) == 6144 and fits(sim) and not fits(server)
 
 

@@ -48,12 +48,24 @@ def cases(config):
 
 
 def limit(config, case, chunk=0):
-    """Cycles that memory or, for a prompt, the multipliers allow."""
+    """Cycles that memory and, for a prompt, the multipliers allow: the larger of the two."""
     if not chunk:
         return case.bytes / config.word_bytes
+    return max(prompt_bytes(case, chunk) / config.word_bytes, multiplications(case)
+               / (16 * config.slices * config.columns))
+
+
+def multiplications(case):
+    """Of the queries of all tokens with the keys that they see, and with values."""
     seen = case.tokens * (case.tokens + 1) // 2
-    products = 2 * case.head * seen * case.queries * case.kv_heads
-    return products / (16 * config.slices * config.columns)
+    return 2 * case.head * seen * case.queries * case.kv_heads
+
+
+def prompt_bytes(case, chunk):
+    """Bytes that are read: of queries, and once a chunk of what it sees."""
+    tokens = sum(range(chunk, case.tokens + 1, chunk))
+    queries = 4 * case.tokens * case.queries * case.kv_heads * case.head
+    return tokens * case.bytes // case.tokens + queries
 
 
 def measure(device, case, chunk=0, *, seed=1):
@@ -92,7 +104,8 @@ def rows(config):
         say(f"{config.name}, heads of {case.head}: {name}")
         with SimulatedDevice(config) as device:
             cycles, correct = measure(device, case, chunk)
-        more = {"bytes": case.bytes} if not chunk else {}
+        more = ({"array": multiplications(case) / (16 * config.slices * config.columns) / cycles}
+                if chunk else {"bytes": case.bytes})
         if name.startswith("dense"):
             dense[case.head, case.tokens] = cycles / case.bytes
         elif not chunk:

@@ -12,7 +12,7 @@ __all__ = ["Layout", "decode", "execute", "prefill"]
 
 
 COUNTERS = {name: number + 1 for number, name in enumerate((
-    "loaded", "free", "query", "attended", "last", "done", "room"))}
+    "loaded", "free", "query", "attended", "last", "done"))}
 REGISTERS = {name: number + 1 for number, name in enumerate((
     "start", "end", "none", "count", "pages", "queries", "results", "behind"))}
 MOST_RAISED = 1023
@@ -172,45 +172,50 @@ def select(w, head, act):
 def prefill(layout):
     """Words of a program for all chunks of a prompt; KV heads of a chunk follow each other.
 
-    While a KV head attends, the queries of the next one are loaded and rounded. Everything has two
-    buffers, used in turn.
+    Queries are loaded and rounded one chunk ahead of their attention, so that it never waits for
+    the mover, which also stores results.
     """
     w, case = Writer(layout), layout.case
-    out, item, act = w.out, w.item_blocks, w.act_blocks
-    if case.kv_heads % 2:
-        raise ValueError(f"buffers in turn need an even number of KV heads, not {case.kv_heads}")
+    out, item, act, heads = w.out, w.item_blocks, w.act_blocks, layout.case.kv_heads
+    if layout.chunks % 2 or heads % 2:
+        raise ValueError(f"buffers in turn need an even number of chunks and of KV heads, not "
+                         f"{layout.chunks} and {heads}")
+    # A round of the loop is two chunks; each of its items has queries of its own.
+    items = 2 * heads
+    results, scratch = items * item, 2 * items * item
 
     def load(n):
-        """Queries of the n-th KV head from this chunk on."""
-        buffer = n % 2
-        out.emit("gather", "queries", dst=buffer * item, blocks=item, take0="free",
+        """Queries of the n-th item of a round, or of the next one."""
+        place = n % items
+        out.emit("gather", "queries", dst=place * item, blocks=item, take0="free",
                  raise0="loaded", base=layout.lines["queries"] + n * layout.item_lines,
                  offset="queries")
-        w.quantise(buffer * item, buffer * act, item, take0="loaded", raise0="query",
+        w.quantise(place * item, place * act, item, take0="loaded", raise0="query",
                    raise1="free")
 
     out.emit("set", "tokens", rd="count", imm=layout.chunk)
     out.emit("set", "tokens behind the last chunk", rd="behind", imm=case.tokens + layout.chunk)
-    for counter in ("free", "room"):
-        for first in range(0, 2 * item, MOST_RAISED):
-            out.emit("raise", counter=counter, count=min(MOST_RAISED, 2 * item - first))
-    load(0)
+    for first in range(0, items * item, MOST_RAISED):
+        out.emit("raise", counter="free", count=min(MOST_RAISED, items * item - first))
+    for n in range(heads):
+        load(n)
     out.emit("sync")
     out.emit("wait", rd="start", source="cycle")
-    out.label("chunk")
-    for n in range(case.kv_heads):
-        load(n + 1)
-        result = (2 + n % 2) * item
-        w.walk(n, span=layout.chunk, chain=1)
-        w.attend(n % 2 * act, 2 * act, result, tokens=1, take0="query", take1="room",
-                 raise0="attended")
-        w.divide(result, 4 * item, raise0="done")
-        out.emit("scatter", a=result, blocks=item, take0="done", raise1="room",
+    out.label("round")
+    for n in range(items):
+        load(n + heads)
+        # The mover has stored what was there before it loaded these queries.
+        result = results + n * item
+        w.walk(n % heads, span=layout.chunk, chain=1)
+        w.attend(n * act, items * act, result, tokens=1, take0="query", raise0="attended")
+        w.divide(result, scratch, raise0="done")
+        out.emit("scatter", a=result, blocks=item, take0="done",
                  base=layout.lines["results"] + n * layout.item_lines, offset="results")
+        if (n + 1) % heads == 0:
+            out.emit("add", "the next chunk", rd="count", ra="count", imm=layout.chunk)
     for register in ("queries", "results"):
-        out.emit("add", rd=register, ra=register, imm=case.kv_heads * layout.item_lines)
-    out.emit("add", "the next chunk", rd="count", ra="count", imm=layout.chunk)
-    out.emit("branch", condition="ne", ra="count", rb="behind", target="chunk")
+        out.emit("add", rd=register, ra=register, imm=items * layout.item_lines)
+    out.emit("branch", condition="ne", ra="count", rb="behind", target="round")
     out.emit("sync")
     out.emit("wait", rd="end", source="cycle")
     return w.finish()
