@@ -4,27 +4,33 @@ Two tasks: held-out loss of the bundled model, and finding a word far back in a 
 
     tokamac bench patterns
     python -m sw.bench.patterns --data DIR
+    python -m sw.bench.patterns --data DIR --exact
 
-The second command measures the loss on the held-out text of the model card, and prints a table.
+The second command measures the loss on the held-out text of the model card, and prints a table; the
+third one does so on its first texts, and computes every bit as the machine does.
 """
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 
 from hw.formats import BLOCK
 from sw.bench.needle import PATTERNS, Exact, Machine, found
 from sw.bench.row import Row
+from sw.compile.layers import quantise_model
 from sw.models import load
+from sw.models.attention import Attention
 from sw.models.bundled import model_path
 from sw.tokenizer import Tokenizer
 from sw.train.corpus import held_out
 from sw.train.inference import Inference
 from sw.train.own_stories import own_stories
 from sw.train.sight import Sight
+from verif.reference.forward import State, forward, log_likelihood
 
 
-__all__ = ["SIGHTS", "losses", "own_text", "rows"]
+__all__ = ["SIGHTS", "exact_loss", "losses", "own_text", "rows"]
 
 
 #: What the bundled model sees, by name. Its context is short, so a page is one KV block.
@@ -36,6 +42,9 @@ SIGHTS = {
     "sparse 1/4": Sight(window=32, sinks=4, share=2, page=0),
     "sparse 1/8": Sight(window=32, sinks=4, share=3, page=0),
 }
+
+#: Those of which the loss is also computed bit by bit.
+EXACT = ("dense", "window 64, 4 sinks", "window 64, 4 sinks, every second layer")
 
 #: Positions of a text, and texts that ``tokamac bench`` measures.
 LENGTH, TEXTS = 512, 8
@@ -63,6 +72,19 @@ def losses(model, text, sight, activations):
     inference = Inference(model, "float32", activations, sight=sight)
     found = np.array([inference.losses(ids) for ids in text])
     return found.mean(), found[:, LENGTH // 2:].mean()
+
+
+def exact_loss(model, text, sight):
+    """Mean loss of a token with INT8 weights, bit by bit that of the machine."""
+    sees = tuple(Attention() if sight.dense(n) else Attention(sight.window, sight.sinks)
+                 for n in range(len(model.layers)))
+    model = quantise_model(replace(model, attention=sees), "int8")
+    texts, length = text.shape
+    state, total = State.empty(model, texts, length), 0.0
+    for position in range(length - 1):
+        logits = forward(model, text[:, position], position, state)
+        total -= log_likelihood(logits, text[:, position + 1]).sum()
+    return total / (texts * (length - 1))
 
 
 def bundled():
@@ -122,10 +144,19 @@ def main():
     """Print a table of losses on the held-out text."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, help="folder with the text of the bundled model")
+    parser.add_argument("--exact", action="store_true",
+                        help=f"the machine's arithmetic, {TEXTS} texts, windows only")
     args = parser.parse_args()
     model, tokenizer = bundled()
     ids = held_out(args.data, tokenizer)
     text = np.reshape(ids[:len(ids) // LENGTH * LENGTH], (-1, LENGTH))
+    if args.exact:
+        print("| attention | float32 | machine |\n|---|---:|---:|")
+        for name in EXACT:
+            found = (losses(model, text[:TEXTS], SIGHTS[name], "float32")[0],
+                     exact_loss(model, text[:TEXTS], SIGHTS[name]))
+            print(f"| {name} | " + " | ".join(f"{x:.4f}" for x in found) + " |", flush=True)
+        return
     print("| attention | float32 | rounded | float32, second half | rounded, second half |")
     print("|---|---:|---:|---:|---:|")
     for row in loss_rows(model, text, "", ""):
