@@ -66,7 +66,7 @@ def test_limits_count_what_must_be_read():
     prompt = Case(head=128, queries=4, tokens=512)
     assert limit(server, prompt, 8) == 2 * 128 * 8 * 512 * 513 / 2 / 1024
     prompt = Case(head=32, queries=2, tokens=32)
-    assert limit(sim, prompt, 8) == (2 * (8 + 16 + 24 + 32) * 66 + 32 * 4 * 32 * 4) / 16
+    assert limit(sim, prompt, 8) == 2 * (8 + 16 + 24 + 32) * 66 / 16
     assert whole_limit(sim) == 6144 and fits(sim) and not fits(server)
 
 

@@ -1,6 +1,7 @@
 """Attention of one layer: cycles beside what memory or the array allow."""
 
 import sys
+from functools import reduce
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from sw.bench.attention_data import Case, Head, queries
 from sw.bench.attention_program import Layout, decode, execute, prefill
 from sw.bench.attention_whole import fits, measure_whole, whole_limit
 from sw.bench.row import Row
+from verif.reference.floats import add
 
 
 __all__ = ["cases", "limit", "measure", "rows"]
@@ -62,10 +64,8 @@ def multiplications(case):
 
 
 def prompt_bytes(case, chunk):
-    """Bytes that are read: of queries, and once a chunk of what it sees."""
-    tokens = sum(range(chunk, case.tokens + 1, chunk))
-    queries = 4 * case.tokens * case.queries * case.kv_heads * case.head
-    return tokens * case.bytes // case.tokens + queries
+    """Bytes that are read: once a chunk what it sees."""
+    return sum(range(chunk, case.tokens + 1, chunk)) * case.bytes // case.tokens
 
 
 def measure(device, case, chunk=0, *, seed=1):
@@ -73,26 +73,31 @@ def measure(device, case, chunk=0, *, seed=1):
     config, rng = device.config, np.random.default_rng(seed)
     layout = Layout(config, case, chunk)
     heads = [Head(case, rng) for _ in range(case.kv_heads)]
-    x = queries(case, rng, layout.chunks * case.kv_heads * layout.vectors)
+    x = queries(case, rng, case.kv_heads * layout.vectors)
     images = layout.place_images("kv", [head.kv_image(config) for head in heads])
     if case.share:
         images += layout.place_images("bounds", [head.bounds_image(config) for head in heads])
     for address, data in images:
         device.load(address, data)
-    device.write(layout.lines["queries"] * config.line_bytes, x.tobytes())
+    for name, data in (("queries", x.tobytes()), ("results", bytes(x.nbytes))):
+        device.write(layout.lines[name] * config.line_bytes, data)
     most = MOST_SLOWER * limit(config, case, chunk) + SHORTEST
     cycles = execute(device, (prefill if chunk else decode)(layout), int(most))
 
-    x = x.reshape(layout.chunks, case.kv_heads, layout.vectors, -1)
     # Vectors of a chunk are its tokens again and again, for each query head.
-    positions = (np.arange(layout.chunks)[:, None] * chunk
-                 + np.tile(np.arange(chunk), layout.groups) if chunk
+    first = chunk * np.arange(layout.chunks)[:, None]
+    positions = (first + np.tile(np.arange(chunk), layout.groups) if chunk
                  else np.full((1, layout.vectors), case.tokens - 1)).reshape(-1)
-    wanted = np.stack([head.attention(x[:, n].reshape(-1, x.shape[-1]), positions)
-                       for n, head in enumerate(heads)])
-    wanted = wanted.reshape(case.kv_heads, layout.chunks, layout.vectors, -1).swapaxes(0, 1)
-    got = device.read(layout.lines["results"] * config.line_bytes, wanted.size * 4)
-    return cycles, got == np.ascontiguousarray(wanted).tobytes()
+    wanted = np.stack([chunks_added(head.attention(np.tile(own, (layout.chunks, 1)), positions),
+                                    layout.chunks)
+                       for head, own in zip(heads, np.split(x, case.kv_heads))])
+    got = device.read(layout.lines["results"] * config.line_bytes, wanted.nbytes)
+    return cycles, got == wanted.tobytes()
+
+
+def chunks_added(outputs, chunks):
+    """The sum of the outputs of all chunks, in their order."""
+    return reduce(add, np.split(outputs, chunks))
 
 
 def rows(config):

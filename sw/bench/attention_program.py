@@ -12,9 +12,9 @@ __all__ = ["Layout", "decode", "execute", "prefill"]
 
 
 COUNTERS = {name: number + 1 for number, name in enumerate((
-    "loaded", "free", "query", "attended", "last", "done"))}
+    "loaded", "attended", "last", "done", "room"))}
 REGISTERS = {name: number + 1 for number, name in enumerate((
-    "start", "end", "none", "count", "pages", "queries", "results", "behind"))}
+    "start", "end", "none", "count", "pages", "behind"))}
 MOST_RAISED = 1023
 
 
@@ -44,11 +44,10 @@ class Layout:
         self.groups = case.queries if chunk else -(-case.queries // self.columns)
         self.vectors = self.columns * self.groups
         self.chunks = case.tokens // chunk if chunk else 1
-        # A chunk behind the last one is loaded and not used.
         self.blocks = case.kv_heads * self.vectors * self.head
         self.place, self.lines = 0, {}
-        self._region("queries", (self.chunks + bool(chunk)) * self.blocks * 128)
-        self._region("results", self.chunks * self.blocks * 128)
+        for name in ("queries", "results"):
+            self._region(name, self.blocks * 128)
 
     def _region(self, name, size):
         self.lines[name] = self.place
@@ -62,11 +61,6 @@ class Layout:
         self.place += len(images) * stride
         return [((self.lines[name] + n * stride) * self.config.line_bytes, image.tobytes())
                 for n, image in enumerate(images)]
-
-    @property
-    def item_lines(self):
-        """Lines of the queries of one KV head and chunk."""
-        return self.vectors * self.head * 128 // self.config.line_bytes
 
     @property
     def bytes(self):
@@ -172,52 +166,42 @@ def select(w, head, act):
 def prefill(layout):
     """Words of a program for all chunks of a prompt; KV heads of a chunk follow each other.
 
-    Queries are loaded and rounded one chunk ahead of their attention, so that it never waits for
-    the mover, which also stores results.
+    All chunks have the same queries, and their outputs are added up, so that no mover is in the
+    way: in a model both come from and go to matrix products.
     """
     w, case = Writer(layout), layout.case
     out, item, act, heads = w.out, w.item_blocks, w.act_blocks, layout.case.kv_heads
-    if layout.chunks % 2 or heads % 2:
-        raise ValueError(f"buffers in turn need an even number of chunks and of KV heads, not "
-                         f"{layout.chunks} and {heads}")
-    # A round of the loop is two chunks; each of its items has queries of its own.
+    if layout.chunks % 2:
+        raise ValueError(f"buffers in turn need an even number of chunks, not {layout.chunks}")
+    # A round of the loop is two chunks. Outputs have twice the room that is counted, so that what
+    # was there before is used up whatever the order in which blocks are written and counted.
     items = 2 * heads
-    results, scratch = items * item, 2 * items * item
-
-    def load(n):
-        """Queries of the n-th item of a round, or of the next one."""
-        place = n % items
-        out.emit("gather", "queries", dst=place * item, blocks=item, take0="free",
-                 raise0="loaded", base=layout.lines["queries"] + n * layout.item_lines,
-                 offset="queries")
-        w.quantise(place * item, place * act, item, take0="loaded", raise0="query",
-                   raise1="free")
-
+    sums, outputs, scratch = heads * item, 2 * heads * item, (2 * heads + items) * item
     out.emit("set", "tokens", rd="count", imm=layout.chunk)
     out.emit("set", "tokens behind the last chunk", rd="behind", imm=case.tokens + layout.chunk)
-    for first in range(0, items * item, MOST_RAISED):
-        out.emit("raise", counter="free", count=min(MOST_RAISED, items * item - first))
-    for n in range(heads):
-        load(n)
+    out.emit("gather", "queries", dst=0, blocks=layout.blocks, base=layout.lines["queries"],
+             raise0="loaded")
+    out.emit("gather", "zeros", dst=sums, blocks=layout.blocks, base=layout.lines["results"])
+    w.quantise(0, 0, layout.blocks, take0="loaded")
+    for first in range(0, heads * item, MOST_RAISED):
+        out.emit("raise", counter="room", count=min(MOST_RAISED, heads * item - first))
     out.emit("sync")
     out.emit("wait", rd="start", source="cycle")
     out.label("round")
     for n in range(items):
-        load(n + heads)
-        # The mover has stored what was there before it loaded these queries.
-        result = results + n * item
-        w.walk(n % heads, span=layout.chunk, chain=1)
-        w.attend(n * act, items * act, result, tokens=1, take0="query", raise0="attended")
-        w.divide(result, scratch, raise0="done")
-        out.emit("scatter", a=result, blocks=item, take0="done",
-                 base=layout.lines["results"] + n * layout.item_lines, offset="results")
-        if (n + 1) % heads == 0:
+        head, output = n % heads, outputs + n * item
+        w.walk(head, span=layout.chunk, chain=1)
+        w.attend(head * act, heads * act, output, tokens=1, take1="room", raise0="attended")
+        w.divide(output, scratch, raise0="done")
+        out.emit("sum", dst=sums + head * item, a=output, b=sums + head * item, blocks=item,
+                 take0="done", raise1="room")
+        if head == heads - 1:
             out.emit("add", "the next chunk", rd="count", ra="count", imm=layout.chunk)
-    for register in ("queries", "results"):
-        out.emit("add", rd=register, ra=register, imm=items * layout.item_lines)
     out.emit("branch", condition="ne", ra="count", rb="behind", target="round")
     out.emit("sync")
     out.emit("wait", rd="end", source="cycle")
+    out.emit("scatter", a=sums, blocks=layout.blocks, base=layout.lines["results"])
+    out.emit("sync")
     return w.finish()
 
 
