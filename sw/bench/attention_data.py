@@ -189,7 +189,8 @@ class Head:
 def chosen_pages(x, bounds, codes, **limits):
     """Pages that queries ``x [G, D]`` choose by their rounded bounds, ascending.
 
-    ``bounds`` are maxima, then minima; ``limits`` are those of :func:`verif.reference.select.select`.
+    ``bounds`` are maxima, then minima; ``limits`` are as :func:`verif.reference.select.select` has
+    them.
     """
     halves = (half for pair in zip(np.split(bounds, 2, axis=1), np.split(codes, 2, axis=1))
               for half in pair)

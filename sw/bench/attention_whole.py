@@ -90,7 +90,7 @@ class Program:
 
     def words(self):
         """All instructions."""
-        out, config = self.out, self.config
+        out = self.out
         out.emit("set", "tokens", rd="count", imm=SIZE)
         out.emit("gather", "vectors", dst=X, blocks=BLOCKS, base=self.lines["x"], raise0="loaded")
         self.columns_of(X, self.act["x"], 0, BLOCKS, take0="loaded")

@@ -95,8 +95,8 @@ def bundled():
 
 
 def loss_rows(model, text, name, command, sights=None):
-    """A :class:`Row` for each of ``sights``: losses with attention and all other products in float32,
-    and with their operands rounded as the machine rounds them."""
+    """A :class:`Row` for each of ``sights``: losses with all products in float32, and with their
+    operands rounded as the machine rounds them."""
     for case, sight in (SIGHTS if sights is None else sights).items():
         exact, rounded = (losses(model, text, sight, kind) for kind in ("float32", "int8"))
         yield Row(case=f"{name}: {case}", config="", command=command,

@@ -6,8 +6,8 @@ from hw.formats import KV
 from verif.reference.pattern import slot
 
 
-__all__ = ["block_place", "Places", "kv_write", "kv_read", "kv_blocks", "bounds_write", "bounds_read",
-           "bounds_blocks"]
+__all__ = ["block_place", "Places", "kv_write", "kv_read", "kv_blocks", "bounds_write",
+           "bounds_read", "bounds_blocks"]
 
 
 #: Tokens in a KV block, and elements that share a key's code.
