@@ -1,6 +1,6 @@
 """Compiles a model for a machine: quantise, plan, lay out, write the program."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from sw.errors import UserError
 from verif.reference.tape import pack
 
 from .assembler import Assembler, listing
+from .chunks import ChunkPlan, chunk_plans
 from .kv import kv_layers, lists_of_blocks
 from .layers import QuantisedModel, quantise_model, row_unit
 from .memory import MemoryMap
@@ -31,6 +32,8 @@ class Compiled:
     config : :class:`hw.config.Config`
     task : :class:`sw.compile.program.Task`
     plan : :class:`sw.compile.plan.Plan`
+    chunk : :class:`sw.compile.chunks.ChunkPlan` or None
+        None if all tokens pass one by one.
     memory : :class:`sw.compile.memory.MemoryMap`
     kv : tuple of :class:`sw.compile.kv.KvLayer`
         Where keys and values lie, from region ``kv`` on.
@@ -44,6 +47,7 @@ class Compiled:
     config: object
     task: Task
     plan: Plan
+    chunk: ChunkPlan | None
     memory: MemoryMap
     kv: tuple
     prompt: list
@@ -65,10 +69,12 @@ class Compiled:
         return "\n".join(rows) + "\n"
 
     def logits_address(self, position):
-        """``(byte address, elements)`` of each chunk of the logits of a position (check mode)."""
+        """``(byte address, elements)`` of each chunk of the logits of a position (check mode), from
+        ``task.passed`` on.
+        """
         parts, line = [], self.memory.regions["logits"].line
         chunk_lines = [self.memory.row_lines(chunk.blocks) for chunk in self.plan.chunks]
-        line += position * sum(chunk_lines)
+        line += (position - self.task.passed) * sum(chunk_lines)
         for chunk, lines in zip(self.plan.chunks, chunk_lines):
             parts.append((line * self.config.line_bytes, 32 * chunk.blocks))
             line += lines
@@ -76,7 +82,8 @@ class Compiled:
 
 
 def compile_model(model, config, prompt, tokens, *, format=None, activation="int8",
-                  rule="floor", kv="int8", sampling=None, check=False, calibrate=None):
+                  rule="floor", kv="int8", sampling=None, check=False, calibrate=None,
+                  chunk=None):
     """Compile a model for a machine and a task.
 
     Parameters
@@ -93,10 +100,13 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
     sampling : :class:`sw.compile.program.Sampling`
         By default the likeliest token is taken.
     check : bool
-        Write the logits of every position to memory.
+        Write logits to memory, of every position that does not pass in a chunk.
     calibrate : function, optional
         Gives the model with some of its weights rounded already, as :func:`sw.calibrate.choose`
         does; for a model that is not quantised.
+    chunk : int, optional
+        Tokens of the prompt that pass through the model together, at most; by default as many as
+        fit. 1: one by one.
     """
     if not isinstance(model, QuantisedModel):
         if rule not in RULES:
@@ -115,23 +125,36 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
             raise ValueError(f"a matrix of {len(matrix.weights)} rows of {matrix.format} is not "
                              f"padded for the {config.slices} slices of {config}")
     check_task(model, config, prompt, tokens)
+    if chunk is not None and chunk < 1:
+        raise UserError(f"a chunk must have at least 1 token, not {chunk}")
     plan = make_plan(model, config)
     task = Task(prompt=len(prompt), positions=len(prompt) + tokens - 1,
                 sampling=sampling or Sampling(), check=check)
-    layers = kv_layers(model, config, task.positions)
-    memory = lay_out(model, config, plan, layers, prompt, task)
+    tapes = pack_matrices(model, config, plan)
+    for chunks in (*chunk_plans(model, config, plan, len(prompt), chunk), None):
+        found = write_task(model, config, plan, chunks, prompt, task, tapes)
+        if len(found.words) <= config.program:
+            return found
+    raise UserError(f"{model.name} needs a program of {len(found.words)} instructions, program "
+                    f"memory of configuration {config} holds {config.program}; a larger "
+                    "workspace or program memory helps")
+
+
+def write_task(model, config, plan, chunks, prompt, task, tapes):
+    """The :class:`Compiled` of a task with chunks of one size, or without them."""
+    if chunks is not None:
+        number = chunks.chunks(len(prompt), model.context)
+        filled = number * chunks.chunk
+        task = replace(task, chunks=number, filled=filled, passed=min(filled, len(prompt) - 1))
+    layers = kv_layers(model, config, task.written, 1 if chunks is None else chunks.chunk)
+    memory = lay_out(model, config, plan, layers, prompt, task, tapes)
     limit = min(1 << config.address_bits, config.line_bytes << 32)
     if memory.bytes > limit:
         raise UserError(f"{model.name} needs {memory.bytes} bytes of memory, configuration "
                         f"{config} addresses {limit}; use more address_bits")
-    assembler = write_program(model, config, plan, memory, layers, task)
-    words = assembler.words()
-    if len(words) > config.program:
-        raise UserError(f"{model.name} needs a program of {len(words)} instructions, program "
-                        f"memory of configuration {config} holds {config.program}; a larger "
-                        "workspace or program memory helps")
-    return Compiled(model=model, config=config, task=task, plan=plan, memory=memory,
-                    kv=layers, prompt=list(prompt), words=words, assembler=assembler)
+    assembler = write_program(model, config, plan, chunks, memory, layers, task)
+    return Compiled(model=model, config=config, task=task, plan=plan, chunk=chunks, memory=memory,
+                    kv=layers, prompt=list(prompt), words=assembler.words(), assembler=assembler)
 
 
 def check_head(name, size, config):
@@ -180,7 +203,16 @@ def check_formats(config, formats, activation, kv):
                             f"{activation}; {', '.join(able)} can")
 
 
-def lay_out(model, config, plan, layers, prompt, task):
+def pack_matrices(model, config, plan):
+    """Tapes of all layers, and of the output matrix, by their regions' names."""
+    return {name: b"".join(pack(m.weights, m.scales, m.format, config.slices, m.factor)
+                           for m in matrices)
+            for name, matrices in (
+                ("layers", [matrix for layer in model.layers for matrix in layer.matrices]),
+                ("classifier", chunk_matrices(model, plan)))}
+
+
+def lay_out(model, config, plan, layers, prompt, task, tapes):
     """The :class:`sw.compile.memory.MemoryMap` of a model and a task."""
     memory = MemoryMap(config)
     memory.place_data("prompt", np.asarray(prompt, "<u4").tobytes())
@@ -189,19 +221,21 @@ def lay_out(model, config, plan, layers, prompt, task):
     gains = [gain for layer in (*model.layers, model.layers[0])
              for gain in (layer.attention_gain, layer.ffn_gain)]
     memory.place_rows("gains", np.stack(gains))
-    memory.place_rows("rope_k", model.rope_k[:task.positions])
-    memory.place_rows("rope_q", model.rope_q[:task.positions])
+    memory.place_rows("rope_k", model.rope_k[:task.written])
+    memory.place_rows("rope_q", model.rope_q[:task.written])
     memory.place_rows("embedding", model.embedding)
-    for name, matrices in (
-            ("layers", [matrix for layer in model.layers for matrix in layer.matrices]),
-            ("classifier", chunk_matrices(model, plan))):
-        memory.place_data(name, b"".join(
-            pack(m.weights, m.scales, m.format, config.slices, m.factor) for m in matrices))
+    if task.chunks:
+        # In the order in which they are needed: a chunk's rows are read at once.
+        rows = np.zeros(task.filled, int)
+        rows[:task.passed] = prompt[:task.passed]
+        memory.place_rows("prompt_rows", model.embedding[rows])
+    for name, tape in tapes.items():
+        memory.place_data(name, tape)
     for number, blocks in enumerate(lists_of_blocks(layers)):
         memory.place_data(f"blocks_{number}", np.asarray(blocks, "<u4").tobytes())
     memory.begin_writable()
     memory.place("kv", sum(layer.lines for layer in layers) * config.line_bytes)
     if task.check:
         lines = sum(memory.row_lines(chunk.blocks) for chunk in plan.chunks)
-        memory.place("logits", task.positions * lines * config.line_bytes)
+        memory.place("logits", (task.positions - task.passed) * lines * config.line_bytes)
     return memory

@@ -1,7 +1,7 @@
 """Writes the layers of one token: loops over layers that run the same instructions."""
 
 
-__all__ = ["write_all_layers"]
+__all__ = ["write_all_layers", "write_layer"]
 
 
 def alike(w, number):
@@ -30,32 +30,44 @@ def repeats(runs, kinds):
     return best
 
 
-def write_all_layers(w):
-    """Loops over layers of the same kind, and over runs of them that are repeated."""
+def write_all_layers(w, name, write):
+    """Loops over layers of the same kind, and over runs of them that are repeated.
+
+    ``write(w, number)`` writes a layer; labels begin with ``name``.
+    """
     kinds = [alike(w, number) for number in range(len(w.model.layers))]
     runs, number = runs_of_layers(kinds), 0
     while runs:
         some, rounds = repeats(runs, kinds)
-        label = f"layers_{number}"
+        label = f"{name}s_{number}"
         if rounds > 1:
             w.out.emit("set", "runs of layers to go", rd="round", imm=rounds)
             w.out.label(label)
         for first, layers in some:
-            write_layers(w, "layer" if number == 0 else f"layer_{number}", first, layers)
+            write_loop(w, name if number == 0 else f"{name}_{number}", first, layers, write)
             number += 1
         if rounds > 1:
             w.count_down("round", label)
         runs = runs[rounds * len(some):]
 
 
-def write_layers(w, label, first, layers):
+def write_loop(w, label, first, layers, write):
     """A loop over layers that are alike; addresses are in registers."""
+    w.out.emit("set", "layers to go", rd="layer", imm=layers)
+    w.out.label(label)
+    write(w, first)
+    w.out.emit("add", "the next layer", rd="gain", ra="gain",
+               imm=2 * w.row_lines(w.model.dim_blocks))
+    w.out.emit("add", rd="kv", ra="kv", imm=w.kv[first].lines)
+    w.count_down("layer", label)
+
+
+def write_layer(w, number):
+    """A layer, for one token."""
     out, model, plan = w.out, w.model, w.plan
     dim, line = model.dim_blocks, w.row_lines(model.dim_blocks)
-    layer, kv = model.layers[first], w.kv[first]
+    layer, kv = model.layers[number], w.kv[number]
 
-    out.emit("set", "layers to go", rd="layer", imm=layers)
-    out.label(label)
     w.walk(kv, 0, take0="appended")
     w.norm("attention", plan.gain[0], take1="gain_ready", raise0="done", raise1="gain_free")
     w.quantise("", plan.n, plan.vector, dim)
@@ -81,10 +93,6 @@ def write_layers(w, label, first, layers):
     w.matmul("down", layer.down, dst=plan.x, act=plan.inner, drain="add",
              take0="act", raise0="x_ready")
 
-    out.emit("add", "the next layer", rd="gain", ra="gain", imm=2 * line)
-    out.emit("add", rd="kv", ra="kv", imm=kv.lines)
-    w.count_down("layer", label)
-
 
 def write_keys_and_values(w, kv):
     """Rotates and rounds keys, values and queries; keys and values go to memory."""
@@ -93,10 +101,8 @@ def write_keys_and_values(w, kv):
     head = model.head_blocks
     out.emit("rope", "keys", dst=k, a=k, b=plan.rope_k, blocks=model.kv_blocks, period=head,
              take0="rows", raise0="done")
-    staging = {"target": "staging", "raise0": "staged", "blocks": model.kv_blocks,
-               "per_vector": head, "columns": 1, "element": model.kv, "rule": model.rule}
-    out.emit("quantise", "keys", a=k, dst=0, group=1, take0="done", **staging)
-    out.emit("quantise", "values", a=v, dst=model.kv_blocks, group=head, take0="rows", **staging)
+    w.stage("keys", k, 0, group=1, take0="done")
+    w.stage("values", v, model.kv_blocks, group=head, take0="rows")
     w.append(kv, take0="staged", raise0="appended")
     out.emit("rope", "queries", dst=q, a=q, b=plan.rope_q, blocks=model.q_blocks, period=head,
              take0="rows", raise0="done")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .layer import write_all_layers
+from .layer import write_all_layers, write_layer
 from .plan import chunk_matrices
+from .prefill import write_prefill
 from .writer import MOST_RAISED, Writer
 
 
@@ -32,20 +33,32 @@ class Task:
     ----------
     prompt : int
         Tokens of the prompt, which is in memory.
+    passed, chunks, filled : int
+        Tokens of the prompt that pass through the model in chunks, how many chunks, and the tokens
+        that these have, with those that only fill the last one.
     positions : int
         Tokens that pass through the model: one less than those of prompt and answer together.
     sampling : :class:`Sampling`
     check : bool
-        Whether the logits of each position are written to memory.
+        Whether the logits of each position from ``passed`` on are written to memory.
     """
 
     prompt: int
     positions: int
     sampling: Sampling
     check: bool = False
+    passed: int = 0
+    chunks: int = 0
+
+    filled: int = 0
+
+    @property
+    def written(self):
+        """Positions of which keys and values are written."""
+        return max(self.positions, self.filled)
 
 
-def write_program(model, config, plan, memory, kv, task):
+def write_program(model, config, plan, chunk, memory, kv, task):
     """The :class:`Assembler` that holds the program of a task.
 
     Parameters
@@ -53,34 +66,48 @@ def write_program(model, config, plan, memory, kv, task):
     model : :class:`sw.compile.layers.QuantisedModel`
     config : :class:`hw.config.Config`
     plan : :class:`sw.compile.plan.Plan`
+    chunk : :class:`sw.compile.chunks.ChunkPlan` or None
+        None if all tokens pass one by one.
     memory : :class:`sw.compile.memory.MemoryMap`
     kv : tuple of :class:`sw.compile.kv.KvLayer`
     task : :class:`Task`
     """
-    w = Writer(model, config, plan, memory, kv, task)
+    w = Writer(model, config, plan, chunk, memory, kv, task)
+    write_gains(w)
+    if chunk is not None:
+        write_prefill(w)
     write_start(w)
     write_token(w)
-    write_all_layers(w)
+    write_all_layers(w, "layer", write_layer)
     write_next(w)
     return w.out
 
 
+def write_gains(w):
+    """Gains that are there when a token, or a chunk of them, comes."""
+    plan, dim = w.plan, w.model.dim_blocks
+    w.gather("gain of the last norm, kept", plan.final_gain, dim, w.line("final_gain"))
+    for n, gain in enumerate(plan.gain):
+        w.gather("gains of layer 0", gain, dim, w.line("gains") + n * w.row_lines(dim),
+                 raise0="gain_ready")
+
+
 def write_start(w):
-    """What is done once."""
-    out, model, plan = w.out, w.model, w.plan
+    """What is done once before tokens pass one by one."""
+    out, model, plan, passed = w.out, w.model, w.plan, w.task.passed
+    dim, head = model.dim_blocks, model.head_blocks
+    if passed:
+        out.emit("set", "first token that passes alone", rd="position", imm=passed)
+        out.emit("set", "line of its rotary row", rd="rope", imm=passed * w.row_lines(head))
+        out.emit("set", "line of its logits", rd="line", imm=0)
     out.emit("set", "tokens of the prompt", rd="prompt", imm=w.task.prompt)
     out.emit("set", "positions", rd="end", imm=w.task.positions)
     out.emit("set", "the tokens that end a text", rd="bos", imm=model.ends[0])
     out.emit("set", rd="eos", imm=model.ends[1])
     w.stream_layers("weights of the first token")
     out.emit("load", "first token", base=w.line("prompt"), count="position")
-    dim, head = model.dim_blocks, model.head_blocks
-    w.gather("gain of the last norm, kept", plan.final_gain, dim, w.line("final_gain"))
-    for n, gain in enumerate(plan.gain):
-        w.gather("gains of layer 0", gain, dim, w.line("gains") + n * w.row_lines(dim),
-                 raise0="gain_ready")
-    w.gather("rotary row of position 0", plan.rope_k, head, w.line("rope_k"))
-    w.gather("", plan.rope_q, head, w.line("rope_q"))
+    w.gather("rotary row of the position", plan.rope_k, head, w.line("rope_k"), offset="rope")
+    w.gather("", plan.rope_q, head, w.line("rope_q"), offset="rope")
     for counter, blocks in (("x_free", dim), ("logits_free", plan.ring)):
         for first in range(0, blocks, MOST_RAISED):
             out.emit("raise", counter=counter, count=min(MOST_RAISED, blocks - first))
@@ -132,7 +159,7 @@ def write_next(w):
     write_logits(w)
     out.emit("wait", rd="token", source="token")
     if task.check:
-        out.emit("add", rd="logits", ra="logits", imm=logits_lines(w))
+        out.emit("add", rd="line", ra="line", imm=logits_lines(w))
         out.emit("branch", "the prompt says what comes next", condition="lt", ra="next",
                  rb="prompt", target="given")
     for register in ("bos", "eos"):
@@ -179,5 +206,5 @@ def write_logits(w):
                    **({"raise1": "picked"} if task.check else released))
         if task.check:
             w.out.emit("scatter", "", a=chunk.slot, blocks=chunk.blocks,
-                       base=line, offset="logits", take0="picked", **released)
+                       base=line, offset="line", take0="picked", **released)
             line += w.row_lines(chunk.blocks)

@@ -26,11 +26,12 @@ COUNTERS = {name: number + 1 for number, name in enumerate((
     "logits",
     "logits_free",
     "picked",       # logits that may be written to memory
+    "unstaged",     # keys and values that were read for their way to memory
 ))}
 
 REGISTERS = {name: number + 1 for number, name in enumerate((
     "position", "token", "count", "row", "rope", "gain", "kv", "layer", "prompt", "end", "next",
-    "bos", "eos", "logits", "round"))}
+    "bos", "eos", "line", "round"))}
 
 MINUS_ONE = 0xFFFFFFFF
 #: Largest count of one ``raise``.
@@ -40,8 +41,9 @@ MOST_RAISED = 1023
 class Writer:
     """Emits the instructions of one model, plan and memory map."""
 
-    def __init__(self, model, config, plan, memory, kv, task):
-        self.model, self.config, self.plan, self.task = model, config, plan, task
+    def __init__(self, model, config, plan, chunk, memory, kv, task):
+        self.model, self.config, self.task = model, config, task
+        self.plan, self.chunk = plan, chunk
         self.memory, self.kv = memory, kv
         self.out = Assembler(COUNTERS, REGISTERS)
 
@@ -79,17 +81,20 @@ class Writer:
         self.stream(comment, "layers", [m for layer in self.model.layers for m in layer.matrices])
 
     def matmul(self, comment, matrix, *, dst, act, drain="store", **values):
+        """A product with a matrix, or with the next ``tiles`` tiles of one, which are full."""
         rows, size = matrix.weights.shape
         tiles, height, tail = tiling(rows, self.config.slices, matrix.format)
+        if "tiles" in values:
+            tiles, tail = values.pop("tiles"), height
+        values = {"columns": 1, "groups": 1, "stride": 0, **values}
         self.out.emit("matmul", comment, dst=dst, act=act, halves=size // 16, tiles=tiles,
-                      height=height, tail=tail, columns=1, groups=1, stride=0,
-                      format=matrix.format, drain=drain, activation=self.model.activation,
-                      **values)
+                      height=height, tail=tail, format=matrix.format, drain=drain,
+                      activation=self.model.activation, **values)
 
     def norm(self, comment, gain, **values):
-        plan, imm = self.plan, int(np.float32(self.model.guard).view(np.uint32))
-        self.out.emit("norm", comment, dst=plan.n, a=plan.x, b=gain, imm=imm,
-                      blocks=self.model.dim_blocks, take0="x_ready", **values)
+        imm = int(np.float32(self.model.guard).view(np.uint32))
+        values = {"dst": self.plan.n, "a": self.plan.x, "take0": "x_ready", **values}
+        self.out.emit("norm", comment, b=gain, imm=imm, blocks=self.model.dim_blocks, **values)
 
     def quantise(self, comment, a, dst, blocks, *, take0="done", raise0="act", per_vector=None,
                  columns=1):
@@ -97,6 +102,13 @@ class Writer:
         self.out.emit("quantise", comment, a=a, dst=dst, blocks=blocks, target="column", group=1,
                       per_vector=per_vector or blocks, columns=columns, take0=take0, raise0=raise0,
                       element=self.model.activation, rule=self.model.rule)
+
+    def stage(self, comment, a, dst, **values):
+        """Keys or values of a token, to the staging memory; values have one code for a head."""
+        head = self.model.head_blocks
+        self.out.emit("quantise", comment, a=a, dst=dst, blocks=self.model.kv_blocks,
+                      target="staging", per_vector=head, columns=1, element=self.model.kv,
+                      rule=self.model.rule, raise0="staged", **values)
 
     def walk(self, kv, head, **values):
         """Keys and values of a KV head of a layer; a list of blocks is ordered first."""
@@ -113,12 +125,14 @@ class Writer:
     def attend(self, kv, comment, **values):
         """Attention to what a walk brings."""
         window, sinks = kv.sees.mask
-        self.out.emit("attend", comment, probability=self.plan.probability,
-                      head_blocks=self.model.head_blocks, count="count", window=window,
-                      sinks=sinks, activation=self.model.activation, kv=self.model.kv, **values)
+        values = {"probability": self.plan.probability, **values}
+        self.out.emit("attend", comment, head_blocks=self.model.head_blocks, count="count",
+                      window=window, sinks=sinks, activation=self.model.activation,
+                      kv=self.model.kv, **values)
 
     def append(self, kv, **values):
         """Staged keys and values of all heads, to memory."""
-        self.out.emit("append", "", base=self.line("kv"), offset="kv", count="position",
-                      heads=kv.heads, head_blocks=self.model.head_blocks,
-                      head_stride=kv.head_lines, ring=kv.ring, sinks=kv.sees.sinks, **values)
+        values = {"count": "position", **values}
+        self.out.emit("append", "", base=self.line("kv"), offset="kv", heads=kv.heads,
+                      head_blocks=self.model.head_blocks, head_stride=kv.head_lines, ring=kv.ring,
+                      sinks=kv.sees.sinks, **values)

@@ -1,0 +1,183 @@
+"""Chunks of tokens of the prompt: how many tokens, and where everything of them lies on the die.
+
+A chunk is one part, or two parts that take turns: while the array multiplies for one, the vector
+unit works for the other. docs/compiler.md gives the order, and why regions may share room.
+"""
+
+from dataclasses import dataclass
+
+from hw.formats import FORMATS
+from verif.reference.tape import tape_beats, tiling
+
+
+__all__ = ["ChunkPlan", "Part", "chunk_plans", "splits"]
+
+#: Largest count of blocks and of groups in a command, and largest table of ``rope``.
+MOST_BLOCKS, MOST_GROUPS, MOST_PERIOD = 4095, 255, 15
+
+#: Cycles that a token's commands to the vector unit take besides their rows.
+COMMANDS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Where the tokens of a part lie.
+
+    Parameters
+    ----------
+    first : int
+        Number of its first token in the chunk.
+    x, n, kv, q, o, h : int
+        Workspace blocks: residual stream and normed vectors, token by token; keys and values, token
+        by token; queries as products give them; rotated queries, which attention's output
+        replaces, in the order of attention; gate and up. ``n`` and ``h`` share room with the
+        others but ``x``.
+    rope_k, rope_q : int
+        Rotary rows.
+    vector, inner, query : int
+        Activation blocks, as in :class:`sw.compile.plan.Plan`.
+    """
+
+    first: int
+    x: int
+    n: int
+    kv: int
+    q: int
+    o: int
+    h: int
+    rope_k: int
+    rope_q: int
+    vector: int
+    inner: int
+    query: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkPlan:
+    """Sizes of a chunk, and its parts.
+
+    Parameters
+    ----------
+    columns, groups : int
+        Of products: a part has ``columns * groups`` tokens, and attends in steps of ``columns``.
+    heads : int
+        Query heads that attend together.
+    split : bool
+        Queries of each head are a product of their own.
+    parts : tuple of :class:`Part`
+    probability : int
+        First activation block of probabilities.
+    """
+
+    columns: int
+    groups: int
+    heads: int
+    split: bool
+    parts: tuple
+    probability: int
+
+    @property
+    def tokens(self):
+        """Tokens of a part."""
+        return self.columns * self.groups
+
+    @property
+    def chunk(self):
+        """Tokens of a chunk."""
+        return self.tokens * len(self.parts)
+
+    def chunks(self, prompt, context):
+        """Chunks of a prompt. The last one may be filled up with tokens that nobody sees, if that
+        is sooner done than one token after the other, and if there are positions for them.
+
+        The last token of the prompt is in none: it is followed by a choice.
+        """
+        whole, rest = divmod(prompt - 1, self.chunk)
+        return whole + (4 * rest >= self.chunk and (whole + 1) * self.chunk <= context)
+
+
+def chunk_plans(model, config, plan, prompt, most=None):
+    """Every :class:`ChunkPlan` that fits, the fastest first; ``most`` bounds its tokens."""
+    most = min(prompt - 1, most or prompt)
+    if any(sees.blocks is not None for sees in model.sees):
+        # What a list makes visible depends on the last token of a walk.
+        return
+    matrices = [matrix for layer in model.layers for matrix in layer.matrices]
+    most_groups = MOST_GROUPS if all(repeats(matrix, config) for matrix in matrices) else 1
+    most_parts = 2 if all(whole_lines(matrix, config) for matrix in matrices) else 1
+    split = all(splits(layer.kvq, model, config) for layer in model.layers)
+    shapes = {(min(config.columns, most // parts), groups, parts)
+              for parts in range(1, most_parts + 1) for groups in range(1, most_groups + 1)
+              if 1 < groups * parts * min(config.columns, most // parts) <= most}
+    for shape in sorted(shapes, key=lambda s: (cycles(model, config, *s), -s[0] * s[1] * s[2])):
+        found = chunk_plan(model, config, plan, split, *shape)
+        if found is not None:
+            yield found
+
+
+def cycles(model, config, columns, groups, parts):
+    """About so many cycles a layer takes for a token, without attention: of two parts, the array
+    works for one while the vector unit works for the other."""
+    tokens, (dim, hidden) = columns * groups, (model.dim_blocks, model.hidden_blocks)
+    array = sum(tape_beats(matrix.weights.shape, matrix.format, config.slices)
+                for matrix in model.layers[0].matrices) * max(groups, config.beat_words)
+    # Norms, rotations, the gate and the rounding of all, in blocks; then commands of one token.
+    blocks = 8 * dim + 4 * model.kv_blocks + 5 * model.q_blocks + 5 * hidden
+    vector = tokens * (blocks * config.block_rows + COMMANDS)
+    return (array + vector if parts == 1 else max(array, vector)) / tokens
+
+
+def chunk_plan(model, config, plan, split, columns, groups, parts):
+    """The :class:`ChunkPlan` of a shape, or None if it does not fit."""
+    dim, hidden, head = model.dim_blocks, model.hidden_blocks, model.head_blocks
+    tokens, kv, q = columns * groups, model.kv_blocks, model.q_blocks
+    produced = 2 * kv + q + plan.extra
+    # Products of the first groups are written while normed vectors of the last one are still read.
+    shared = max(tokens * 2 * hidden, tokens * (produced + q), tokens * (produced + dim),
+                 (tokens - columns) * 2 * hidden + tokens * dim)
+    rope = plan.rows
+    x = rope + 2 * tokens * parts * head
+    region = x + tokens * parts * dim
+    vector = groups * max(dim, q)
+    inner = groups * max(hidden, q)
+    heads = max(n for n in range(1, config.kv_groups + 1) if model.queries % n == 0)
+    probability = parts * (vector + inner)
+    if (region + parts * shared > config.blocks
+            or probability + (config.keys_ahead + 1) * heads > config.act_blocks
+            or tokens * max(hidden, q, dim) > MOST_BLOCKS):
+        return None
+    return ChunkPlan(
+        columns=columns, groups=groups, heads=heads, split=split, probability=probability,
+        parts=tuple(Part(
+            first=n * tokens, x=x + n * tokens * dim,
+            n=region + (n + 1) * shared - tokens * dim,
+            kv=region + n * shared,
+            q=region + n * shared + 2 * kv * (tokens if split else 1),
+            o=region + n * shared + tokens * produced, h=region + n * shared,
+            rope_k=rope + n * tokens * head, rope_q=rope + (parts + n) * tokens * head,
+            vector=n * (vector + inner), inner=n * (vector + inner) + vector,
+            query=n * (vector + inner) + vector) for n in range(parts)))
+
+
+def splits(matrix, model, config):
+    """Whether keys and values, and queries of each head, are whole tiles of the matrix."""
+    rows, _ = matrix.weights.shape
+    _, height, _ = tiling(rows, config.slices, matrix.format)
+    tile, head = height * config.slices, 32 * model.head_blocks
+    return (matrix.factor is None and head % tile == 0
+            and rows == head * (2 * model.n_kv_heads + model.n_heads))
+
+
+def repeats(matrix, config):
+    """Whether the replay buffer holds a tile, for several groups of columns."""
+    rows, size = matrix.weights.shape
+    _, height, _ = tiling(rows, config.slices, matrix.format)
+    bits = FORMATS[matrix.format].element.bits
+    # Six bits have been unpacked to eight.
+    return height * config.slices * size * (8 if bits == 6 else bits) <= 8 * config.replay
+
+
+def whole_lines(matrix, config):
+    """Whether a matrix ends at the end of a line, so that the next can be read by itself."""
+    beats = tape_beats(matrix.weights.shape, matrix.format, config.slices)
+    return beats * config.beat_bytes % config.line_bytes == 0
