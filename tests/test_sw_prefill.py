@@ -163,7 +163,8 @@ def test_parts_do_not_overlap(config):
             acts += range(part.vector, part.vector + chunk.groups * max(dim, model.q_blocks))
             acts += range(part.inner, part.inner + chunk.groups * model.hidden_blocks)
             assert part.query == part.inner
-        acts += range(chunk.probability, chunk.probability + 4 * chunk.heads)
+        acts += range(chunk.probability, chunk.probability
+                      + (config.keys_ahead + 1) * chunk.heads)
         assert len(set(taken)) == len(taken) and max(taken) < config.blocks
         assert len(set(acts)) == len(acts) and max(acts) < config.act_blocks
     assert tokens
