@@ -260,19 +260,26 @@ class Config:
         """Groups of ``16 * slices`` channels in which values are stored."""
         return -(-BLOCK * head_blocks // (16 * self.slices))
 
-    def value_height(self, head_blocks):
-        """Rows a slice of a tile of values."""
-        return max(1, min(16, BLOCK * head_blocks // self.slices))
+    def value_pitch(self, head_blocks):
+        """Bytes that a token's values take of the piece of a slice.
+
+        A piece of a head that needs fewer than 16 holds several tokens.
+        """
+        rows = -(-BLOCK * head_blocks // self.slices)
+        return min(16, 1 << (rows - 1).bit_length())
+
+    def value_beats(self, head_blocks):
+        """Beats of the values of a KV block."""
+        return 2 * self.value_pitch(head_blocks) * self.value_groups(head_blocks)
 
     def kv_beats(self, head_blocks):
         """Beats of a whole KV block."""
-        return (self.key_beats(head_blocks) + self.value_scale_beats
-                + BLOCK * self.value_groups(head_blocks))
+        return sum(self.part_beats(head_blocks))
 
     def part_beats(self, head_blocks):
         """Beats of the two parts of a KV block: keys with the codes of values, and values."""
         return (self.key_beats(head_blocks) + self.value_scale_beats,
-                BLOCK * self.value_groups(head_blocks))
+                self.value_beats(head_blocks))
 
     def bounds_lines(self, head_blocks):
         """Lines from one block of bounds to the next: keys of 32 pages, maxima before minima."""
@@ -345,7 +352,17 @@ class Config:
     @property
     def acc_rows(self):
         """Accumulator rows of a slice: a tile, then the attention output."""
-        return 16 + max(16, self.max_head // self.slices)
+        return 16 + max(16, self.kv_groups * self.output_rows)
+
+    @property
+    def output_rows(self):
+        """Accumulator rows of a slice that hold the attention output of a group of columns."""
+        return -(-self.max_head // self.slices)
+
+    @property
+    def key_replay(self):
+        """Beats of the longest tile of keys that several groups of columns use."""
+        return 2 * self.key_height * self.max_head_blocks * (2 if self.pages else 1)
 
     @property
     def keys_ahead(self):
@@ -354,8 +371,23 @@ class Config:
 
     @property
     def softmax_lanes(self):
-        """Exponentials a cycle."""
-        return min(self.slices, BLOCK)
+        """Exponentials a cycle: as many as the array needs.
+
+        With heads of 32, keys and values of a KV block are ``2 * 32 / slices`` rows a slice, which
+        are ``128 / slices`` beats. They give ``32 * columns`` scores: a quarter of ``columns *
+        slices`` a cycle. Larger heads take more beats for as many scores.
+        """
+        wanted = -(-self.columns * self.slices // 4)
+        return min(BLOCK, max(self.slices, 1 << (wanted - 1).bit_length()))
+
+    @property
+    def drain_rows(self):
+        """Rows of a slice that leave the array in a cycle.
+
+        They are a row of the workspace, and all that the softmax takes, where there are fewer
+        slices than that.
+        """
+        return min(16, max(1, self.lanes // self.slices, self.softmax_lanes // self.slices))
 
     # Identity
 

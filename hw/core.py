@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .attention.engine import AttentionEngine
+from .attention.selector import Selector
 from .matmul.engine import MatmulEngine
 from .memory.dma import Dma
 from .memory.queue import Queue
@@ -49,6 +50,8 @@ class Core(wiring.Component):
         Cycles since the start.
     done, illegal, overflow : ``Out(1)``
         The program ended; its instruction is illegal; a counter ran over.
+    table_fault, choice_fault : ``Out(1)``
+        A KV block beyond the block table; a list of pages that is not ascending.
     pc : ``Out``
         Instruction being executed.
     events : ``Out(core_events)``
@@ -67,6 +70,7 @@ class Core(wiring.Component):
             "emitted": Out(stream.Signature(32)),
             "seed": In(64), "cycle": In(32),
             "done": Out(1), "illegal": Out(1), "overflow": Out(1),
+            "table_fault": Out(1), "choice_fault": Out(1),
             "pc": Out(program.members["address"].shape),
             "events": Out(core_events),
         })
@@ -95,6 +99,7 @@ class Core(wiring.Component):
         # Streams from memory.
         connect(m, dma.w, matmul.w)
         connect(m, dma.d, attention.d)
+        connect(m, dma.parts, attention.parts)
         connect(m, attention.keys, matmul.keys)
         connect(m, attention.values, matmul.values)
 
@@ -132,6 +137,18 @@ class Core(wiring.Component):
         # Results for the program, and its end.
         connect(m, vector.token, sequencer.token)
         connect(m, dma.loaded, sequencer.loaded)
+
+        # Pages for walks: of a list, or chosen by their bounds.
+        choice_fault = Signal()
+        m.d.comb += choice_fault.eq(dma.choice_fault)
+        if config.pages:
+            m.submodules.selector = selector = Selector(config)
+            connect(m, attention.bounds, selector.jobs)
+            connect(m, attention.bounds_scores, selector.scores)
+            self._merge(m, dma.choices, dma.listed, selector.choices, whole="end")
+            m.d.comb += choice_fault.eq(dma.choice_fault | selector.fault)
+        else:
+            connect(m, dma.listed, dma.choices)
         connect(m, sequencer.emitted, flipped(self.emitted))
         connect(m, flipped(self.program), sequencer.program)
         waiting = Cat(queue.o.valid for queue in queues.values())
@@ -141,7 +158,11 @@ class Core(wiring.Component):
                          | dma.mover_busy)),
             sequencer.resting.eq(resting), sequencer.cycle.eq(self.cycle),
             dma.flush_w.eq(sequencer.flush_w), dma.flush_d.eq(sequencer.flush_d),
+            attention.flush.eq(sequencer.flush_d),
+            dma.table.eq(sequencer.table), dma.entries.eq(sequencer.entries),
             vector.seed.eq(self.seed),
+            self.table_fault.eq(dma.table_fault | dma.append_fault),
+            self.choice_fault.eq(choice_fault),
             self.done.eq(sequencer.done), self.illegal.eq(sequencer.illegal),
             self.pc.eq(sequencer.pc),
         ]
@@ -164,14 +185,23 @@ class Core(wiring.Component):
         return m
 
     @staticmethod
-    def _merge(m, target, first, second):
-        """Two streams onto one; a payload that was offered stays until it is taken."""
-        held = Signal()     # the second is being offered
+    def _merge(m, target, first, second, whole=None):
+        """Two streams onto one; a payload that was offered stays until it is taken.
+
+        With ``whole`` payloads follow each other up to one that has this field set.
+        """
+        held = Signal()     # the second is being offered, or is not complete
+        rest = Signal()     # the first is not complete
         choose = Signal()
         m.d.comb += [
-            choose.eq(held | ~first.valid),
+            choose.eq(held | (~first.valid & ~rest)),
             target.payload.eq(Mux(choose, second.payload, first.payload)),
             target.valid.eq(Mux(choose, second.valid, first.valid)),
             first.ready.eq(target.ready & ~choose), second.ready.eq(target.ready & choose),
         ]
-        m.d.sync += held.eq(choose & second.valid & ~target.ready)
+        if whole is None:
+            m.d.sync += held.eq(choose & second.valid & ~target.ready)
+        else:
+            with m.If(target.valid):
+                more = ~(target.ready & target.p[whole])
+                m.d.sync += [held.eq(choose & more), rest.eq(~choose & more)]

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out, Signature
 from amaranth.utils import ceil_log2
 
 from . import isa
+from .legality import WINDOWED, absent, ranges
 from .signatures import Command, command_fields
 
 
@@ -39,8 +40,8 @@ class Sequencer(wiring.Component):
 
     Latency
     -------
-    Three cycles an instruction, one more if it is dispatched or if it branches; ``mul`` takes one
-    more for each bit of its factor. More while a queue is full or a result is awaited.
+    Three cycles an instruction, one more if it is dispatched, branches or names a table; ``mul``
+    takes one more for each bit of its factor. More while a queue is full or a result is awaited.
 
     Parameters
     ----------
@@ -60,6 +61,9 @@ class Sequencer(wiring.Component):
     add_id, add_count, add_en : ``Out``
         To the counters.
     flush_w, flush_d : ``Out(1)``
+    table, entries : ``Out(32)``, ``Out(20)``
+        Line of the block table, and its entries; 0: there is none. They change only while what
+        uses the table rests, which is the program's duty.
     cycle : ``In(32)``
         For ``wait cycle``.
     done : ``Out(1)``
@@ -82,7 +86,7 @@ class Sequencer(wiring.Component):
             "token": In(stream.Signature(32)), "loaded": In(stream.Signature(32)),
             "emitted": Out(stream.Signature(32)),
             "add_id": Out(4), "add_count": Out(10), "add_en": Out(1),
-            "flush_w": Out(1), "flush_d": Out(1),
+            "flush_w": Out(1), "flush_d": Out(1), "table": Out(32), "entries": Out(20),
             "done": Out(1), "illegal": Out(1), "retired": Out(1),
             "pc": Out(ceil_log2(config.program)),
         })
@@ -120,6 +124,9 @@ class Sequencer(wiring.Component):
         m.d.comb += legal.eq(self._legal(word))
         rd = Signal(4)
         m.d.comb += rd.eq(self._register(m, word, ("rd",)))
+        # The address of memory is a cycle late.
+        base, address, settled = self._select(m, word, "base", 32), Signal(32), Signal()
+        m.d.sync += [address.eq(a + base), settled.eq(state == State.EXECUTE)]
 
         def result(value):
             return [put.en.eq(rd != 0), put.addr.eq(rd), put.data.eq(value)]
@@ -149,6 +156,10 @@ class Sequencer(wiring.Component):
                 with m.If(finished):
                     m.d.sync += retire()
                 self._execute(m, word, a, b, result, finished, state, factor)
+                with m.If(settled & (opcode == isa.BY_NAME["paging"].opcode)):
+                    m.d.comb += finished.eq(1)
+                    m.d.sync += [self.table.eq(address),
+                                 self.entries.eq(command_fields("paging", word).entries)]
             with m.Case(State.MULTIPLY):
                 # b holds the product, a the shifted factor.
                 m.d.sync += [factor.eq(factor >> 1), a.eq(a << 1)]
@@ -162,13 +173,7 @@ class Sequencer(wiring.Component):
 
         # Dispatch: the unit of the opcode gets the word and its registers' values.
         command = Signal(Command)
-        m.d.comb += [command.word.eq(word), command.count.eq(b)]
-        base = self._select(m, word, "base", 32)
-        address = Signal(32)
-        m.d.sync += address.eq(a + base)
-        m.d.comb += command.address.eq(address)
-        settled = Signal()
-        m.d.sync += settled.eq(state == State.EXECUTE)
+        m.d.comb += [command.word.eq(word), command.count.eq(b), command.address.eq(address)]
         for unit in ("matmul", "vector", "mover", "fetch"):
             port = getattr(self, unit)
             mine = [i.opcode for i in isa.INSTRUCTIONS if i.unit == unit]
@@ -176,7 +181,6 @@ class Sequencer(wiring.Component):
             with m.Switch(opcode):
                 with m.Case(*mine):
                     m.d.comb += chosen.eq(state == State.EXECUTE)
-            # The address is a cycle late.
             m.d.comb += [port.payload.eq(command), port.valid.eq(chosen & settled)]
             with m.If(port.valid & port.ready):
                 m.d.comb += self.retired.eq(1)
@@ -264,26 +268,33 @@ class Sequencer(wiring.Component):
         return number
 
     def _legal(self, word):
-        """Opcode known, choices in range, formats in the machine, unused bits zero, and the target
-        of a branch inside the program."""
-        legal, names = [], self.config.names
+        """Opcode known, unused bits zero, choices among the names, formats in the machine, and
+        what :mod:`hw.legality` says."""
+        config = self.config
+        legal, names, limits = [], config.names, ranges(config)
         for instruction in isa.INSTRUCTIONS:
+            if instruction.name in absent(config):
+                continue
             used = isa.OPCODE_BITS + sum(field.bits for field in instruction.fields)
             terms = (word[:isa.OPCODE_BITS] == instruction.opcode) & ~word[used:].any()
+            fields = command_fields(instruction.name, word)
             for field in instruction.fields:
-                offset = instruction.offsets[field.name]
-                value = word[offset:offset + field.bits]
-                if field.choices and len(field.choices) < 2**field.bits:
-                    terms &= value < len(field.choices)
+                value, most = getattr(fields, field.name), 2**field.bits - 1
+                if field.choices:
+                    most = len(field.choices) - 1
+                least, most = limits.get((instruction.name, field.name), (0, most))
+                if least:
+                    terms &= value >= least
+                if most < 2**field.bits - 1:
+                    terms &= value <= most
                 if field.name in names:
                     terms &= reduce(or_, (value == field.choices.index(name)
                                           for name in names[field.name]))
-                if instruction.name == "branch" and field.name == "target":
-                    terms &= value < self.config.program
+            if instruction.name in WINDOWED:
+                terms &= (fields.window == 0) | (fields.sinks <= fields.window)
             if instruction.name == "matmul":
-                for pair in self.config.refused:
-                    fields = command_fields("matmul", word)
-                    terms &= ~((fields.format == isa.FORMATS.index(pair[0]))
-                               & (fields.activation == isa.ACTIVATIONS.index(pair[1])))
+                for format, activation in config.refused:
+                    terms &= ~((fields.format == isa.FORMATS.index(format))
+                               & (fields.activation == isa.ACTIVATIONS.index(activation)))
             legal.append(terms)
         return reduce(or_, legal)

@@ -12,8 +12,9 @@ from .formats import ACTIVATIONS, ELEMENTS, ScaleKind, Span
 
 
 __all__ = ["Command", "command_fields", "Take", "Raise", "Source", "Drain", "act_write",
-           "array_command", "format_fields", "Part", "kv_part", "choice", "beat", "drain_job", "scores", "row_write",
-           "row_read", "fixed_read", "fixed_write", "read_request", "read_data", "write_data"]
+           "array_command", "format_fields", "Part", "kv_part", "choice", "beat", "drain_job",
+           "scores", "row_write", "row_read", "fixed_read", "fixed_write", "read_request",
+           "read_data", "write_data"]
 
 
 #: What the sequencer sends to a unit: the instruction, and its registers' values.
@@ -48,13 +49,14 @@ class Source(enum.Enum, shape=2):
     VALUES = 2    # D stream, through the transposer
 
 
-class Drain(enum.Enum, shape=2):
+class Drain(enum.Enum, shape=3):
     """What becomes of finished sums."""
 
     STORE = 0     # to the workspace
     ADD = 1       # added to what the workspace holds
     SCORES = 2    # to the softmax
     KEEP = 3      # they stay in the accumulators
+    SELECT = 4    # scores of bounds, to the selector
 
 
 def act_write(config):
@@ -87,7 +89,8 @@ def array_command(config):
         "tiles":   12, "height": 5, "tail": 5,
         "columns": 7, "groups": 8,
         "acc":     ceil_log2(config.acc_rows),          # first accumulator row
-        "acc_step": 1,                                  # each tile has accumulator rows of its own
+        "acc_step": 1,                                  # each tile, and each group, has
+                                                        # accumulator rows of its own
         "onto":    1,                                   # add to what the accumulators hold, shifted
         "drain":   Drain,
         "dst":     16, "stride": 12,                    # workspace blocks
@@ -143,15 +146,20 @@ def drain_job(config):
         "stride":  12,
         "take1":   4, "raise0": 4,
         "raise":   1,                                   # blocks of this job count for raise0
+        "group":   bits_for(config.kv_groups - 1),      # of columns, where it matters
     })
 
 
 def scores(config):
-    """Scores of one column of one group on the way to the softmax, ``softmax_lanes`` at a time."""
+    """Scores of one column of one group on the way to the softmax: of consecutive tokens.
+
+    If pages may be chosen, ``bounds`` tells those that go to the selector instead.
+    """
     return data.StructLayout({
         "column": bits_for(config.columns - 1),
         "group":  bits_for(config.kv_groups - 1),
         "values": data.ArrayLayout(unsigned(32), config.softmax_lanes),   # FP32
+        **({"bounds": 1} if config.pages else {}),
     })
 
 

@@ -90,6 +90,8 @@ class Tokamac(wiring.Component):
         for condition, why in (     # the last that holds counts
                 (registers.abort, rm.Cause.ABORTED),
                 (settings.watchdog.any() & (idle_for >= settings.watchdog), rm.Cause.WATCHDOG),
+                (core.choice_fault, rm.Cause.CHOICE),
+                (core.table_fault, rm.Cause.TABLE),
                 (core.overflow, rm.Cause.COUNTER),
                 (core.illegal, rm.Cause.ILLEGAL)):
             with m.If(condition):

@@ -67,6 +67,22 @@ def test_golden_bytes_of_two_slices():
     assert found(written(machine(2), 37, 2, 16384)) == golden
 
 
+def test_golden_bytes_of_a_small_head():
+    # Eight slices: beats of 128 bytes, which are a line. Keys of 32 tokens are a tile of 4 rows a
+    # slice, 1 + 8 beats, then a beat of value codes. 32 channels are 4 bytes of a piece, so 4 tokens
+    # share a beat of values. Token 27 is row 3 of slice 3, and token 11 of the second half: byte 8
+    # on in the fourth beat of that half.
+    golden = {128 + 16 * 3 + 3: 0xA0, 128 + 9 * 128 + 27: 0xB7}
+    for half in (0, 1):
+        for byte in range(16):
+            golden[128 + (1 + 2 * 3 + half) * 128 + 16 * 3 + byte] = 16 * half + byte
+    for i in range(4):
+        for s in range(8):
+            golden[128 + (10 + 4 + 3) * 128 + 16 * s + 8 + i] = 0x80 + 8 * i + s
+    assert found(written(machine(8), 27, 1)) == golden
+    assert machine(8).part_beats(1) == (10, 8)
+
+
 @pytest.mark.parametrize("slices", [1, 2, 4, 8, 16, 32, 64])
 @pytest.mark.parametrize("head_blocks, kv", [(1, "int8"), (2, "e4m3"), (3, "e5m2"), (8, "int8")])
 def test_what_is_written_is_read(slices, head_blocks, kv):
@@ -95,3 +111,15 @@ def test_transposed_bytes():
             for s in (0, 1):
                 for p in range(16):
                     assert beats[2 * i + half, s, p] == rows[16 * half + p, 16 * s + i]
+
+
+def test_transposed_bytes_of_a_small_head():
+    # Two bytes a token: token 11 is in row 1 of its half, from byte 10 on.
+    rows = np.arange(4 * 32).reshape(4, 32)
+    beats = transpose(rows, 2, 2)
+    for i in range(2):
+        for half in (0, 1):
+            for s in (0, 1):
+                for p in range(16):
+                    assert beats[2 * i + half, s, p] == rows[2 * half + p % 2,
+                                                             16 * s + p // 2 * 2 + i]

@@ -102,6 +102,59 @@ def test_access_outside_the_windows(device, words, cause):
     fails(device, words + wait, cause, address=MEMORY)
 
 
+def appended(entries, token):
+    """Appends a token to the head at line 32 by way of the table at line 8."""
+    return [
+        isa.encode("paging", base=8, entries=entries), isa.encode("set", rd=2, imm=token),
+        isa.encode("raise", counter=1, count=2),
+        isa.encode("append", base=32, count=2, heads=1, head_blocks=1, take0=1),
+        isa.encode("sync"), isa.encode("stop"),
+    ]
+
+
+def test_append_beyond_the_table(device):
+    """The third block has an entry, the fourth one has none; then nothing is written."""
+    block = load("nano").kv_lines(1) * LINE
+    first = 32 * LINE + block
+    device.write(8 * LINE, np.array([5, 7, 1, 0], "<u4").tobytes())
+    device.write(32 * LINE, b"\xFF" * (8 * block))
+    before = device.read(0, MEMORY)
+    fails(device, appended(3, 96), rm.Cause.TABLE, pc=4)
+    device.write(0, before[:LINE * 32])
+    assert device.read(0, MEMORY) == before
+    assert run(device, appended(3, 95)) == rm.DONE
+    after = device.read(0, MEMORY)
+    assert after[:first] == before[:first] and after[first + block:] == before[first + block:]
+    assert after != before
+
+
+def test_walk_beyond_the_table(device):
+    wait = isa.encode("branch", target=3)
+    fails(device, [isa.encode("paging", base=8, entries=3), isa.encode("set", rd=2, imm=97),
+                   isa.encode("walk", base=32, count=2, head_blocks=1, span=1), wait],
+          rm.Cause.TABLE, pc=3)
+
+
+@pytest.mark.parametrize("pages", [[3, 3], [5, 4], [1, 2, 90, 80]],
+                         ids=["repeated", "unsorted", "left out"])
+def test_list_of_pages_that_is_not_ascending(device, pages):
+    device.write(8 * LINE, np.array(pages, "<u4").tobytes())
+    fails(device, [isa.encode("set", rd=2, imm=50),
+                   isa.encode("choose", base=8, count=2, entries=len(pages)),
+                   isa.encode("walk", base=32, count=2, head_blocks=1, span=1, pattern="chosen",
+                              window=1),
+                   isa.encode("branch", target=3)], rm.Cause.CHOICE, pc=3)
+
+
+@pytest.mark.parametrize("word", [
+    isa.encode("walk", head_blocks=1, span=1, window=4, sinks=5),
+    isa.encode("walk", head_blocks=2, span=1), isa.encode("append"),
+    isa.encode("attend", head_blocks=1, columns=3, groups=1),
+], ids=["sinks", "head of a walk", "head of an append", "columns"])
+def test_fields_that_the_machine_cannot_execute(device, word):
+    fails(device, [isa.encode("set", rd=1, imm=1), word], rm.Cause.ILLEGAL, pc=1)
+
+
 def test_bus_errors(device):
     endless = isa.encode("branch", target=1)
     device.fail_at(8 * LINE)

@@ -1,4 +1,4 @@
-"""Proofs of the queues, the stream reader and the counters."""
+"""Proofs of the queues, the stream reader, the order of keys and values, and the counters."""
 
 import pytest
 
@@ -6,6 +6,7 @@ from hw.config import Config
 from hw.memory.fifo import Fifo
 from hw.memory.queue import Queue
 from verif.formal.fifo import FifoSpec
+from verif.formal.order import OrderSpec
 from verif.formal.prove import prove
 from verif.formal.reader import ReaderSpec
 from verif.formal.semaphores import SemaphoresSpec
@@ -30,3 +31,8 @@ def test_reader(item_words):
 @pytest.mark.parametrize("takes, raises", [(1, 1), (3, 2)])
 def test_semaphores(takes, raises):
     prove(SemaphoresSpec(takes, raises, number=5), f"semaphores_{takes}_{raises}")
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_order(ahead):
+    prove(OrderSpec(ahead), f"order_{ahead}")

@@ -7,8 +7,17 @@ from hypothesis import strategies as st
 
 from hw.config import Config
 from hw.memory.reader import Reader
-from verif.reference.kv import kv_read
-from verif.reference.memory import append, bursts, channel_address, global_address, walk
+from hw.signatures import Part
+from verif.reference.kv import block_place, bounds_read, kv_read
+from verif.reference.memory import (
+    append,
+    bursts,
+    channel_address,
+    choose,
+    global_address,
+    walk,
+)
+from verif.reference.pattern import seen
 
 
 CONFIGS = [Config(name="narrow", data_bits=32, slices=1),
@@ -39,11 +48,57 @@ def test_bursts_cover_the_run_and_cross_no_border(config, start, words):
     assert covered == list(range(start, start + words))
 
 
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("head_blocks", [1, 2])
 @pytest.mark.parametrize("count, blocks", [(0, 0), (1, 1), (32, 1), (33, 2), (64, 2)])
-def test_walk_reads_the_blocks_that_hold_tokens(count, blocks):
+def test_walk_reads_keys_and_values_of_blocks_that_hold_tokens(config, head_blocks, count, blocks):
+    parts = walk(7, count, head_blocks, config)
+    keys, values = config.part_beats(head_blocks)
+    assert len(parts) == blocks
+    for n, block in enumerate(parts):
+        byte = (7 + n * config.kv_lines(head_blocks)) * config.line_bytes
+        known = {"head_blocks": head_blocks, "number": n, "first": n == 0, "last": n == blocks - 1}
+        assert block == (({"kind": Part.KEYS.value, **known}, byte, keys),
+                         ({"kind": Part.VALUES.value, **known}, byte + keys * config.beat_bytes, values))
+
+
+@settings(deadline=None)
+@given(count=st.integers(1, 2000), span=st.integers(1, 64), window=st.integers(0, 500),
+       sinks=st.integers(0, 200))
+def test_walk_reads_all_that_is_seen_and_nothing_else(count, span, window, sinks):
+    span = min(span, count)
+    tokens = np.arange(count)
+    wanted = {int(token) // 32 for position in range(count - span, count)
+              for token in tokens[seen(tokens, position, window, sinks)]}
+    parts = walk(0, count, 1, CONFIGS[0], span=span, window=window, sinks=sinks)
+    assert [block[0][0]["number"] for block in parts] == sorted(wanted)
+    assert [block[0][0]["first"] for block in parts] == [1] + [0] * (len(parts) - 1)
+    assert [block[0][0]["last"] for block in parts] == [0] * (len(parts) - 1) + [1]
+
+
+def test_walk_finds_blocks_in_ring_and_table():
     config = CONFIGS[0]
-    expected = [((7 + 5 * n) * config.line_bytes, 9) for n in range(blocks)]
-    assert walk(7, count, 5, 9, config) == expected
+
+    def places(**fields):
+        stride = config.kv_lines(1) * config.line_bytes
+        return [divmod(block[0][1], stride) for block in walk(0, 320, 1, config, **fields)]
+
+    ring = [0, 1 + (7 - 1) % 4, 1 + (8 - 1) % 4, 1 + (9 - 1) % 4]
+    window = {"window": 65, "sinks": 3, "ring": 4}
+    assert places(**window) == [(place, 0) for place in ring]
+    table = np.array([30, 10, 40, 20, 50])
+    assert places(**window, table=table) == [(table[place], 0) for place in ring]
+    assert places(window=1, chosen=[2, 3], ring=0) == [(2, 0), (3, 0), (9, 0)]
+    with pytest.raises(IndexError):
+        walk(0, 161, 1, config, table=table)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_walk_of_bounds_reads_a_block_for_32_pages(config):
+    parts = walk(3, 33, 2, config, bounds=True, ring=1, table=[], window=1)
+    stride = config.bounds_lines(2) * config.line_bytes
+    assert [(part["kind"], part["number"], byte, beats) for (part, byte, beats), in parts] == [
+        (Part.BOUNDS.value, n, 3 * config.line_bytes + n * stride, config.key_beats(4)) for n in (0, 1)]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
@@ -63,6 +118,59 @@ def test_appended_tokens_are_read_back(config, head_blocks):
         assert np.array_equal(k_codes, codes[:, 0, head])
         assert np.array_equal(v, staging[:, 1, head].reshape(tokens, -1))
         assert np.array_equal(v_codes, codes[:, 1, head, 0])
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("table", [None, [4, 0, 5, 2]], ids=["no table", "table"])
+def test_a_ring_holds_the_sinks_and_the_last_tokens(config, table):
+    """300 tokens in four blocks: the first one is kept, the others are those of the end."""
+    rng, tokens = np.random.default_rng(1), 300
+    where = dict(ring=3, sinks=17, table=table)
+    image = np.zeros(6 * config.kv_lines(1) * config.line_bytes, np.uint8)
+    staging = rng.integers(-128, 128, (tokens, 2, 32)).astype(np.int8)
+    codes = rng.integers(0, 256, (tokens, 2))
+    for position in range(tokens):
+        append(image, staging[position], codes[position], 0, position, 1, 1, 0, config, **where)
+    k, k_codes, v, v_codes = kv_read(image, config, 0, tokens, 1, **where)
+    kept = np.r_[0:32, tokens - 2 * 32 - tokens % 32:tokens]
+    assert np.array_equal(k[kept], staging[kept, 0])
+    assert np.array_equal(k_codes[kept, 0], codes[kept, 0])
+    assert np.array_equal(v[kept], staging[kept, 1]) and np.array_equal(v_codes[kept],
+                                                                        codes[kept, 1])
+
+
+def test_a_block_beyond_the_table_has_no_place():
+    assert [block_place(n, table=[7, 3]) for n in (0, 1)] == [7, 3]
+    assert [block_place(n, 2, 32, [7, 3, 9]) for n in range(5)] == [7, 3, 9, 3, 9]
+    with pytest.raises(IndexError, match="block 2 is beyond the block table of 2 entries"):
+        block_place(2, table=[7, 3])
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("head_blocks", [1, 2])
+def test_appended_bounds_are_read_back(config, head_blocks):
+    rng = np.random.default_rng(2)
+    heads, pages, stride = 2, 40, 2 * config.bounds_lines(head_blocks)
+    image = np.zeros(heads * stride * config.line_bytes, np.uint8)
+    staging = rng.integers(-128, 128, (pages, heads, 2 * head_blocks, 32)).astype(np.int8)
+    codes = rng.integers(0, 256, (pages, heads, 2 * head_blocks))
+    for page in range(pages):
+        append(image, staging[page].reshape(-1, 32), codes[page].reshape(-1), 0, page, heads,
+               head_blocks, stride, config, bounds=True, ring=1, table=[5])
+    for head in range(heads):
+        bounds, scales = bounds_read(image, config, head * stride, pages, head_blocks)
+        assert np.array_equal(bounds, staging[:, head].reshape(pages, -1))
+        assert np.array_equal(scales, codes[:, head])
+
+
+@pytest.mark.parametrize("pages, count, sent, legal", [
+    ([], 5, [], True), ([0, 4, 5], 5, [0, 4], True), ([3, 3], 9, [3], False),
+    ([1, 9, 8, 2], 5, [1], False), ([7, 2**22 - 1, 2**22], 2**32 - 1, [7, 2**22 - 1], True)])
+def test_a_list_of_pages_is_ascending(pages, count, sent, legal):
+    config = CONFIGS[0]
+    image = np.zeros(2 * config.line_bytes, np.uint8)
+    image[config.line_bytes:][:4 * len(pages)] = np.array(pages, "<u4").view(np.uint8)
+    assert choose(image, 1, len(pages), count, config) == (sent, legal)
 
 
 def test_a_fifo_must_hold_a_burst():

@@ -8,7 +8,7 @@ from onnx.reference import ReferenceEvaluator
 
 from hw.formats import KV
 from verif.reference.divide import divide
-from verif.reference.floats import bits
+from verif.reference.floats import bits, maximum, minimum
 from verif.reference.gate import gate
 from verif.reference.norm import norm
 from verif.reference.pick import noise, pick
@@ -184,6 +184,38 @@ def test_quantise_refuses_other_rules():
         quantise(np.ones(32), rule="even")
     with pytest.raises(ValueError, match="a vector must be whole blocks of 32, not 33 elements"):
         quantise(np.ones(33))
+
+
+@pytest.mark.parametrize("element", KV)
+def test_parts_of_one_sign_add_up_to_the_whole(element):
+    x = values(13, 40, 64, spread=8)
+    (q, codes), (above, upper), (below, lower) = (
+        quantise(x, 2, element, "up", sign) for sign in ("all", "positive", "negative"))
+    assert (codes == upper).all() and (codes == lower).all()
+    assert (above >= 0).all() and (below <= 0).all() and (above + below == q).all()
+
+
+def test_quantise_refuses_other_signs():
+    with pytest.raises(ValueError,
+                       match="sign must be one of all, positive, negative, not 'plus'"):
+        quantise(np.ones(32), sign="plus")
+
+
+def test_extremes_are_those_of_onnx():
+    a, b = values(14, 4096), values(15, 4096)
+    assert (maximum(a, b) == onnx_result("Max", [a, b])).all()
+    assert (minimum(a, b) == onnx_result("Min", [a, b])).all()
+
+
+@pytest.mark.parametrize("a, b, larger, smaller", [
+    (0, -0.0, 0, 0), (-0.0, -0.0, 0, 0), (-1e-40, -1, 0, 0xBF800000), (1e-40, 1, 0x3F800000, 0),
+    (np.nan, 1, 0x7FC00000, 0x7FC00000), (-np.inf, -np.nan, 0x7FC00000, 0x7FC00000),
+    (np.inf, -np.inf, 0x7F800000, 0xFF800000), (-2, -1, 0xBF800000, 0xC0000000),
+])
+def test_extremes_of_special_values(a, b, larger, smaller):
+    for x, y in ((a, b), (b, a)):
+        x, y = np.float32(x), np.float32(y)
+        assert bits(maximum(x, y)) == larger and bits(minimum(x, y)) == smaller
 
 
 def test_pick_is_argmax():

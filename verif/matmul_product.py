@@ -156,7 +156,7 @@ def plan(products, config):
                 for column in range(p.columns):
                     v = g * p.columns + column
                     if p.drain == Drain.SCORES:
-                        plan_scores(events, config, column, result[v, elements])
+                        plan_scores(events, config, column, g, result[v, elements])
                     elif p.drain != Drain.KEEP:
                         counts = p.source == Source.VALUES or v == len(p.act) - 1
                         plan_writes(events, config, workspace, p, v, elements.start,
@@ -167,9 +167,12 @@ def plan(products, config):
     return events
 
 
-def plan_scores(events, config, column, sums):
-    for lot in sums.reshape(-1, config.slices)[:, :config.softmax_lanes]:
-        events["scores"].append({"column": column, "values": lot.view(np.uint32).tolist()})
+def plan_scores(events, config, column, group, sums):
+    lots = sums.reshape(-1, max(config.slices, config.softmax_lanes))
+    for lot in lots[:, :config.softmax_lanes]:
+        events["scores"].append({"column": column, "group": group,
+                                 "values": lot.view(np.uint32).tolist()}
+                                | ({"bounds": 0} if config.pages else {}))
 
 
 def plan_writes(events, config, workspace, p, vector, first, sums, counts):

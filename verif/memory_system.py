@@ -10,11 +10,12 @@ from hw.memory.dma import Dma, dma_events
 from hw.memory.mover import Mover
 from hw.memory.port import MemoryPort
 from hw.memory.staging import staging_write
+from hw.memory.walker import Walker
 from hw.semaphores import Semaphores
-from hw.signatures import Command, Raise, row_read, row_write
+from hw.signatures import Command, Raise, choice, kv_part, row_read, row_write
 
 
-__all__ = ["MoverSystem", "DmaSystem"]
+__all__ = ["WalkerSystem", "MoverSystem", "DmaSystem"]
 
 
 def port_members(config):
@@ -31,6 +32,38 @@ def mover_members(config):
         "add_id": In(4), "add_count": In(10), "add_en": In(1), "overflow": Out(1),
         "raise0": Out(Raise), "raise1": Out(Raise), "busy": Out(1),
     }
+
+
+class WalkerSystem(wiring.Component):
+    """Walker with its counters."""
+
+    def __init__(self, config):
+        self.walker = Walker(config)
+        members = {name: member for name, member in self.walker.signature.members.items()
+                   if name != "take0"}
+        super().__init__({**members, "add_id": In(4), "add_count": In(10), "add_en": In(1),
+                          "overflow": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.walker = walker = self.walker
+        m.submodules.semaphores = semaphores = Semaphores(1, 1)
+        for name, member in self.walker.signature.members.items():
+            if name == "take0":
+                connect(m, walker.take0, semaphores.take[0])
+            elif member.is_signature and member.flow == In:
+                connect(m, flipped(getattr(self, name)), getattr(walker, name))
+            elif member.is_signature:
+                connect(m, getattr(walker, name), flipped(getattr(self, name)))
+            elif member.flow == In:
+                m.d.comb += getattr(walker, name).eq(getattr(self, name))
+            else:
+                m.d.comb += getattr(self, name).eq(getattr(walker, name))
+        m.d.comb += [
+            semaphores.add_id.eq(self.add_id), semaphores.add_count.eq(self.add_count),
+            semaphores.add_en.eq(self.add_en), self.overflow.eq(semaphores.overflow),
+        ]
+        return m
 
 
 class System(wiring.Component):
@@ -66,17 +99,25 @@ class MoverSystem(System):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({**port_members(config), **mover_members(config)})
+        super().__init__({**port_members(config), **mover_members(config),
+                          "choices": Out(stream.Signature(choice)),
+                          "table": In(32), "entries": In(20),
+                          "table_fault": Out(1), "choice_fault": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
         mover = Mover(self.config)
         port = self.join(m, mover, [mover.take0])
         connect(m, flipped(self.mover), mover.commands)
+        connect(m, mover.choices, flipped(self.choices))
         connect(m, mover.reads, port.reads)
         connect(m, port.data, mover.data)
         connect(m, mover.writes, port.writes)
-        m.d.comb += [mover.written.eq(port.written), self.busy.eq(mover.busy)]
+        m.d.comb += [
+            mover.written.eq(port.written), self.busy.eq(mover.busy),
+            mover.table.eq(self.table), mover.entries.eq(self.entries),
+            self.table_fault.eq(mover.table_fault), self.choice_fault.eq(mover.choice_fault),
+        ]
         return m
 
 
@@ -90,6 +131,8 @@ class DmaSystem(System):
             "fetch": In(stream.Signature(Command)), "flush_w": In(1), "flush_d": In(1),
             "w": Out(stream.Signature(8 * config.beat_bytes)),
             "d": Out(stream.Signature(8 * config.beat_bytes)),
+            "parts": Out(stream.Signature(kv_part)), "choices": In(stream.Signature(choice)),
+            "table": In(32), "entries": In(20), "table_fault": Out(1),
             "fetch_busy": Out(1), "events": Out(dma_events), "waiting": Out(1),
         })
 
@@ -100,7 +143,8 @@ class DmaSystem(System):
         m.submodules.cache = cache = Cache(self.config)
         for name in ("mover", "fetch"):
             connect(m, flipped(getattr(self, name)), getattr(dma, name))
-        for name in ("w", "d"):
+        connect(m, flipped(self.choices), dma.choices)
+        for name in ("w", "d", "parts"):
             connect(m, getattr(dma, name), flipped(getattr(self, name)))
         connect(m, dma.reads, cache.reads)
         connect(m, cache.data, dma.data)
@@ -110,6 +154,8 @@ class DmaSystem(System):
         connect(m, cache.port_writes, port.writes)
         m.d.comb += [
             cache.port_written.eq(port.written), dma.written.eq(cache.written),
+            dma.table.eq(self.table), dma.entries.eq(self.entries),
+            self.table_fault.eq(dma.table_fault),
             dma.flush_w.eq(self.flush_w), dma.flush_d.eq(self.flush_d),
             self.busy.eq(dma.mover_busy), self.fetch_busy.eq(dma.fetch_busy),
             self.events.eq(dma.events), self.waiting.eq(port.waiting),

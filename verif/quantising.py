@@ -72,10 +72,10 @@ def random_blocks(rng, count):
     return from_bits(np.choose(kind, [ordinary, anything, spread]))
 
 
-def halves(x, group=1, element="int8", rule="floor", *, target="column", dst=0, per_vector=1,
-           columns=1):
+def halves(x, group=1, element="int8", rule="floor", sign="all", *, target="column", dst=0,
+           per_vector=1, columns=1):
     """Payloads of the act stream, or of the staging port, that become of float32 ``x``."""
-    q, codes = quantise(x.ravel(), group, element, rule)
+    q, codes = quantise(x.ravel(), group, element, rule, sign)
     data = KV[element].encode(q).view(np.int8).reshape(-1, 2, BLOCK // 2).tolist()
     found = []
     for block, code in enumerate(codes.tolist()):

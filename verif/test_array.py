@@ -9,7 +9,7 @@ from cocotb.triggers import RisingEdge
 from hw.config import Config
 from hw.formats import ACTIVATIONS, FORMATS, NAN, Format, ScaleKind, keys, supported, values
 from hw.matmul.array import Array
-from hw.matmul.layouts import TILE_ROWS, drain_read, issue
+from hw.matmul.layouts import BANKS, TILE_ROWS, drain_read, issue
 from hw.matmul.timing import Timing
 from hw.signatures import act_write
 from verif.array_beats import array_beats
@@ -128,7 +128,7 @@ def random_passes(rng, number):
                 format = keys("int8")
         kept[region] = rows
         yield random_pass(rng, format, activation, rows, halves, address=4 * (n % 4),
-                          row=16 * region, onto=onto, out=bool(rng.random() < 0.8), bank=n % 2)
+                          row=16 * region, onto=onto, out=bool(rng.random() < 0.8), bank=n % BANKS)
 
 
 def random_pass(rng, format, activation, rows, halves, **values):
@@ -166,17 +166,20 @@ async def write(dut, act):
 
 async def read(dut, bank, rows):
     """Rows of a bank of all columns: bits, [columns, rows, slices]."""
-    places = [(column, row) for column in range(config.columns) for row in range(rows)]
+    each = config.drain_rows
+    places = [(column, group) for column in range(config.columns)
+              for group in range(-(-rows // each))]
     latency, results = Array(config).read_latency, []
     for cycle in range(len(places) + latency):
-        column, row = places[min(cycle, len(places) - 1)]
+        column, group = places[min(cycle, len(places) - 1)]
         dut.drain.value = pack(drain_read(config), {
-            "en": cycle < len(places), "column": column, "place": bank * TILE_ROWS + row})
+            "en": cycle < len(places), "column": column,
+            "place": bank * (TILE_ROWS // each) + group})
         await RisingEdge(dut.clk)
         if cycle >= latency:
-            results.append([int(getattr(dut, f"result__{s}").value)
-                            for s in range(config.slices)])
-    return np.array(results, np.uint32).reshape(config.columns, rows, config.slices)
+            results.append([int(getattr(dut, f"result__{n}").value)
+                            for n in range(config.slices * each)])
+    return np.array(results, np.uint32).reshape(config.columns, -1, config.slices)[:, :rows]
 
 
 async def prepare(dut, bench, each):

@@ -1,7 +1,7 @@
 """Bench of everything that sees addresses, from commands down to AXI: streams, walks, flushes."""
 
 import random
-from collections import Counter
+from collections import Counter, deque
 
 import cocotb
 import numpy as np
@@ -10,7 +10,8 @@ from cocotb.triggers import RisingEdge
 from hw import isa
 from hw.config import Config
 from hw.memory.dma import dma_events
-from hw.signatures import Command, row_write
+from hw.signatures import Command, Part, choice, kv_part, row_write
+from verif import walks
 from verif.axi import AxiMemory
 from verif.bench import Bench, current
 from verif.memory_system import DmaSystem
@@ -21,16 +22,22 @@ from verif.streams import StreamMonitor, bursts, never, sometimes
 
 CONFIGS = {
     "nano":          dict(name="test", data_bits=32, slices=1, lanes=2, workspace=4096,
-                          w_fifo=1024, d_fifo=512, outstanding=8, kv_staging=8),
+                          w_fifo=1024, d_fifo=512, outstanding=8, kv_staging=8, max_head=32,
+                          pages=64),
     "two_channels":  dict(name="test", data_bits=32, channels=2, slices=2, lanes=8, burst=8,
-                          workspace=4096, w_fifo=2048, d_fifo=512, outstanding=16, kv_staging=8),
+                          workspace=4096, w_fifo=2048, d_fifo=1024, outstanding=16, kv_staging=8,
+                          pages=64),
     "four_channels": dict(name="test", data_bits=64, channels=4, slices=4, lanes=16, burst=4,
-                          workspace=8192, w_fifo=8192, d_fifo=1024, outstanding=32, kv_staging=8),
+                          workspace=8192, w_fifo=8192, d_fifo=4096, outstanding=32, kv_staging=8,
+                          pages=64),
+    "server":        dict(name="test", data_bits=512, slices=8, lanes=16, workspace=16384,
+                          w_fifo=32768, d_fifo=16384, kv_staging=8, pages=64),
 }
 
-SIMULATORS = {"nano": ("icarus",), "four_channels": ("verilator",)}
+SIMULATORS = {"nano": ("icarus",), "four_channels": ("verilator",), "server": ("verilator",)}
 
-SIZE = 1 << 17
+#: Tokens of the window, and cycles of latency, with which memory must be kept busy.
+BUSY = {4: (1024, 60), 8: (1024, 60), 32: (2048, 60), 64: (4096, 100)}
 
 
 def component(config):
@@ -38,6 +45,7 @@ def component(config):
 
 
 config = Config(**current(CONFIGS))
+SIZE = max(1 << 17, 1 << 14 + config.word_bytes.bit_length())
 LINES = SIZE // config.line_bytes
 
 
@@ -64,12 +72,24 @@ class Machine:
         StreamMonitor(dut, "write", self.store, row_write(config))
         self.fetch = bench.drive("fetch", Command)
         self.mover = bench.drive("mover", Command)
+        self.choices = bench.drive("choices", choice)
+        self.entries = min(LINES // config.kv_lines(config.max_head_blocks), 200)
+        self.announced, self.asked = [], []
+        self.parts = StreamMonitor(dut, "parts", self.announced.append, kv_part)
         self.events, self.wanted = Counter(), Counter()
         cocotb.start_soon(self.count())
+        self.lists = deque()
+        cocotb.start_soon(self.choose())
 
     def store(self, row):
         data = row["data"].to_bytes(4 * config.lanes, "little")
         self.rows[row["address"]] = np.frombuffer(data, "<u4")
+
+    async def choose(self):
+        while True:
+            await RisingEdge(self.dut.clk)
+            while self.lists:
+                await self.choices.send(self.lists.popleft())
 
     async def count(self):
         while True:
@@ -94,24 +114,61 @@ class Machine:
                    "count": int(self.rng.integers(1 << 32))}
         return command, self.want(line * config.line_bytes, beats)
 
-    def walk(self, count, take0=0):
-        """A random ``walk`` command and its beats."""
-        beats = int(self.rng.integers(1, 40))
-        stride = -(-beats * config.beat_bytes // config.line_bytes) + int(self.rng.integers(3))
-        line = int(self.rng.integers(0, LINES // 4))
-        command = {"word": isa.encode("walk", take0=take0, stride=stride, beats=beats),
-                   "address": line, "count": count}
-        expected = []
-        for address, number in reference.walk(line, count, stride, beats, config):
-            expected += self.want(address, number)
-        return command, expected
+    def table(self, line=0):
+        """Write a block table, a line's address; return it."""
+        table = self.rng.permutation(self.entries).astype("<u4")
+        self.image[line * config.line_bytes:][:4 * self.entries] = table.view(np.uint8)
+        self.dut.table.value = line
+        return table
+
+    def walk(self, **fields):
+        """A random ``walk`` command, as of :func:`verif.walks.walk`."""
+        longest = min(400, 32 * (self.entries - 1))
+        line = int(self.rng.integers(0, LINES // 4)) if fields.get("table") is None else 0
+        command = walks.walk(self.rng, config, line, **{"longest": longest, **fields})
+        for block in command["blocks"]:
+            for _, address, beats in block:
+                assert address + beats * config.beat_bytes <= SIZE
+                self.want(address, beats)
+        return command
+
+    def d_stream(self, beats):
+        """A random ``stream`` command of D in the same form."""
+        command, _ = self.stream("d", beats)
+        return walks.stream(self.rng, config, beats, command["address"])
+
+    async def send(self, command):
+        """Send a command of D, and its list."""
+        self.asked.append(command)
+        self.lists += walks.choices_of(command)
+        self.dut.entries.value = self.entries if command.get("paged") else 0
+        await self.fetch.send(command["command"])
+
+    def d_beats(self):
+        """Beats of all that was announced, in the order in which it was."""
+        found = walks.Follower(self.asked, config.keys_ahead).all(self.announced)
+        self.asked.clear()
+        self.announced.clear()
+        return [beat for _, address, beats in found for beat in self.beats(address, beats)]
 
     def issued(self):
         """The bursts of the first channel, as the reference names them."""
         return Counter((reference.global_address(address, 0, config), words)
                        for channel, address, words in self.memory.bursts if channel == 0)
 
-    async def allow(self, counter):
+    async def rest(self, patience=200000):
+        """Wait until all that was asked for has come."""
+        quiet = 0
+        for _ in range(patience):
+            await RisingEdge(self.dut.clk)
+            busy = (self.dut.fetch_busy.value or not self.dut.quiet.value
+                    or self.dut.d__valid.value or self.dut.parts__valid.value)
+            quiet = 0 if busy else quiet + 1
+            if quiet > 10:
+                return
+        raise AssertionError("memory does not come to rest")
+
+    async def add(self, counter):
         self.dut.add_id.value, self.dut.add_count.value, self.dut.add_en.value = counter, 1, 1
         await RisingEdge(self.dut.clk)
         self.dut.add_en.value = 0
@@ -127,20 +184,25 @@ class Machine:
     (False, never), (True, lambda: sometimes(3)), (True, lambda: bursts(4, 150))]))
 async def streams_deliver_what_was_asked(dut, restless, pause):
     """Both streams, with gathers between, in order and without a word too many."""
-    async with Bench(dut) as bench:
+    async with Bench(dut, patience=5000) as bench:
         machine = Machine(bench, restless)
-        w, d = bench.expect("w", pause=pause()), bench.expect("d", pause=pause())
+        w, d = bench.expect("w", pause=pause()), StreamMonitor(dut, "d", pause=pause())
         gathers = cocotb.start_soon(machine.mover.send_all(
             {"word": isa.encode("gather", dst=2 * n, blocks=2), "address": 8 * n, "count": 0}
             for n in range(4)))
-        for n in range(24):
+        for n in range(32):
             beats = int(bench.rng.choice([1, 2, 3, 7, 40]))
-            command, expected = (machine.walk(int(bench.rng.integers(0, 100))) if n % 3 == 2
-                                 else machine.stream("wd"[n % 3], beats))
-            (w, d, d)[n % 3].expect_all(expected)
-            await machine.fetch.send(command)
+            if n % 4 == 0:
+                command, expected = machine.stream("w", beats)
+                w.expect_all(expected)
+                await machine.fetch.send(command)
+            else:
+                await machine.send(machine.d_stream(beats) if n % 4 == 1 else
+                                   machine.walk(longest=150))
         await gathers
+        await machine.rest()
     assert dut.quiet.value and not dut.fetch_busy.value and not dut.busy.value
+    assert d.received == machine.d_beats()
     for n in range(4):
         start = 8 * n * config.line_bytes
         rows = machine.rows[2 * n * config.block_rows:][:2 * config.block_rows]
@@ -148,8 +210,30 @@ async def streams_deliver_what_was_asked(dut, restless, pause):
         machine.wanted.update(reference.bursts(start, 256 // config.word_bytes, config))
     assert machine.issued() == machine.wanted
     assert machine.events["w"] == w.matched * config.beat_words
-    assert machine.events["d"] == d.matched * config.beat_words
+    assert machine.events["d"] == len(d.received) * config.beat_words
     assert machine.events["gather"] == 4 * 256 // config.word_bytes
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.parametrize(restless=[False, True])
+async def a_table_says_where_blocks_lie(dut, restless):
+    """Walks with and without it, beside a busy W stream; the program changes it between walks."""
+    async with Bench(dut, patience=5000) as bench:
+        machine = Machine(bench, restless)
+        w, d = bench.expect("w"), StreamMonitor(dut, "d", pause=sometimes(3))
+        for _ in range(3):
+            for n in range(6):
+                command, expected = machine.stream("w", 200)
+                w.expect_all(expected)
+                await machine.fetch.send(command)
+                if n == 0:
+                    table = machine.table(3)
+                paged = bool(bench.rng.integers(2))
+                await machine.send(machine.walk(longest=150, table=table if paged else None)
+                                   | {"paged": paged})
+            await machine.rest()
+            assert d.received == machine.d_beats()
+            d.received.clear()
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -174,6 +258,56 @@ async def memory_is_read_at_full_rate(dut, words, pieces):
         assert cycles <= 1.01 * words + 60 + 20, f"{cycles} cycles for {words} words"
 
 
+@cocotb.test(timeout_time=4, timeout_unit="ms")
+@cocotb.parametrize(paged=[False, True])
+async def walks_keep_memory_busy(dut, paged):
+    """Windows and sinks of several heads, in a ring: 97 of 100 cycles bring a word.
+
+    What is announced is taken as late as it may be: behind the last beat of what was before it.
+    """
+    async with Bench(dut) as bench:
+        window, latency = BUSY[config.word_bytes]
+        machine = Machine(bench, latency=latency)
+        beats = []
+        d = StreamMonitor(dut, "d", lambda beat: beats.append(beat))
+        ends = [0]
+
+        def announced(part):
+            machine.announced.append(part)
+            keys, values = config.part_beats(part["head_blocks"])
+            ends[0] += values if part["kind"] == Part.VALUES.value else keys
+
+        def late():
+            while True:
+                yield len(beats) < ends[0]
+
+        machine.parts.task.cancel()
+        StreamMonitor(dut, "parts", announced, kv_part, pause=late())
+        ring = window // 32 + 2
+        table = machine.table() if paged else None
+        count = int(bench.rng.integers(20000, 200000))
+        commands = [machine.walk(count=count, pattern="window", chain=1, span=1, window=window,
+                                 sinks=4, ring=ring, table=table) | {"paged": paged}
+                    for _ in range(4)]
+        words = sum(part[2] for command in commands for block in command["blocks"]
+                    for part in block) * config.beat_words
+        sending = cocotb.start_soon(every(machine.send, commands))
+        cycles = 0
+        while len(beats) * config.beat_words < words:
+            await RisingEdge(dut.clk)
+            cycles += 1
+        await sending
+        await machine.rest()
+        assert d is not None and beats == machine.d_beats()
+        cocotb.log.info("%d words in %d cycles: %.4f", words, cycles, words / cycles)
+        assert words >= 0.97 * cycles, f"{cycles} cycles for {words} words"
+
+
+async def every(function, arguments):
+    for argument in arguments:
+        await function(argument)
+
+
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def one_stream_does_not_wait_for_the_other(dut):
     """W goes on while D's walk waits for a counter, and while nobody takes D's beats."""
@@ -181,8 +315,7 @@ async def one_stream_does_not_wait_for_the_other(dut):
         machine = Machine(bench, latency=20)
         w = bench.expect("w")
         dut.d__ready.value = 0
-        walk, walked = machine.walk(70, take0=9)
-        await machine.fetch.send(walk)
+        await machine.send(machine.walk(count=70, pattern="window", take0=9))
         long, _ = machine.stream("d", config.d_fifo // config.beat_bytes * 2)
         await machine.fetch.send(long)
         for _ in range(20):
@@ -191,39 +324,39 @@ async def one_stream_does_not_wait_for_the_other(dut):
             await machine.fetch.send(command)
         while w.expected:
             await RisingEdge(dut.clk)
-        await machine.allow(9)
+        await machine.add(9)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
-async def a_walk_waits_before_its_last_block(dut):
-    """All blocks but the last are read at once, the last only when it is allowed."""
+async def a_walk_waits_before_the_block_that_is_written(dut):
+    """All blocks before are read at once, the last only when it is allowed."""
     async with Bench(dut) as bench:
         machine = Machine(bench, latency=10)
         received = StreamMonitor(dut, "d").received
         for count in (1, 32, 33, 96):
             received.clear()
-            command, expected = machine.walk(count, take0=3)
-            before = len(expected) * (-(-count // 32) - 1) // -(-count // 32)
-            await machine.fetch.send(command)
-            await bench.cycles(60 + 4 * len(expected) * config.beat_words)
-            assert received == expected[:before]
-            assert not dut.fetch__ready.value or dut.fetch_busy.value
-            await machine.allow(3)
-            await bench.cycles(60 + 2 * len(expected) * config.beat_words)
-            assert received == expected and not dut.fetch_busy.value
+            command = machine.walk(count=count, take0=3, pattern="window", span=1, window=0)
+            early = [part for block in command["blocks"][:-1] for part in block]
+            await machine.send(command)
+            await bench.cycles(200 + 2 * count * config.kv_beats(2) * config.beat_words // 32)
+            assert len(received) == sum(beats for _, _, beats in early)
+            assert dut.fetch_busy.value
+            await machine.add(3)
+            await machine.rest()
+            assert received == machine.d_beats()
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def a_walk_of_no_tokens_reads_and_takes_nothing(dut):
-    """Neither a word nor a permission is lost."""
+    """Neither a word nor a permission is lost, and nothing is announced."""
     async with Bench(dut) as bench:
         machine = Machine(bench, latency=10)
-        d = bench.expect("d")
-        await machine.allow(3)
+        d = StreamMonitor(dut, "d")
+        await machine.add(3)
         for count in (0, 5, 0):
-            command, expected = machine.walk(count, take0=3)
-            d.expect_all(expected)
-            await machine.fetch.send(command)
+            await machine.send(machine.walk(count=count, take0=3))
+        await machine.rest()
+        assert d.received == machine.d_beats()
     assert machine.issued() == machine.wanted and not dut.overflow.value
 
 
@@ -239,7 +372,10 @@ async def a_flush_forgets_one_stream(dut, restless):
             name, other = ("w", "d") if n % 2 else ("d", "w")
             kept = []
             for _ in range(int(bench.rng.integers(1, 4))):
-                command, _ = machine.stream(name, int(bench.rng.integers(1, 100)))
+                if name == "d" and bench.rng.integers(2):
+                    command = machine.walk(pattern="window", longest=150)["command"]
+                else:
+                    command, _ = machine.stream(name, int(bench.rng.integers(1, 100)))
                 await machine.fetch.send(command)
                 command, expected = machine.stream(other, int(bench.rng.integers(1, 9)))
                 kept += expected

@@ -24,6 +24,8 @@ CONFIGS = {
     "equal":       SMALL | dict(slices=4, columns=2, lanes=4),
     "wide_rows":   SMALL | dict(slices=2, columns=3, lanes=8),
     "half_rows":   SMALL | dict(slices=1, columns=2, lanes=32),
+    "more_scores": SMALL | dict(slices=2, columns=8, lanes=2, kv_groups=3, pages=64),
+    "wide_scores": SMALL | dict(slices=1, columns=24, lanes=4),
     "many_slices": SMALL | dict(slices=64, columns=1, lanes=32, data_bits=512, w_fifo=8192,
                                 d_fifo=8192),
 }
@@ -49,30 +51,33 @@ class Surroundings:
         self.dut, self.rng, self.pauses = dut, rng, pauses
         self.banks = np.zeros((BANKS, config.columns, TILE_ROWS, config.slices), np.uint32)
         self.rows = rng.normal(size=(config.rows, config.lanes)).astype(np.float32)
-        self.tokens = self.taken = self.raised = self.drained = self.written = 0
+        self.tokens = self.taken = self.raised = self.drained = self.written = self.cycle = 0
         self.takes_before, self.raises = [], []
 
     async def run(self):
         dut, answer = self.dut, 0
-        results = [[0] * config.slices] * (LATENCY - 1)
+        nothing = [0] * config.slices * config.drain_rows
+        results = [nothing] * (LATENCY - 1)
         while True:
             dut.read__request__ready.value = not next(self.pauses)
             dut.read__data.value = answer
             await Timer(1, unit="ns")
             dut.take1__ok.value = int(dut.take1__id.value) == 0 or self.tokens > 0
             await RisingEdge(dut.clk)
+            self.cycle += 1
             answer = int.from_bytes(self.rng.bytes(4 * config.lanes), "little")
             if bool(dut.read__request__valid.value) and bool(dut.read__request__ready.value):
                 row = self.rows[int(dut.read__request__payload.value)]
                 answer = int.from_bytes(row.tobytes(), "little")
             read = unpack(drain_read(config), int(dut.drain.value))
-            bank, row = divmod(read["place"], TILE_ROWS)
+            bank, row = divmod(read["place"] * config.drain_rows, TILE_ROWS)
             if read["en"]:
-                results.append(self.banks[bank, read["column"], row].tolist())
+                rows = self.banks[bank, read["column"], row:row + config.drain_rows]
+                results.append(rows.ravel().tolist())
             else:
-                results.append([0] * config.slices)
-            for s, result in enumerate(results.pop(0)):
-                getattr(dut, f"result__{s}").value = result
+                results.append(nothing)
+            for n, result in enumerate(results.pop(0)):
+                getattr(dut, f"result__{n}").value = result
             self.drained += bool(dut.drained.value)
             if bool(dut.take1__take.value):
                 assert self.tokens, "taken without a token"
@@ -101,14 +106,16 @@ def shapes(rng):
 def random_jobs(rng, number):
     """Jobs with the sums of their banks."""
     for _ in range(number):
-        drain = (Drain.STORE, Drain.ADD, Drain.SCORES)[rng.integers(3)]
+        drain = (Drain.STORE, Drain.ADD, Drain.SCORES, Drain.SELECT)[
+            rng.integers(4 if config.pages else 3)]
         height, offset = shapes(rng)
         columns = int(rng.integers(1, config.columns + 1))
         stride = -(-(height * config.slices + offset) // 32)
         fields = {"drain": drain, "height": height, "columns": columns, "offset": offset,
                   "dst": int(rng.integers(0, config.blocks - stride * columns)),
-                  "stride": stride, "take1": int(rng.integers(2)) * 8,
-                  "raise0": int(rng.integers(2)) * 9, "raise": int(rng.integers(2))}
+                  "stride": stride, "group": int(rng.integers(config.kv_groups)),
+                  "take1": int(rng.integers(2)) * 8, "raise0": int(rng.integers(2)) * 9,
+                  "raise": int(rng.integers(2))}
         yield ({"drain": fields, "each": int(rng.integers(2)), "first": 1},
                rng.normal(size=(columns, height, config.slices)).astype(np.float32))
 
@@ -117,9 +124,12 @@ def plan(around, model, number, each, sums, wanted_scores):
     """Change the model of the workspace as the job should; note events. Returns tokens needed."""
     fields, tokens = each["drain"], 0
     for column, part in enumerate(sums):
-        if fields["drain"] == Drain.SCORES:
-            for lot in part[:, :config.softmax_lanes]:
-                wanted_scores.expect({"column": column, "values": lot.view(np.uint32).tolist()})
+        if fields["drain"] in (Drain.SCORES, Drain.SELECT):
+            lots = part.reshape(-1, max(config.slices, config.softmax_lanes))
+            for lot in lots[:, :config.softmax_lanes]:
+                bounds = {"bounds": fields["drain"] == Drain.SELECT} if config.pages else {}
+                wanted_scores.expect({"column": column, "group": fields["group"],
+                                      "values": lot.view(np.uint32).tolist(), **bounds})
             continue
         start = (fields["dst"] + column * fields["stride"]) * 32 + fields["offset"]
         place = slice(start, start + part.size)
@@ -151,7 +161,7 @@ async def jobs_change_the_workspace_as_they_should(dut, pause):
         driver = bench.drive("jobs", job(config), pause=pause())
         for number, (each, sums) in enumerate(random_jobs(bench.rng, NUMBER)):
             # A bank is filled when it was drained.
-            while around.drained < number - 1:
+            while around.drained <= number - BANKS:
                 await RisingEdge(dut.clk)
             columns, height, _ = sums.shape
             around.banks[number % BANKS, :columns, :height] = sums.view(np.uint32)
@@ -166,3 +176,33 @@ async def jobs_change_the_workspace_as_they_should(dut, pause):
         assert np.array_equal(around.rows.view(np.uint32), model.view(np.uint32))
         assert around.raised == len(around.raises) and around.taken == around.planned
         assert not around.tokens
+
+
+@cocotb.test()
+async def something_leaves_each_cycle(dut):
+    """Jobs follow each other without a gap, and each row or lot of scores takes one cycle."""
+    async with Bench(dut) as bench:
+        around, cycles = Surroundings(dut, bench.rng, never()), []
+        cocotb.start_soon(around.run())
+        for name, shape in (("write", row_write(config)), ("scores", scores(config))):
+            StreamMonitor(dut, name, lambda value: cycles.append(around.cycle), shape)
+        driver = bench.drive("jobs", job(config))
+        height, number = min(TILE_ROWS, 64 // config.slices), 4
+        sums = height * config.slices
+        lots = {Drain.STORE: config.lanes, Drain.ADD: config.lanes,
+                Drain.SCORES: config.softmax_lanes * -(-config.slices // 32)}
+        if sums < config.lanes:
+            # The other half of a row waits until this one is written.
+            lots = {Drain.SCORES: lots[Drain.SCORES]}
+        for drain, each in lots.items():
+            cycles.clear()
+            stride = -(-sums // 32)
+            for n in range(number):
+                await driver.send({"drain": {
+                    "drain": drain, "height": height, "columns": config.columns, "dst": 0,
+                    "stride": stride}, "first": n == 0})
+            await bench.cycles(20)
+            while bool(dut.busy.value):
+                await RisingEdge(dut.clk)
+            assert len(cycles) == number * config.columns * sums // each
+            assert cycles[-1] - cycles[0] == len(cycles) - 1, f"{drain}: {cycles}"

@@ -51,6 +51,9 @@ config = Config(**{"name": "test", **current(CONFIGS)})
 #: A format of 8 bits if there is one.
 EIGHT = min(config.formats, key=lambda name: abs(FORMATS[name].element.bits - 8))
 
+#: Sums that are written in a cycle: a row, or half of one if a tile has no more.
+WRITTEN = min(config.lanes, 16 * config.slices)
+
 #: Products of a test with random ones.
 NUMBER = 14 if getattr(cocotb, "SIM_NAME", "") == "Verilator" else 4
 
@@ -182,7 +185,7 @@ async def the_array_is_kept_busy(dut):
             # Two 4-bit weights a multiplier and cycle, one of 6 or 8 bits, half a one of 16.
             beats = rows // config.slices * 8 * groups * format.beats // 2
             # What is written in a cycle limits wide beats with narrow rows.
-            slowest = max(beats, len(product.act) * rows // min(config.lanes, config.slices))
+            slowest = max(beats, len(product.act) * rows // WRITTEN)
             print(f"{name}: {cycles} cycles for {beats} beats")
             assert cycles <= 1.06 * slowest + (0 if full else 150)
 
@@ -204,5 +207,25 @@ async def commands_follow_each_other(dut):
             beats += sum(sum(p.tiles(config.slices)) * p.halves // 4 for p in products)
         cycles = machine.last_write - machine.first_beat
         # The last sums are written after the last beat.
-        after = 60 + rows // min(config.lanes, config.slices)
+        after = 60 + rows // WRITTEN
         assert cycles <= beats + 2 * len(products) + after, f"{cycles} cycles for {beats} beats"
+
+
+@cocotb.test()
+@cocotb.parametrize(size=[32, 64])
+async def short_products_are_drained_as_they_come(dut, size):
+    """Passes of one and two blocks take the time of their beats, or that of their rows."""
+    async with Bench(dut) as bench:
+        groups, rows = min(12, config.act_blocks * 32 // size), max(64, 32 * config.slices)
+        groups = min(groups, config.blocks * 32 // rows // config.columns)
+        machine, format = Machine(dut, config, bench.rng), FORMATS[EIGHT]
+        product = Product(**operands(bench.rng, rows, size, groups * config.columns, format),
+                          format=EIGHT, columns=config.columns, stride=rows // 32,
+                          counters={"raise1": 1})
+        await machine.run([product])
+        cycles = machine.last_write - machine.first_beat
+        tiles = rows // config.slices // 16
+        beats = size * format.beats // 2
+        written = 16 * config.slices * config.columns // WRITTEN
+        print(f"{cycles} cycles for {tiles * groups} passes of {beats} beats, {written} rows")
+        assert cycles <= tiles * groups * max(beats, written) + min(beats, written) + 50

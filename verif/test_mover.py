@@ -1,32 +1,27 @@
-"""Bench of the mover on a memory port: gather, scatter, append and load against the reference."""
-
-import random
+"""Bench of the mover on a memory port: its five commands against the reference."""
 
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
-from hw import isa
 from hw.config import Config
-from hw.memory.staging import staging_write
-from hw.signatures import Command, row_write
-from verif.axi import AxiMemory
+from hw.signatures import choice
 from verif.bench import Bench, current
 from verif.memory_system import MoverSystem
-from verif.packing import pack
+from verif.mover_machine import Machine
 from verif.reference import memory as reference
-from verif.streams import StreamMonitor, never, sometimes
+from verif.streams import sometimes
 
 
 CONFIGS = {
     "nano":        dict(name="test", data_bits=32, slices=1, lanes=2, workspace=4096,
-                        max_head=128, outstanding=4),
+                        max_head=128, outstanding=4, pages=64),
     "two_slices":  dict(name="test", data_bits=32, channels=2, slices=2, lanes=8, workspace=4096,
-                        max_head=128, w_fifo=2048, outstanding=8),
+                        max_head=128, w_fifo=2048, outstanding=8, pages=64),
     "four_slices": dict(name="test", data_bits=128, channels=1, slices=4, lanes=4, workspace=8192,
                         max_head=128),
     "many_slices": dict(name="test", data_bits=512, channels=1, slices=64, lanes=32,
-                        workspace=16384, max_head=128, d_fifo=8192),
+                        workspace=16384, max_head=128, d_fifo=8192, pages=64),
     "wide_word":   dict(name="test", data_bits=512, channels=4, slices=16, lanes=16, burst=4,
                         workspace=16384, d_fifo=8192, max_head=64),
 }
@@ -46,87 +41,8 @@ config = Config(**current(CONFIGS))
 LINES = SIZE // config.line_bytes
 
 
-class Machine:
-    """Memory, workspace and counters around the mover."""
-
-    def __init__(self, bench, restless):
-        dut, rng = bench.dut, bench.rng
-        seeds = random.Random(int(rng.integers(1 << 30)))
-
-        def pause(rate=0.4):
-            return sometimes(seeds.random(), rate) if restless else never()
-
-        def latency(channel):
-            source = random.Random(seeds.random())
-            while True:
-                yield source.randint(1, 30) if restless else 20
-
-        self.bench, self.dut = bench, dut
-        self.image = rng.integers(0, 256, SIZE).astype(np.uint8)
-        self.workspace = rng.integers(0, 1 << 32, config.blocks * BLOCK).astype(np.uint32)
-        self.memory = AxiMemory(dut, config, self.image, latency=latency,
-                                pause=lambda name: pause())
-        dut.limit.value = SIZE >> 12
-        self.raised = {}
-        self.commands = bench.drive("mover", Command)
-        StreamMonitor(dut, "write", self.store, row_write(config), pause=pause())
-        cocotb.start_soon(self.fetch_rows(pause()))
-        cocotb.start_soon(self.count())
-
-    def rows(self):
-        return self.workspace.reshape(-1, config.lanes)
-
-    def store(self, row):
-        data = row["data"].to_bytes(4 * config.lanes, "little")
-        self.rows()[row["address"]] = np.frombuffer(data, "<u4")
-
-    async def fetch_rows(self, pause):
-        """Answer the workspace read port; ``data`` is garbage in all other cycles."""
-        dut, ready = self.dut, False
-        while True:
-            dut.read__request__ready.value = ready
-            await RisingEdge(dut.clk)
-            dut.read__data.value = random.getrandbits(config.row_bits)
-            if ready and dut.read__request__valid.value:
-                row = self.rows()[int(dut.read__request__payload.value)]
-                dut.read__data.value = int.from_bytes(row.astype("<u4").tobytes(), "little")
-            ready = not next(pause)
-
-    async def count(self):
-        while True:
-            await RisingEdge(self.dut.clk)
-            assert not self.dut.overflow.value, "a counter was taken below zero"
-            for name in ("raise0", "raise1"):
-                if int(getattr(self.dut, f"{name}__en").value):
-                    key = name, int(getattr(self.dut, f"{name}__id").value)
-                    self.raised[key] = self.raised.get(key, 0) + 1
-
-    async def allow(self, counter, number=1):
-        self.dut.add_id.value, self.dut.add_count.value, self.dut.add_en.value = counter, number, 1
-        await RisingEdge(self.dut.clk)
-        self.dut.add_en.value = 0
-
-    async def send(self, name, address, count=0, **fields):
-        await self.commands.send({"word": isa.encode(name, base=0, offset=0, **fields),
-                                  "address": address, "count": count})
-
-    async def rest(self):
-        """Wait until the mover is idle."""
-        await self.bench.cycles(2)
-        while self.dut.busy.value:
-            await RisingEdge(self.dut.clk)
-        await self.bench.cycles(2)
-        assert self.dut.quiet.value and not self.dut.fault.value
-
-    async def stage(self, blocks, codes):
-        """Write quantised blocks into the staging memory, halves in both orders."""
-        for n, (block, code) in enumerate(zip(blocks, codes)):
-            for half in (0, 1) if n % 3 else (1, 0):
-                self.dut.staging.value = pack(staging_write(config), {
-                    "en": 1, "address": n, "half": half, "code": int(code),
-                    "data": block[16 * half:][:16]})
-                await RisingEdge(self.dut.clk)
-        self.dut.staging.value = 0
+def surround(bench, restless):
+    return Machine(bench, config, SIZE, restless)
 
 
 def random_line(rng, blocks):
@@ -138,7 +54,7 @@ def random_line(rng, blocks):
 async def gather_copies_blocks(dut, restless):
     """Blocks come to the workspace, none before it is allowed, and each is counted once."""
     async with Bench(dut) as bench:
-        machine = Machine(bench, restless)
+        machine = surround(bench, restless)
         expected, total = machine.workspace.copy(), 0
         for blocks in (1, 2, 3, 5, 8):
             line = random_line(bench.rng, blocks + 4)
@@ -156,7 +72,7 @@ async def gather_copies_blocks(dut, restless):
 async def gather_waits_for_each_block(dut):
     """Exactly the allowed blocks are written."""
     async with Bench(dut) as bench:
-        machine = Machine(bench, False)
+        machine = surround(bench, False)
         before, expected = machine.workspace.copy(), machine.workspace.copy()
         reference.gather(machine.image, expected, 0, 1, 3, config)
         cocotb.start_soon(machine.send("gather", 0, dst=1, blocks=3, take0=5, raise0=6))
@@ -174,7 +90,7 @@ async def gather_waits_for_each_block(dut):
 async def scatter_copies_blocks(dut, restless):
     """Blocks come to memory and nothing beside them changes; the end is told once it is there."""
     async with Bench(dut) as bench:
-        machine = Machine(bench, restless)
+        machine = surround(bench, restless)
         expected, total = machine.image.copy(), 0
         sizes = (1, 2, 3, 4, 5)
         for blocks in sizes:
@@ -193,7 +109,7 @@ async def scatter_copies_blocks(dut, restless):
 async def scatter_tells_its_end_when_it_is_in_memory(dut):
     """At the raise, memory has every byte."""
     async with Bench(dut) as bench:
-        machine = Machine(bench, True)
+        machine = surround(bench, True)
         expected = machine.image.copy()
         reference.scatter(expected, machine.workspace, 8, 3, 4, config)
         await machine.send("scatter", 8, a=3, blocks=4, raise0=2)
@@ -209,7 +125,7 @@ async def scatter_tells_its_end_when_it_is_in_memory(dut):
 async def append_follows_the_layout(dut, restless):
     """Every token of random geometry lands where the reference puts it; no other byte changes."""
     async with Bench(dut, patience=20000) as bench:
-        machine = Machine(bench, restless)
+        machine = surround(bench, restless)
         expected, heads_done, blocks_done = machine.image.copy(), 0, 0
         geometries = [(heads, head_blocks) for head_blocks in (1, 2, 3, 4) for heads in (1, 2)
                       if head_blocks <= config.max_head_blocks
@@ -238,7 +154,7 @@ async def append_follows_the_layout(dut, restless):
 async def append_tells_each_head_when_it_is_in_memory(dut):
     """At the n-th raise, the bytes of n heads are there."""
     async with Bench(dut) as bench:
-        machine = Machine(bench, True)
+        machine = surround(bench, True)
         heads = 3
         staged = bench.rng.integers(-128, 128, (2 * heads, BLOCK))
         codes = bench.rng.integers(0, 256, 2 * heads)
@@ -262,12 +178,156 @@ async def append_tells_each_head_when_it_is_in_memory(dut):
         await machine.rest()
 
 
+def random_append(bench, machine, heads, head_blocks, position, lines, **where):
+    """Staged blocks, their codes, and the arguments that reference and command share."""
+    number = 2 * heads * head_blocks
+    staged = bench.rng.integers(-128, 128, (number, BLOCK)).astype(np.int8)
+    line = int(bench.rng.integers(0, LINES - heads * lines + 1))
+    return staged, bench.rng.integers(0, 256, number), line, position, dict(
+        heads=heads, head_blocks=head_blocks, head_stride=lines, **where)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.parametrize(restless=[False, True])
+async def append_uses_rings_tables_and_bounds(dut, restless):
+    """Tokens far beyond the ring come to their places, by way of a table if there is one; bounds
+    come to theirs in spite of both."""
+    async with Bench(dut, patience=20000) as bench:
+        machine, rng = surround(bench, restless), bench.rng
+        heads_done, blocks_done = 0, 0
+        for n in range(24):
+            heads, head_blocks = int(rng.integers(1, 3)), int(rng.integers(1, 3))
+            bounds = config.pages and n % 3 == 2
+            # Few places, so that two heads fit memory.
+            stride = config.bounds_lines(head_blocks) if bounds else config.kv_lines(head_blocks)
+            places = min(9, LINES // (2 * stride))
+            kept = int(rng.integers(0, min(3, places)))
+            sinks = int(rng.integers(32 * (kept - 1) + 1, 32 * kept + 1)) if kept else 0
+            ring = int(rng.integers(1, places - kept + 1))
+            table = rng.permutation(places).astype("<u4") if n % 2 else None
+            if n % 8 == 7:      # without a ring
+                ring = 0
+            position = int(rng.integers(0, 2**32 if ring and n % 4 else 32 * places))
+            if bounds:
+                position = int(rng.integers(0, 32 * places))
+            staged, codes, line, position, fields = random_append(
+                bench, machine, heads, head_blocks, position, places * stride, ring=ring,
+                sinks=sinks, bounds=int(bounds))
+            if table is None:
+                dut.table.value, dut.entries.value = int(rng.integers(0, 2**32)), 0
+            else:
+                # In a line that the append leaves alone.
+                at = int(rng.choice([k for k in range(LINES)
+                                     if not line <= k < line + heads * places * stride] or [0]))
+                if line <= at < line + heads * places * stride:
+                    continue
+                machine.image[at * config.line_bytes:][:table.nbytes] = table.view(np.uint8)
+                dut.table.value, dut.entries.value = at, len(table)
+            expected = machine.image.copy()
+            await machine.stage(staged, codes)
+            reference.append(expected, staged, codes, line, position, config=config, table=table,
+                             **fields)
+            await machine.allow(4, len(staged))
+            await machine.send("append", line, position, take0=4, raise0=7, raise1=8, **fields)
+            await machine.rest()
+            assert np.array_equal(machine.image, expected), f"{position} {fields} {table}"
+            heads_done, blocks_done = heads_done + heads, blocks_done + len(staged)
+        assert machine.raised == {("raise0", 7): heads_done, ("raise1", 8): blocks_done}
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def the_ring_costs_nothing_while_blocks_are_staged(dut):
+    """An append that waits for its last staging block ends as early with a ring as without."""
+    async with Bench(dut) as bench:
+        machine, cycles = surround(bench, False), {}
+        for ring in (0, 3):
+            staged, codes, line, position, fields = random_append(
+                bench, machine, 1, 1, 70, 3 * config.kv_lines(1), ring=ring)
+            await machine.stage(staged, codes)
+            await machine.allow(4, 1)
+            sent = cocotb.start_soon(machine.send("append", line, position, take0=4, **fields))
+            await bench.cycles(60)
+            await machine.allow(4, 1)
+            cycles[ring] = 0
+            while not sent.done():
+                await RisingEdge(dut.clk)
+                cycles[ring] += 1
+            await machine.rest()
+        assert cycles[0] == cycles[3], f"{cycles[3]} cycles, {cycles[0]} without a ring"
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def append_beyond_the_table_writes_nothing(dut):
+    """The mover says so and stays; after a reset it works again."""
+    async with Bench(dut) as bench:
+        machine = surround(bench, False)
+        before = machine.image.copy()
+        dut.table.value, dut.entries.value = 0, 3
+        for position, ring, sinks in ((3 * 32, 0, 0), (0xFFFFFFFF, 0, 0), (8 * 32, 4, 40)):
+            staged, codes, line, position, fields = random_append(
+                bench, machine, 1, 1, position, 3 * config.kv_lines(1), ring=ring, sinks=sinks)
+            await machine.stage(staged, codes)
+            await machine.allow(4, 2)
+            sent = cocotb.start_soon(machine.send("append", line, position, take0=4, **fields))
+            await bench.cycles(300)
+            assert dut.table_fault.value and not dut.choice_fault.value and not sent.done()
+            assert np.array_equal(machine.image, before)
+            sent.cancel()
+            await machine.restart()
+            assert not dut.table_fault.value
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.parametrize(restless=[False, True])
+async def choose_sends_the_pages_of_the_list(dut, restless):
+    """Lists of any length, between other commands; what is not below the count is left out."""
+    async with Bench(dut) as bench:
+        machine = surround(bench, restless)
+        board = bench.expect("choices", choice, pause=sometimes(5) if restless else None)
+        expected = machine.workspace.copy()
+        for n, entries in enumerate((0, 1, 2, 3, 31, 64, 100)):
+            line, most = random_line(bench.rng, 8), [1 << 32, 1 << 23, 500][n % 3]
+            pages = np.sort(bench.rng.choice(most, entries, replace=False)).astype("<u4")
+            machine.image[line * config.line_bytes:][:pages.nbytes] = pages.view(np.uint8)
+            count = int(pages[-1 - entries // 4]) if entries else 5
+            wanted, legal = reference.choose(machine.image, line, entries, count, config)
+            assert legal
+            board.expect_all([*({"page": page, "end": 0} for page in wanted),
+                              {"page": 0, "end": 1}])
+            await machine.send("choose", line, count, entries=entries)
+            reference.gather(machine.image, expected, line, n % 8, 2, config)
+            await machine.send("gather", line, dst=n % 8, blocks=2)
+        await machine.rest()
+        assert np.array_equal(machine.workspace, expected)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def choose_refuses_a_list_that_is_not_ascending(dut):
+    """Equal and falling numbers, also where they are left out; what lies before them is sent."""
+    async with Bench(dut) as bench:
+        machine = surround(bench, False)
+        board = bench.expect("choices", choice)
+        for pages, count in (([3, 3], 9), ([5, 4], 9), ([0, 1, 2, 7, 6, 8], 9),
+                             ([1, 90, 80], 9), ([2, 0xFFFFFFFF, 0], 9), ([1, 2, 3, 40, 40], 2)):
+            raw = np.array(pages, "<u4")
+            machine.image[:raw.nbytes] = raw.view(np.uint8)
+            wanted, legal = reference.choose(machine.image, 0, len(pages), count, config)
+            assert not legal
+            board.expect_all({"page": page, "end": 0} for page in wanted)
+            sent = cocotb.start_soon(machine.send("choose", 0, count, entries=len(pages)))
+            await bench.cycles(300)
+            assert dut.choice_fault.value and not dut.table_fault.value and not sent.done()
+            sent.cancel()
+            await machine.restart()
+            assert not dut.choice_fault.value
+
+
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(restless=[False, True])
 async def load_delivers_the_value(dut, restless):
     """Any 32-bit value, between other commands."""
     async with Bench(dut) as bench:
-        machine = Machine(bench, restless)
+        machine = surround(bench, restless)
         board = bench.expect("loaded", pause=sometimes(5) if restless else None)
         expected = machine.workspace.copy()
         for n in range(20):
@@ -285,7 +345,7 @@ async def load_delivers_the_value(dut, restless):
 async def gather_runs_ahead_of_memory(dut):
     """A long gather takes little more than a cycle for each word or row, and the latency once."""
     async with Bench(dut) as bench:
-        machine = Machine(bench, False)
+        machine = surround(bench, False)
         blocks = min(24, config.blocks)
         await machine.send("gather", 0, dst=0, blocks=1)
         start = cocotb.utils.get_sim_time("step")

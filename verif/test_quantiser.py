@@ -8,6 +8,7 @@ from cocotb.triggers import FallingEdge, RisingEdge
 
 from hw.config import Config
 from hw.formats import KV
+from hw.isa import SIGNS
 from hw.memory.staging import staging_write
 from hw.signatures import act_write
 from hw.vector.quantiser import Quantiser
@@ -59,16 +60,17 @@ class Machine:
                 self.driven[name] = value
                 getattr(self.dut, name).value = value
 
-    async def run(self, x, group=1, element="int8", rule="floor", target="column", dst=0,
-                  per_vector=1, columns=1):
+    async def run(self, x, group=1, element="int8", rule="floor", sign="all", target="column",
+                  dst=0, per_vector=1, columns=1):
         """Quantise blocks ``x`` [n, 32], and check all that comes of it."""
-        expected = halves(x, group, element, rule, target=target, dst=dst, per_vector=per_vector,
-                          columns=columns)
+        expected = halves(x, group, element, rule, sign, target=target, dst=dst,
+                          per_vector=per_vector, columns=columns)
         staged, found = target == "staging", []
         if not staged:
             self.board.expect_all(expected)
         self.inputs(blocks=len(x), group=group, element=list(KV).index(element), up=rule == "up",
-                    dst=dst, staged=staged, per_vector=per_vector, columns=columns, start=1)
+                    sign=SIGNS.index(sign), dst=dst, staged=staged, per_vector=per_vector,
+                    columns=columns, start=1)
         await RisingEdge(self.dut.clk)
         self.inputs(start=0)
         found, written, nans = await self.serve(x.view(np.uint32).reshape(-1, config.lanes))
@@ -124,6 +126,18 @@ async def matches_reference(dut, element, rule):
 
 
 @cocotb.test()
+@cocotb.parametrize(element=ELEMENTS, sign=["positive", "negative"])
+async def other_signs_become_zero(dut, element, sign):
+    """The codes are those of all elements; also where nothing is left of a block."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench)
+        x = bench.rng.permutation(directed(bench.rng, element))[:100]
+        x = np.concatenate([x, random_blocks(bench.rng, 60), np.abs(x[:9]), -np.abs(x[:9])])
+        for group, part in zip((1, 3), np.array_split(x, 2)):
+            await machine.run(part, group, element, "up", sign, per_vector=len(part))
+
+
+@cocotb.test()
 @cocotb.parametrize(pace=[1.0, 0.4], pause=[never, lambda: sometimes(1, 0.7),
                                            lambda: bursts(2, 100)])
 async def stalls_change_nothing(dut, pace, pause):
@@ -134,5 +148,6 @@ async def stalls_change_nothing(dut, pace, pause):
             group, vectors, per_vector = (int(bench.rng.integers(1, k)) for k in (16, 5, 20))
             x = random_blocks(bench.rng, vectors * per_vector)
             await machine.run(x, group, ELEMENTS[n % len(ELEMENTS)], ("floor", "up")[n // 2 % 2],
+                              SIGNS[n // 3 % len(SIGNS)],
                               "staging" if n % 4 == 3 else "column", int(bench.rng.integers(9)),
                               per_vector, 1 + n % config.columns)

@@ -1,20 +1,25 @@
-"""Bench of the router: the beats of KV blocks go to those who take them, under stalls."""
+"""Bench of the router: the beats of parts of KV blocks go to those who take them, under stalls."""
 
 import cocotb
 import numpy as np
+from cocotb.triggers import RisingEdge
 
-from hw.attention.geometry import router_job, value_row, value_tail
+from hw.attention.geometry import value_row
 from hw.attention.router import Router
 from hw.config import Config
+from hw.signatures import Part, kv_part
 from verif.bench import Bench, current
 from verif.packing import unpack
 from verif.reference.kv import kv_read
+from verif.reference.pattern import parts
 from verif.streams import bursts, never, sometimes
 
 
 CONFIGS = {
     "one_slice":   dict(name="test", data_bits=32, slices=1, max_head=64),
-    "four_slices": dict(name="test", data_bits=32, slices=4, max_head=128),
+    "four_slices": dict(name="test", data_bits=32, slices=4, max_head=128, pages=64),
+    "wide_beats":  dict(name="test", data_bits=512, slices=16, max_head=128, burst=16,
+                        d_fifo=4096, w_fifo=4096),
 }
 
 
@@ -25,45 +30,82 @@ def component(config):
 config = Config(**current(CONFIGS))
 
 
-def number(beat):
-    return int.from_bytes(beat.tobytes(), "little")
+def numbers(beats):
+    return [int.from_bytes(beat.tobytes(), "little") for beat in beats]
 
 
-async def deal(bench, head_blocks, blocks, streams):
-    """Send the random beats of a head, and expect each of them where it belongs."""
-    jobs, d, keys, codes, values = streams
-    lines = config.kv_lines(head_blocks) * blocks
-    image = bench.rng.integers(0, 256, lines * config.line_bytes, np.uint8)
-    groups = config.value_groups(head_blocks)
-    parts = np.cumsum([config.key_beats(head_blocks), config.value_scale_beats, 32 * groups])
-    beats = []
-    for n, block in enumerate(image.reshape(blocks, -1)):
-        block = block[:config.kv_beats(head_blocks) * config.beat_bytes]
-        block = block.reshape(-1, config.beat_bytes)
-        beats += [number(beat) for beat in block]
-        keys.expect_all(number(beat) for beat in block[:parts[0]])
-        *_, wanted = kv_read(image, config, 0, 32 * (n + 1), head_blocks)
-        codes.expect(number(wanted[-32:]))
-        for group in range(groups):
-            height = value_tail(config, head_blocks) if group == groups - 1 else 16
-            for beat in block[parts[1]:parts[2]][32 * group:32 * group + 32]:
-                values.expect({"data": unpack(value_row(config)["data"].shape, number(beat)),
-                               "height": height})
-    await jobs.send({"head_blocks": head_blocks, "blocks": blocks})
-    await d.send_all(beats)
+class Streams:
+    """Drivers and monitors, and what is sent and expected."""
+
+    def __init__(self, bench, pauses=(None,) * 5):
+        self.rng = bench.rng
+        parts_pause, d_pause, keys_pause, codes_pause, values_pause = pauses
+        self.parts  = bench.drive("parts", kv_part, pause=parts_pause)
+        self.d      = bench.drive("d", pause=d_pause)
+        self.keys   = bench.expect("keys", pause=keys_pause)
+        self.codes  = bench.expect("codes", pause=codes_pause)
+        self.values = bench.expect("values", value_row(config), pause=values_pause)
+
+    def bounds(self, head_blocks):
+        """A block of bounds: its part, and its beats."""
+        beats = self.rng.integers(
+            0, 256, (config.key_beats(2 * head_blocks), config.beat_bytes), np.uint8)
+        self.keys.expect_all(numbers(beats))
+        return {"kind": Part.BOUNDS, "head_blocks": head_blocks}, numbers(beats)
+
+    def head(self, head_blocks, blocks, ahead):
+        """Parts of a head with random bytes, in a legal order."""
+        lines = config.kv_lines(head_blocks) * blocks
+        image = self.rng.integers(0, 256, lines * config.line_bytes, np.uint8)
+        lengths = config.part_beats(head_blocks)
+        for kind, _, n in parts([range(blocks)], ahead):
+            beats = image.reshape(blocks, -1)[n, :sum(lengths) * config.beat_bytes]
+            beats = beats.reshape(-1, config.beat_bytes)
+            if kind == "keys":
+                beats = beats[:lengths[0]]
+                self.keys.expect_all(numbers(beats[:config.key_beats(head_blocks)]))
+                *_, wanted = kv_read(image, config, 0, 32 * (n + 1), head_blocks)
+                self.codes.expect(numbers([wanted[-32:]])[0])
+            else:
+                beats = beats[lengths[0]:]
+                tile = 2 * config.value_pitch(head_blocks)
+                for row, number in enumerate(numbers(beats), 1):
+                    self.values.expect({"last": row % tile == 0, "data": unpack(
+                        value_row(config)["data"].shape, number)})
+            yield ({"kind": Part[kind.upper()], "head_blocks": head_blocks, "number": n},
+                   numbers(beats))
 
 
 @cocotb.test()
-@cocotb.parametrize((("d_pause", "keys_pause", "codes_pause", "values_pause"), [
-    (never, never, never, never),
-    (lambda: sometimes(1), lambda: sometimes(2), lambda: sometimes(3, 0.9), lambda: sometimes(4)),
-    (never, lambda: bursts(5, 50), lambda: bursts(6, 200), lambda: bursts(7, 50))]))
-async def every_beat_goes_where_it_belongs(dut, d_pause, keys_pause, codes_pause, values_pause):
+@cocotb.parametrize(pauses=[
+    lambda: (never(), never(), never(), never(), never()),
+    lambda: (sometimes(0), sometimes(1), sometimes(2), sometimes(3, 0.9), sometimes(4)),
+    lambda: (bursts(8, 90), never(), bursts(5, 50), bursts(6, 200), bursts(7, 50))])
+async def every_beat_goes_where_it_belongs(dut, pauses):
     async with Bench(dut) as bench:
-        streams = (bench.drive("jobs", router_job), bench.drive("d", pause=d_pause()),
-                   bench.expect("keys", pause=keys_pause()),
-                   bench.expect("codes", pause=codes_pause()),
-                   bench.expect("values", value_row(config), pause=values_pause()))
-        for head_blocks, blocks in ((1, 1), (2, 2), (3, 1), (1, 3), (4, 1)):
+        streams = Streams(bench, pauses())
+        sent = []
+        for head_blocks, blocks, ahead in ((1, 1, 3), (2, 4, 2), (3, 1, 1), (1, 6, 3), (4, 2, 1)):
             if head_blocks <= config.max_head_blocks:
-                await deal(bench, head_blocks, blocks, streams)
+                sent += streams.head(head_blocks, blocks, ahead)
+                if config.pages:
+                    sent += [streams.bounds(head_blocks) for _ in range(2)]
+        streams.parts.start([part for part, _ in sent])
+        await streams.d.send_all([beat for _, beats in sent for beat in beats])
+
+
+@cocotb.test()
+async def parts_follow_each_other_without_a_gap(dut):
+    async with Bench(dut) as bench:
+        streams = Streams(bench)
+        sent = [*streams.head(1, 5, 3)]
+        beats = [beat for _, own in sent for beat in own]
+        streams.parts.start([part for part, _ in sent])
+        await bench.cycles(3)
+        sending = streams.d.start(beats)
+        cycles = 0
+        while not sending.done():
+            await RisingEdge(dut.clk)
+            cycles += 1
+        # One is for the start.
+        assert cycles <= len(beats) + 1, cycles - len(beats)

@@ -5,12 +5,13 @@ import numpy as np
 
 from hw.config import Config
 from hw.formats import KV
+from hw.isa import SIGNS
 from hw.vector.rounding import roundings
 from hw.vector.unit import VectorUnit
 from verif.bench import Bench, current
 from verif.quantising import directed, halves
 from verif.reference.divide import divide
-from verif.reference.floats import add, multiply
+from verif.reference.floats import add, maximum, minimum, multiply
 from verif.reference.gate import gate
 from verif.reference.norm import norm
 from verif.reference.pick import noise, pick
@@ -20,7 +21,7 @@ from verif.vector_machine import BLOCK, Job, Machine
 
 
 #: The workspace holds 128 blocks; vectors of the bench are no longer than that needs.
-SMALL = dict(workspace=16384, act_blocks=64, kv_staging=16)
+SMALL = dict(workspace=16384, act_blocks=64, kv_staging=16, pages=64)
 
 CONFIGS = {
     "two_lanes":   SMALL | dict(lanes=2, columns=2),
@@ -34,14 +35,14 @@ LENGTHS = {2: [1, 2], 4: [1, 2, 3, 5], 8: [1, 3, 4, 5, 8, 9], 32: [1, 2, 7, 16, 
 
 #: Lanes -> operation and blocks -> cycles from a command to rest.
 CYCLES = {
-    2: {("norm", 4): 293, ("rope", 8): 273, ("gate", 12): 1455, ("sum", 4): 81, ("divide", 4): 119,
-        ("quantise", 4): 97, ("pick", 4): 78, ("noise", 1): 317},
-    4: {("norm", 4): 180, ("rope", 8): 145, ("gate", 12): 729, ("sum", 4): 49, ("divide", 4): 87,
-        ("quantise", 4): 57, ("pick", 4): 48, ("noise", 1): 287},
-    8: {("norm", 4): 130, ("rope", 8): 81, ("gate", 12): 366, ("sum", 4): 33, ("divide", 4): 71,
-        ("quantise", 4): 38, ("pick", 4): 36, ("noise", 1): 275},
+    2: {("norm", 4): 293, ("rope", 8): 273, ("gate", 12): 1455, ("sum", 4): 81, ("maximum", 4): 78,
+        ("divide", 4): 119, ("quantise", 4): 97, ("pick", 4): 78, ("noise", 1): 317},
+    4: {("norm", 4): 180, ("rope", 8): 145, ("gate", 12): 729, ("sum", 4): 49, ("maximum", 4): 46,
+        ("divide", 4): 87, ("quantise", 4): 57, ("pick", 4): 48, ("noise", 1): 287},
+    8: {("norm", 4): 130, ("rope", 8): 81, ("gate", 12): 366, ("sum", 4): 33, ("maximum", 4): 30,
+        ("divide", 4): 71, ("quantise", 4): 38, ("pick", 4): 36, ("noise", 1): 275},
     32: {("norm", 4): 108, ("norm", 16): 200, ("rope", 8): 33, ("gate", 12): 113, ("sum", 4): 21,
-         ("quantise", 4): 29, ("pick", 4): 48, ("noise", 1): 287},
+         ("maximum", 4): 18, ("quantise", 4): 29, ("pick", 4): 48, ("noise", 1): 287},
 }
 
 SIMULATORS = {label: ("verilator",) for label in CONFIGS if label != "two_lanes"}
@@ -58,6 +59,8 @@ lengths = LENGTHS[config.lanes]
 ELEMENTS = [rounding.name for rounding in roundings(config)]
 
 SEED = 0x0123456789ABCDEF
+
+ELEMENTWISE = {"sum": add, "multiply": multiply, "maximum": maximum, "minimum": minimum}
 
 SPECIAL = np.array([0, -0.0, 1, -1, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 1.17549435e-38,
                     3.4e38, -3.4e38, 2**-126, 65504, 1e-20, 1e20], np.float32)
@@ -115,18 +118,18 @@ def elementwise(op, rng, blocks, extreme=False, period=2, **fields):
                    results=blocks_at(at["dst"], y), sums=[bits(value) for value in l])
     else:
         b = values(rng, blocks, extreme)
-        y = {"sum": add, "multiply": multiply}[op](x, b)
+        y = ELEMENTWISE[op](x, b)
     return Job(op, at | dict(blocks=blocks), blocks_at(at["a"], x), blocks_at(at["b"], b),
                results=blocks_at(at["dst"], y))
 
 
-OPS = ["sum", "multiply", "rope", "gate", "norm", "divide"]
+OPS = [*ELEMENTWISE, "rope", "gate", "norm", "divide"]
 
 SYNC = dict(take0=3, take1=4, raise0=5, raise1=6)
 
 
 def quantising(rng, vectors, per_vector, group=1, columns=1, target="column", kind="normal",
-               dst=3, element="int8", rule="floor", **fields):
+               dst=3, element="int8", rule="floor", sign="all", **fields):
     """A job that quantises vectors; of kind ``ties`` to values next to and between elements."""
     blocks = vectors * per_vector
     if kind == "ties":
@@ -134,9 +137,10 @@ def quantising(rng, vectors, per_vector, group=1, columns=1, target="column", ki
     else:
         x = values(rng, blocks, kind == "extreme")
     deal = dict(dst=dst, per_vector=per_vector, columns=columns, target=target)
-    sent = halves(x, group, element, rule, **deal)
+    sent = halves(x, group, element, rule, sign, **deal)
     codes = [half["code"] for half in sent[::2 * group]]
-    at = deal | dict(a=7, blocks=blocks, group=group, element=element, rule=rule)
+    at = deal | dict(a=7, blocks=blocks, group=group, element=element, rule=rule,
+                     sign=sign)
     return Job("quantise", at | fields, blocks_at(7, x), halves=sent, nans=codes.count(255))
 
 
@@ -209,7 +213,8 @@ async def quantises(dut, pace, act_pause):
             kind = ("normal", "ties", "extreme")[n % 3]
             await unit.run(quantising(bench.rng, vectors, per_vector, group, columns, target, kind,
                                       dst=1, element=ELEMENTS[n % len(ELEMENTS)],
-                                      rule=("floor", "up")[n // 2 % 2], **SYNC))
+                                      rule=("floor", "up")[n // 2 % 2],
+                                      sign=SIGNS[n // 2 % len(SIGNS)], **SYNC))
 
 
 @cocotb.test()

@@ -5,15 +5,28 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.attention.front import Front
-from hw.attention.geometry import softmax_job
+from hw.attention.geometry import BLOCK, select_job, softmax_job, turn_job
 from hw.attention.router import Router
 from hw.attention.softmax import Softmax
 from hw.attention.transposer import Transposer
 from hw.memory.queue import Queue
-from hw.signatures import Command, Raise, Take, act_write, array_command, beat, scores
+from hw.signatures import (
+    Command,
+    Raise,
+    Take,
+    act_write,
+    array_command,
+    beat,
+    kv_part,
+    scores,
+)
 
 
 __all__ = ["AttentionEngine"]
+
+
+#: Parts that wait: the router runs ahead of the products by what transposer and unpacker hold.
+PARTS = 4
 
 
 class AttentionEngine(wiring.Component):
@@ -21,10 +34,10 @@ class AttentionEngine(wiring.Component):
 
     The numerical reference, with the array, is :func:`verif.reference.attention.attention`. ::
 
-        commands -> front -> array              scores -> softmax -> act, sums
-                                                             ^
-        d -> router -> keys                                  |
-                  |--> codes of values ----------------------'
+        commands -> front -> array            scores -> softmax -> act, sums
+           parts ----^                           |         ^
+        d -> router -> keys                      '---------|-----> bounds_scores
+                  |--> codes of values --------------------'
                   '--> transposer -> values
 
     A head without tokens takes its counters and ends; it delivers nothing.
@@ -35,10 +48,9 @@ class AttentionEngine(wiring.Component):
 
     Throughput
     ----------
-    A KV block takes the beats of both products, or the time of the softmax, whichever is longer:
-    ``32 / softmax_lanes`` cycles for each column, :func:`hw.attention.softmax.softmax_latency`, and
-    as many cycles for the columns but the last. ``commands.ready`` depends combinationally on
-    ``array.ready``.
+    A KV block takes its beats on ``d``, the beats of both products, or the time of the softmax,
+    whichever is longest, if keys are ``config.keys_ahead`` blocks ahead. ``commands.ready`` depends
+    combinationally on ``array.ready``.
 
     Parameters
     ----------
@@ -47,10 +59,14 @@ class AttentionEngine(wiring.Component):
     Members
     -------
     commands : ``In(stream.Signature(Command))``
-        ``matmul`` and ``attend``. An ``attend`` is taken when its last product is on its way.
+        ``matmul``, ``attend`` and ``select``. The latter two are taken when their queries are there.
     array : ``Out(stream.Signature(array_command(config)))``
+    parts : ``In(stream.Signature(kv_part))``
+        What comes on ``d``, in the order of the beats.
     d : ``In(stream.Signature(8 * config.beat_bytes))``
-        The KV blocks of each ``attend``.
+        The KV blocks of each ``attend``, and the blocks of bounds of each ``select``.
+    flush : ``In(1)``
+        Forget ``parts``; what was offered on ``d`` is withdrawn. No ``attend`` may be under way.
     keys : ``Out(stream.Signature(8 * config.beat_bytes))``
         To the array's unpacker.
     values : ``Out(stream.Signature(beat(config)))``
@@ -59,10 +75,13 @@ class AttentionEngine(wiring.Component):
         Probabilities, with the shifts of what was accumulated before.
     sums : ``Out(stream.Signature(32))``
         ``l`` of each column, for each ``attend``.
+    bounds : ``Out(stream.Signature(select_job(config)))``, only if ``config.pages``
+        A job for each block of bounds, before its scores; one without scores if there are no pages.
+    bounds_scores : ``Out(stream.Signature(scores(config)))``, only if ``config.pages``
     take0 : ``Take``
-        Query blocks of ``attend``.
+        Query blocks of ``attend`` and ``select``.
     raise1 : ``Raise``
-        Once for each ``attend``, when queries are no longer needed.
+        Once for each of them, when queries are no longer needed.
     array_busy : ``In(1)``
     busy : ``Out(1)``
         A command is under way, here or in the array.
@@ -71,15 +90,22 @@ class AttentionEngine(wiring.Component):
     def __init__(self, config):
         self.config = config
         raw = stream.Signature(8 * config.beat_bytes)
+        selects = {
+            "bounds":        Out(stream.Signature(select_job(config))),
+            "bounds_scores": Out(stream.Signature(scores(config))),
+        }
         super().__init__({
             "commands":   In(stream.Signature(Command)),
             "array":      Out(stream.Signature(array_command(config))),
+            "parts":      In(stream.Signature(kv_part)),
             "d":          In(raw),
+            "flush":      In(1),
             "keys":       Out(raw),
             "values":     Out(stream.Signature(beat(config))),
             "scores":     In(stream.Signature(scores(config))),
             "act":        Out(stream.Signature(act_write(config))),
             "sums":       Out(stream.Signature(32)),
+            **(selects if config.pages else {}),
             "take0":      Out(Take),
             "raise1":     Out(Raise),
             "array_busy": In(1),
@@ -88,40 +114,67 @@ class AttentionEngine(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.front      = front      = Front(self.config)
-        m.submodules.router     = router     = Router(self.config)
-        m.submodules.transposer = transposer = Transposer(self.config)
-        m.submodules.softmax    = softmax    = Softmax(self.config)
+        config = self.config
+        flushed = ResetInserter(self.flush)
+        m.submodules.front      = front      = Front(config)
+        m.submodules.router     = router     = flushed(Router(config))
+        m.submodules.transposer = transposer = Transposer(config)
+        m.submodules.softmax    = softmax    = Softmax(config)
 
         # Commands.
         wiring.connect(m, wiring.flipped(self.commands), front.commands)
         wiring.connect(m, front.array, wiring.flipped(self.array))
-        wiring.connect(m, front.heads, router.jobs)
-        # The queue cuts the path from the count of tokens to what a job starts.
-        m.submodules.blocks = blocks = Queue(softmax_job(self.config), 2)
-        wiring.connect(m, front.blocks, blocks.i)
-        wiring.connect(m, blocks.o, softmax.jobs)
         wiring.connect(m, front.take0, wiring.flipped(self.take0))
         wiring.connect(m, front.raise1, wiring.flipped(self.raise1))
         m.d.comb += [
-            front.weighed.eq(softmax.done),
-            front.value_beat.eq(self.values.valid & self.values.ready),
-            self.busy.eq(self.commands.valid | self.array_busy),
+            front.done.eq(softmax.done), front.array_busy.eq(self.array_busy),
+            self.busy.eq(front.busy | self.array_busy),
         ]
+
+        # Parts go to those who deal their beats, and to those who make products of them.
+        m.submodules.dealt   = dealt   = flushed(Queue(kv_part, PARTS))
+        m.submodules.ordered = ordered = flushed(Queue(kv_part, PARTS))
+        m.d.comb += [
+            self.parts.ready.eq(dealt.i.ready & ordered.i.ready),
+            dealt.i.payload.eq(self.parts.p), ordered.i.payload.eq(self.parts.p),
+            dealt.i.valid.eq(self.parts.valid & self.parts.ready),
+            ordered.i.valid.eq(self.parts.valid & self.parts.ready),
+        ]
+        wiring.connect(m, dealt.o, router.parts)
+        wiring.connect(m, ordered.o, front.parts)
+
+        # Jobs and codes of all blocks that have keys but no values yet: they never hold keys up.
+        ahead = config.keys_ahead + 1
+        for name, shape, depth, source, target in (
+                ("blocks", softmax_job(config), ahead, front.blocks, softmax.jobs),
+                ("codes", 8 * BLOCK, ahead, router.codes, softmax.v_scales),
+                ("turns", turn_job, 2, front.turns, transposer.jobs)):
+            m.submodules[f"{name}_queue"] = queue = Queue(shape, depth)
+            wiring.connect(m, source, queue.i)
+            wiring.connect(m, queue.o, target)
 
         # Keys and values.
         wiring.connect(m, wiring.flipped(self.d), router.d)
         wiring.connect(m, router.keys, wiring.flipped(self.keys))
-        wiring.connect(m, router.codes, softmax.v_scales)
         wiring.connect(m, router.values, transposer.i)
         wiring.connect(m, transposer.o, wiring.flipped(self.values))
 
         # Scores and probabilities.
-        wiring.connect(m, wiring.flipped(self.scores), softmax.scores)
-        wiring.connect(m, softmax.sums, wiring.flipped(self.sums))
         m.d.comb += [
-            self.act.payload.eq(softmax.act.payload),
-            self.act.valid.eq(softmax.act.valid & ~front.hold),
-            softmax.act.ready.eq(self.act.ready & ~front.hold),
+            softmax.scores.payload.eq(self.scores.payload),
+            softmax.scores.valid.eq(self.scores.valid), self.scores.ready.eq(softmax.scores.ready),
         ]
+        wiring.connect(m, softmax.sums, wiring.flipped(self.sums))
+        wiring.connect(m, softmax.act, wiring.flipped(self.act))
+
+        # Scores of bounds go to the selector.
+        if config.pages:
+            wiring.connect(m, front.bounds, wiring.flipped(self.bounds))
+            bounds = self.scores.p.bounds
+            m.d.comb += [
+                self.bounds_scores.payload.eq(self.scores.payload),
+                self.bounds_scores.valid.eq(self.scores.valid & bounds),
+                softmax.scores.valid.eq(self.scores.valid & ~bounds),
+                self.scores.ready.eq(Mux(bounds, self.bounds_scores.ready, softmax.scores.ready)),
+            ]
         return m

@@ -5,8 +5,8 @@ from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
 
-__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "router_job", "vectors",
-           "softmax_job"]
+__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "turn_job", "vectors",
+           "softmax_job", "select_job"]
 
 
 #: Tokens in a KV block.
@@ -31,15 +31,19 @@ def by_head_blocks(m, config, head_blocks, function, name):
 
 
 def value_row(config):
-    """A token's values in one group of channels."""
+    """A beat of values of one group of channels: those of a token, or of several of a small head."""
     return data.StructLayout({
-        "data":   data.ArrayLayout(unsigned(128), config.slices),
-        "height": 5,                                    # rows a slice of the tile it belongs to
+        "data": data.ArrayLayout(unsigned(128), config.slices),
+        "last": 1,                                      # of the group
     })
 
 
-#: What the router has to deal: the KV blocks of one head.
-router_job = data.StructLayout({"head_blocks": 4, "blocks": 28})
+#: What the transposer has to know about the values of a KV block.
+turn_job = data.StructLayout({
+    "tiles":  12,
+    "tail":   5,                                        # rows a slice of the last; others have 16
+    "groups": 4,                                        # how often each tile is given
+})
 
 
 def vectors(config):
@@ -60,4 +64,17 @@ def softmax_job(config):
         "columns": 7,
         "groups":  4,
         "address": ceil_log2(config.act_blocks),        # activation block of group 0
+    })
+
+
+def select_job(config):
+    """What the selector has to know about a block of bounds."""
+    return data.StructLayout({
+        "first":   1,                                   # of a select
+        "last":    1,
+        "number":  27,                                  # it holds pages 32 * number ..
+        "pages":   32,                                  # that have bounds; 0: no scores come
+        "skip":    12, "recent": 12,                    # first and last pages, not to choose from
+        "shift":   4, "least": 12,                      # how many to choose, as in instructions
+        "columns": 7, "groups": 4,
     })

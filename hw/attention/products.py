@@ -1,5 +1,7 @@
 """The products that a command of the matrix unit asks for, as commands for the array."""
 
+from types import SimpleNamespace
+
 from amaranth import *
 
 from hw import isa
@@ -8,7 +10,8 @@ from hw.formats import FORMATS, KEYS, keys, values
 from hw.signatures import Drain, Source, array_command, command_fields, format_fields
 
 
-__all__ = ["plain_product", "key_product", "value_product"]
+__all__ = ["groups", "is_select", "plain_product", "key_product", "bounds_product", "value_shape",
+           "value_product"]
 
 
 #: First accumulator row of attention's output.
@@ -59,23 +62,48 @@ def chosen_fields(formats, number):
     return {field: chosen(field) for field in format_fields(KEYS)}
 
 
+def groups(config, fields):
+    """Groups of columns of ``attend`` and ``select``."""
+    return fields.groups if config.kv_groups > 1 else Const(1)
+
+
+def is_select(command):
+    """Whether a ``Command`` is a ``select``."""
+    return command.word[:isa.OPCODE_BITS] == isa.BY_NAME["select"].opcode
+
+
+def keys_of(config, fields, halves, drain):
+    """Scores of 32 keys, for all groups of columns."""
+    return product(config, source=Source.KEYS, **of_kv(config, fields.kv, keys), act=fields.act,
+                   activation=fields.activation, halves=halves,
+                   tiles=config.key_tiles, height=config.key_height, tail=config.key_height,
+                   columns=fields.columns, groups=groups(config, fields), drain=drain)
+
+
 def key_product(config, attend):
-    """Scores of 32 keys."""
-    return product(config, source=Source.KEYS, **of_kv(config, attend.kv, keys), act=attend.act,
-                   activation=attend.activation,
-                   halves=attend.head_blocks << 1, tiles=config.key_tiles,
-                   height=config.key_height, tail=config.key_height,
-                   columns=attend.columns, groups=1, drain=Drain.SCORES)
+    """Scores of the keys of a KV block."""
+    return keys_of(config, attend, attend.head_blocks << 1, Drain.SCORES)
 
 
-def value_product(m, config, attend, first, last):
+def bounds_product(config, select):
+    """Scores of a block of bounds: keys of twice the size."""
+    return keys_of(config, select, select.head_blocks << 2, Drain.SELECT)
+
+
+def value_shape(m, config, attend):
+    """``tiles`` of values, and rows a slice of the last one, ``tail``."""
+    return SimpleNamespace(**{
+        name: by_head_blocks(m, config, attend.head_blocks, function, name)
+        for name, function in (("tiles", config.value_groups),
+                               ("tail", lambda blocks: value_tail(config, blocks)))})
+
+
+def value_product(config, attend, shape, place, part):
     """32 values, weighted; after the last of them the output leaves."""
-    tiles = by_head_blocks(m, config, attend.head_blocks, config.value_groups, "tiles")
-    tail  = by_head_blocks(m, config, attend.head_blocks,
-                           lambda blocks: value_tail(config, blocks), "tail")
     return product(config, source=Source.VALUES, **of_kv(config, attend.kv, values),
-                   act=attend.probability, halves=2, tiles=tiles,
-                   height=Mux(tiles == 1, tail, 16), tail=tail,
-                   columns=attend.columns, groups=1, acc=OUTPUT_ROW, acc_step=1, onto=~first,
-                   drain=Mux(last, Drain.STORE, Drain.KEEP), dst=attend.dst,
+                   act=(attend.probability + place)[:len(attend.probability)], halves=2,
+                   tiles=shape.tiles, height=Mux(shape.tiles == 1, shape.tail, 16),
+                   tail=shape.tail, columns=attend.columns, groups=groups(config, attend),
+                   acc=OUTPUT_ROW, acc_step=1, onto=~part.first,
+                   drain=Mux(part.last, Drain.STORE, Drain.KEEP), dst=attend.dst,
                    stride=attend.head_blocks, take1=attend.take1, raise0=attend.raise0)

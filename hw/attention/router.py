@@ -3,17 +3,19 @@
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
-from hw.attention.geometry import BLOCK, by_head_blocks, router_job, value_row, value_tail
+from hw.attention.geometry import BLOCK, by_head_blocks, value_row
+from hw.signatures import Part, kv_part
 
 
 __all__ = ["Router"]
 
 
 class Router(wiring.Component):
-    """Deals the beats of KV blocks, in their order: keys, codes of values, rows of values.
+    """Deals the beats of parts of KV blocks: keys and codes of values, values, or bounds.
 
-    The order is that of :func:`verif.reference.kv.kv_read`.
+    The order within a block is that of :func:`verif.reference.kv.kv_read`. Bounds go where keys go.
 
     Latency
     -------
@@ -22,9 +24,9 @@ class Router(wiring.Component):
 
     Throughput
     ----------
-    One beat per cycle, and one cycle without a beat for each job. The router runs ahead of its
-    takers as far as they let it: codes wait in a register until they are taken. ``d.ready`` depends
-    combinationally on the ``ready`` of ``keys`` and ``values``.
+    One beat per cycle, without a gap between parts. The router runs ahead of its takers as far as
+    they let it: codes wait in a register until they are taken. ``d.ready`` depends combinationally
+    on the ``ready`` of ``keys`` and ``values``.
 
     Parameters
     ----------
@@ -32,8 +34,8 @@ class Router(wiring.Component):
 
     Members
     -------
-    jobs : ``In(stream.Signature(router_job))``
-        A head: the number of its KV blocks, at least 1, and of its blocks of 32 channels.
+    parts : ``In(stream.Signature(kv_part))``
+        In the order of their beats.
     d : ``In(stream.Signature(8 * config.beat_bytes))``
         Beats as memory holds them.
     keys : ``Out(stream.Signature(8 * config.beat_bytes))``
@@ -46,7 +48,7 @@ class Router(wiring.Component):
         self.config = config
         beat = stream.Signature(8 * config.beat_bytes)
         super().__init__({
-            "jobs":   In(stream.Signature(router_job)),
+            "parts":  In(stream.Signature(kv_part)),
             "d":      In(beat),
             "keys":   Out(beat),
             "codes":  Out(stream.Signature(8 * BLOCK)),
@@ -55,59 +57,61 @@ class Router(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
+        config, part = self.config, self.parts.p
 
-        # Control: the phase, and the beats and blocks that are left.
-        job       = Signal(router_job)
-        key_beats = by_head_blocks(m, config, job.head_blocks, config.key_beats, "key_beats")
-        groups    = by_head_blocks(m, config, job.head_blocks, config.value_groups, "groups")
-        tail      = by_head_blocks(m, config, job.head_blocks,
-                                   lambda blocks: value_tail(config, blocks), "tail")
-        count     = Signal(range(max(config.key_beats(config.max_head_blocks), BLOCK)))
-        group     = Signal.like(groups)
-        moved     = Signal()
-        coding    = Signal()
-        m.d.comb += moved.eq(self.d.valid & self.d.ready)
+        # Control: whose beats come, and how many after this one.
+        lengths = {
+            Part.KEYS:   config.key_beats,
+            Part.VALUES: lambda blocks: config.part_beats(blocks)[1],
+            Part.BOUNDS: lambda blocks: config.key_beats(2 * blocks),
+        }
+        if not config.pages:
+            del lengths[Part.BOUNDS]
+        lengths = {kind: by_head_blocks(m, config, part.head_blocks, function,
+                                        f"{kind.name.lower()}_length")
+                   for kind, function in lengths.items()}
+        left    = Signal(max(map(len, lengths.values())))
+        has_codes, to_keys, to_codes, to_values = Signal(), Signal(), Signal(), Signal()
+        moved, ends, fetch = Signal(), Signal(), Signal()
+        m.d.comb += [
+            self.keys.valid.eq(to_keys & self.d.valid),
+            self.values.valid.eq(to_values & self.d.valid),
+            self.d.ready.eq((to_keys & self.keys.ready) | (to_values & self.values.ready)
+                            | (to_codes & ~self.codes.valid)),
+            moved.eq(self.d.valid & self.d.ready),
+            ends.eq(moved & (left == 0)),
+            fetch.eq(~(to_keys | to_codes | to_values) | (ends & ~has_codes)),
+            self.parts.ready.eq(fetch),
+        ]
         with m.If(moved):
-            m.d.sync += count.eq(count + 1)
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += self.jobs.ready.eq(1)
-                with m.If(self.jobs.valid):
-                    m.d.sync += job.eq(self.jobs.p)
-                    m.next = "KEYS"
-            with m.State("KEYS"):
-                m.d.comb += [self.keys.valid.eq(self.d.valid), self.d.ready.eq(self.keys.ready)]
-                with m.If(moved & (count + 1 == key_beats)):
-                    m.d.sync += count.eq(0)
-                    m.next = "CODES"
-            with m.State("CODES"):
-                m.d.comb += [coding.eq(moved), self.d.ready.eq(~self.codes.valid)]
-                with m.If(moved & (count + 1 == config.value_scale_beats)):
-                    m.d.sync += [count.eq(0), group.eq(0)]
-                    m.next = "VALUES"
-            with m.State("VALUES"):
-                m.d.comb += [self.values.valid.eq(self.d.valid), self.d.ready.eq(self.values.ready)]
-                with m.If(moved & (count == BLOCK - 1)):
-                    m.d.sync += [count.eq(0), group.eq(group + 1)]
-                    with m.If(group + 1 == groups):
-                        m.d.sync += job.blocks.eq(job.blocks - 1)
-                        m.next = "KEYS"
-                        with m.If(job.blocks == 1):
-                            m.next = "IDLE"
+            m.d.sync += left.eq(left - 1)
+        with m.If(ends & has_codes):
+            m.d.sync += [to_keys.eq(0), to_codes.eq(1), has_codes.eq(0),
+                         left.eq(config.value_scale_beats - 1)]
+        with m.If(fetch):
+            m.d.sync += [
+                to_keys.eq(self.parts.valid & (part.kind != Part.VALUES)),
+                to_values.eq(self.parts.valid & (part.kind == Part.VALUES)),
+                to_codes.eq(0), has_codes.eq(part.kind == Part.KEYS),
+            ]
+            with m.Switch(part.kind):
+                for kind, length in lengths.items():
+                    with m.Case(kind):
+                        m.d.sync += left.eq(length - 1)
 
         # Codes: the last beat completes the register.
-        with m.If(coding):
+        with m.If(to_codes & moved):
             m.d.sync += self.codes.payload.eq(Cat(self.codes.payload, self.d.payload)[-8 * BLOCK:]
                                               if config.value_scale_beats > 1 else self.d.payload)
-            m.d.sync += self.codes.valid.eq(count + 1 == config.value_scale_beats)
+            m.d.sync += self.codes.valid.eq(left == 0)
         with m.Elif(self.codes.ready):
             m.d.sync += self.codes.valid.eq(0)
 
         # Keys and values are what comes.
         m.d.comb += [
             self.keys.payload.eq(self.d.payload),
-            Cat(self.values.p.data).eq(self.d.payload),
-            self.values.p.height.eq(Mux(group + 1 == groups, tail, 16)),
+            Value.cast(self.values.p.data).eq(self.d.payload),
+            # A group has 32 beats, or is the only one and has fewer.
+            self.values.p.last.eq(left[:exact_log2(BLOCK)] == 0),
         ]
         return m

@@ -28,7 +28,7 @@ def softmax_latency(config):
     """Cycles from the last scores of a vector to its first activation write."""
     lanes = config.softmax_lanes
     return (FloatToFixed.latency + Exp2Fixed.latency + 2 * exact_log2(lanes)
-            + BLOCK // lanes + 16 // min(lanes, 16) + 12)
+            + BLOCK // lanes + 16 // min(lanes, 16) + 13)
 
 
 class Softmax(wiring.Component):

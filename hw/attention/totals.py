@@ -36,7 +36,7 @@ class Totals(wiring.Component):
 
     Latency
     -------
-    That of :class:`FixedToFloat` and :class:`FloatAdd`, and 3 cycles, from an update of a last
+    That of :class:`FixedToFloat` and :class:`FloatAdd`, and 4 cycles, from an update of a last
     block to ``sums``.
 
     Throughput
@@ -78,34 +78,39 @@ class Totals(wiring.Component):
         m = Module()
         m.submodules.to_float = to_float = shared(FixedToFloat(31))
         m.submodules.adder    = adder    = shared(FloatAdd())
-        s0_en, update = self.update_en, self.update
+        update = self.update
 
-        # Stage 1: the block's sum as FP32. Far below the maximum it is 0.
-        m.d.comb += [
-            to_float.value.eq(update.sum),
-            to_float.exponent.eq(Mux(update.below < -1000, -1000, update.below) - 24),
-        ]
-        s1_vector = delay(m, update.vector, to_float.latency, "s1_vector")
-        s1_shift  = delay(m, update.shift, to_float.latency, "s1_shift")
-        s1_first  = delay(m, update.first, to_float.latency, "s1_first")
+        # Stage 1: far below the maximum, the block's sum is 0.
+        s1_en       = delay(m, self.update_en, 1, "s1_en", reset_less=False)
+        s1          = delay(m, update, 1, "s1")
+        s1_exponent = Signal(signed(12), reset_less=True)
+        m.d.sync += s1_exponent.eq(Mux(update.below < -1000, -1000, update.below) - 24)
 
-        # Stage 2: the sum before, shifted; operands in registers, then the addition.
+        # Stage 2: the block's sum as FP32.
+        cycles    = to_float.latency
+        s2_en     = delay(m, s1_en, cycles, "s2_en", reset_less=False)
+        s2_vector = delay(m, s1.vector, cycles, "s2_vector")
+        s2_shift  = delay(m, s1.shift, cycles, "s2_shift")
+        s2_first  = delay(m, s1.first, cycles, "s2_first")
+        m.d.comb += [to_float.value.eq(s1.sum), to_float.exponent.eq(s1_exponent)]
+
+        # Stage 3: the sum before, shifted; operands in registers, then the addition.
         m.submodules.memory = memory = Memory(shape=32, depth=vectors(self.config), init=[])
         write, read = memory.write_port(), memory.read_port(domain="comb")
         exponent  = read.data[23:31]
-        s2_before = Signal(32, reset_less=True)
-        m.d.comb += read.addr.eq(s1_vector)
-        m.d.sync += s2_before.eq(Mux(s1_first | (exponent <= s1_shift), 0,
-                                     Cat(read.data[:23], exponent - s1_shift)))
+        s3_before = Signal(32, reset_less=True)
+        m.d.comb += read.addr.eq(s2_vector)
+        m.d.sync += s3_before.eq(Mux(s2_first | (exponent <= s2_shift), 0,
+                                     Cat(read.data[:23], exponent - s2_shift)))
         cycles   = adder.latency + 1
-        s3_en    = delay(m, s0_en, to_float.latency + cycles, "s3_en", reset_less=False)
-        s3_last  = delay(m, update.last, to_float.latency + cycles, "s3_last")
+        s4_en    = delay(m, s2_en, cycles, "s4_en", reset_less=False)
+        s4_last  = delay(m, delay(m, s1.last, to_float.latency, "s2_last"), cycles, "s4_last")
         m.d.comb += [
-            adder.a.eq(s2_before),
-            adder.b.eq(delay(m, to_float.o, 1, "s2_sum")),
-            write.addr.eq(delay(m, s1_vector, cycles, "s3_vector")),
+            adder.a.eq(s3_before),
+            adder.b.eq(delay(m, to_float.o, 1, "s3_sum")),
+            write.addr.eq(delay(m, s2_vector, cycles, "s4_vector")),
             write.data.eq(adder.o),
-            write.en.eq(s3_en),
+            write.en.eq(s4_en),
         ]
 
         # The last block's sums leave.
@@ -114,7 +119,7 @@ class Totals(wiring.Component):
         m.submodules.queue = queue = SyncFIFOBuffered(width=32, depth=depth)
         m.d.comb += [
             queue.w_data.eq(adder.o),
-            queue.w_en.eq(s3_en & s3_last),
+            queue.w_en.eq(s4_en & s4_last),
             self.room.eq(free != 0),
         ]
         m.d.sync += free.eq(free - self.reserve + (self.sums.valid & self.sums.ready))

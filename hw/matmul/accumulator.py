@@ -4,13 +4,13 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from hw.float.add import FloatAdd
 from hw.float.scale import FixedToFloat
 from hw.verilog import shared
 
-from .layouts import BANKS, TILE_ROWS, scale_shape, value_control, write_control
+from .layouts import groups, scale_shape, value_control, write_control
 from .scaler import BlockScaler
 from .widths import half_bits, high_bits, low_bits, plain_bits
 
@@ -57,7 +57,7 @@ class Accumulator(wiring.Component):
     write : ``In(write_control)``
         Where the sum goes.
     place : ``In``
-        Bank and row that is drained; ``result`` has its value a cycle after ``drain``.
+        Bank and group of rows that is drained; ``result`` has its values a cycle after ``drain``.
     """
 
     def __init__(self, config):
@@ -78,8 +78,8 @@ class Accumulator(wiring.Component):
             "shift": In(8),
             "write": In(write_control(config)),
             "drain": In(1),
-            "place": In(ceil_log2(BANKS * TILE_ROWS)),
-            "result": Out(32),
+            "place": In(ceil_log2(groups(config))),
+            "result": Out(32).array(config.drain_rows),
         } | sums)
 
     def elaborate(self, platform):
@@ -119,14 +119,20 @@ class Accumulator(wiring.Component):
         m.d.comb += [adder.a.eq(convert.o), adder.b.eq(old)]
 
         # The sum.
-        m.submodules.banks = banks = Memory(shape=32, depth=BANKS * TILE_ROWS, init=[])
-        out, drain = banks.write_port(), banks.read_port()
         m.d.comb += [
             write.addr.eq(self.write.row), write.data.eq(adder.o), write.en.eq(self.write.en),
-            out.addr.eq(self.write.place), out.data.eq(adder.o),
-            out.en.eq(self.write.en & self.write.out),
-            drain.addr.eq(self.place), drain.en.eq(self.drain), self.result.eq(drain.data),
         ]
+        # Rows that are read together lie in memories of their own.
+        within = exact_log2(self.config.drain_rows)
+        for n, result in enumerate(self.result):
+            m.submodules[f"banks_{n}"] = banks = Memory(shape=32, depth=groups(self.config),
+                                                        init=[])
+            out, drain = banks.write_port(), banks.read_port()
+            m.d.comb += [
+                out.addr.eq(self.write.place[within:]), out.data.eq(adder.o),
+                out.en.eq(self.write.en & self.write.out & (self.write.place[:within] == n)),
+                drain.addr.eq(self.place), drain.en.eq(self.drain), result.eq(drain.data),
+            ]
         return m
 
     def chosen(self, m, which):

@@ -41,10 +41,10 @@ class Array(wiring.Component):
         Beats, each with what becomes of it.
     drain : ``In(drain_read)``
         Reads of finished banks.
-    result : ``Out(32)`` a slice
-        The row that was read.
+    result : ``Out(32)`` for each of ``drained_sums``
+        The group of rows that was read.
     done : ``Out(1)``
-        The sums of a pass may be read, column after column, one cycle for each.
+        The sums of a pass may be read from the cycle after the next one on, column after column.
     """
 
     def __init__(self, config):
@@ -54,7 +54,7 @@ class Array(wiring.Component):
             "act": In(stream.Signature(act_write(config))),
             "issue": In(issue(config)),
             "drain": In(drain_read(config)),
-            "result": Out(32).array(config.slices),
+            "result": Out(32).array(config.slices * config.drain_rows),
             "done": Out(1),
         })
 

@@ -27,12 +27,12 @@ class Column(wiring.Component):
 
     Latency
     -------
-    One cycle from ``i`` to ``o``. A row of a bank enters ``o.result`` two cycles after its
+    One cycle from ``i`` to ``o``. A group of rows enters ``o.result`` two cycles after its
     ``i.drain``.
 
     Throughput
     ----------
-    One beat, one write of activations and one row drained, each cycle.
+    One beat, one write of activations and one group of ``drain_rows`` rows drained, each cycle.
 
     Parameters
     ----------
@@ -97,7 +97,9 @@ class Column(wiring.Component):
             ]
             m.d.comb += [getattr(accumulator, name).eq(getattr(cell, name))
                          for name in ("high", "first_low", "first_high") if hasattr(cell, name)]
-            m.d.sync += here.result[s].eq(Mux(hit_before, accumulator.result, self.i.result[s]))
+            m.d.sync += [here.result[n].eq(Mux(hit_before, result, self.i.result[n]))
+                         for n, result in zip(range(s, len(here.result), config.slices),
+                                              accumulator.result)]
         return m
 
 

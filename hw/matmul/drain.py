@@ -20,7 +20,8 @@ class DrainUnit(wiring.Component):
 
     Throughput
     ----------
-    ``min(slices, lanes)`` sums each cycle.
+    A row of the workspace (half of one if a column has no more), or ``softmax_lanes`` scores, each
+    cycle.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ class DrainUnit(wiring.Component):
     -------
     jobs : ``In(stream.Signature(job))``
         Passes whose sums are in their bank, in order.
-    drain : ``Out(drain_read)``, ``result`` : ``In(32)`` a slice
+    drain : ``Out(drain_read)``, ``result`` : ``In(32)`` for each of ``drained_sums``
         To and from the array.
     factors : ``In(stream.Signature(32))``
         One for each command whose sums are multiplied by it.
@@ -54,7 +55,7 @@ class DrainUnit(wiring.Component):
         super().__init__({
             "jobs": In(stream.Signature(job(config))),
             "drain": Out(drain_read(config)),
-            "result": In(32).array(config.slices),
+            "result": In(32).array(config.slices * config.drain_rows),
             "factors": In(stream.Signature(32)),
             "drained": Out(1),
             "read": Out(row_read(config)),

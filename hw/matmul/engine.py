@@ -43,8 +43,9 @@ class MatmulEngine(wiring.Component):
     The numerical reference is :func:`verif.reference.matmul.matmul`; section 3 of interfaces.md
     says in which order beats come and sums go.
 
-    ``groups`` above 1 are for weights only, and the beats of a tile, without those of scales, must
-    fit the replay buffer then.
+    With more than one of ``groups`` the beats of a tile, without those of scales, must fit the
+    replay buffer: that of weights, or that of keys, which ``kv_groups`` above 1 asks for. Values
+    come as often as there are groups.
 
     Throughput
     ----------
@@ -101,10 +102,17 @@ class MatmulEngine(wiring.Component):
                                                               for name in config.formats])
         m.submodules.key_unpacker = key_unpacker = Unpacker(config, [keys(name)
                                                                      for name in config.kv])
-        m.submodules.replay       = replay       = Replay(config)
+        m.submodules.replay       = replay       = Replay(config, config.replay // config.beat_bytes)
         m.submodules.sequencer    = sequencer    = ArraySequencer(config)
         m.submodules.array        = array        = Array(config)
         m.submodules.drain        = drain        = DrainUnit(config, array.read_latency)
+
+        key_beats, key_parts = key_unpacker.o, []
+        if config.kv_groups > 1:
+            m.submodules.key_replay = key_replay = Replay(config, config.key_replay)
+            connect(m, key_unpacker.o, key_replay.i)
+            key_beats = key_replay.o
+            key_parts = [("key_replay", key_replay, replay_command)]
 
         # A command goes to all that have a part in it.
         c = self.commands.p
@@ -113,7 +121,8 @@ class MatmulEngine(wiring.Component):
                 ("sequencer", sequencer, array_command(config), 1),
                 ("unpacker", unpacker, unpack_command, c.source == Source.WEIGHTS),
                 ("replay", replay, replay_command, c.source == Source.WEIGHTS),
-                ("key_unpacker", key_unpacker, unpack_command, c.source == Source.KEYS)):
+                ("key_unpacker", key_unpacker, unpack_command, c.source == Source.KEYS),
+                *((*part, c.source == Source.KEYS) for part in key_parts)):
             m.submodules[f"{name}_queue"] = queue = Queue(shape, QUEUE)
             connect(m, queue.o, part.commands)
             m.d.comb += [queue.i.p[key].eq(c[key]) for key, _ in shape]
@@ -130,11 +139,12 @@ class MatmulEngine(wiring.Component):
         connect(m, unpacker.o, replay.i)
         connect(m, flipped(self.values), sequencer.values)
         # Queues, so that what the sequencer decides does not run back through all the others.
-        for name, source in (("weights", replay.o), ("keys", key_unpacker.o)):
+        for name, source in (("weights", replay.o), ("keys", key_beats)):
             m.submodules[f"{name}_queue"] = queue = Queue(beat(config), QUEUE)
             connect(m, queue.o, getattr(sequencer, name))
             m.d.comb += [queue.i.valid.eq(source.valid), source.ready.eq(queue.i.ready)]
-            m.d.comb += queue.i.payload.eq(source.p.beat if name == "keys" else source.payload)
+            m.d.comb += queue.i.payload.eq(source.p.beat if source is key_unpacker.o
+                                           else source.payload)
         m.d.comb += array.issue.eq(sequencer.issue)
         connect(m, flipped(self.act), array.act)
 
@@ -143,7 +153,7 @@ class MatmulEngine(wiring.Component):
             sequencer.done.eq(array.done),
             sequencer.drained.eq(drain.drained),
             array.drain.eq(drain.drain),
-            *(drain.result[s].eq(array.result[s]) for s in range(config.slices)),
+            *(into.eq(result) for into, result in zip(drain.result, array.result)),
         ]
         connect(m, sequencer.jobs, drain.jobs)
         m.submodules.factors = factors = Queue(32, MATRICES)

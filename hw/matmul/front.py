@@ -63,7 +63,7 @@ class Front(wiring.Component):
     o : ``Out(lane)``
         To column 0.
     done : ``Out(1)``
-        The sums of a pass are in the bank of column 0, and may be read.
+        The sums of a pass may be read two cycles later, when the drain can ask for them.
     """
 
     def __init__(self, config):
@@ -121,7 +121,7 @@ class Front(wiring.Component):
         # The last sum of a pass: of 4-bit weights it is a high one.
         done = Signal()
         m.d.comb += done.eq((ends & ~i.four | high) & target.done)
-        m.d.comb += self.done.eq(delayed(m, done, timing.write + 1, "done"))
+        m.d.comb += self.done.eq(delayed(m, done, timing.write, "done"))
 
         # A high sum follows its low one: what its scale means is that of the cycle before.
         meant, meant_before = Signal(MEANING), Signal(MEANING)

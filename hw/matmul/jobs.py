@@ -34,7 +34,7 @@ class JobQueue(wiring.Component):
     last_group, ends_tile : ``In(1)``
         It is the last one of its tile; the pass ends, and is.
     done : ``In(1)``
-        The sums of a pass are in their bank.
+        The sums of a pass may be read two cycles later.
     jobs : ``Out(stream.Signature(job))``
     """
 
@@ -59,25 +59,31 @@ class JobQueue(wiring.Component):
         group = Signal(16)          # blocks from the first group on
         span  = Signal(16)          # blocks of a group
         first = Signal()
+        number = Signal(range(self.config.kv_groups))   # of the group, where it matters
         with m.If(self.start):
             m.d.sync += [
-                tile.eq(Cat(Const(0, 5), self.next.dst)), group.eq(0), first.eq(1),
+                tile.eq(Cat(Const(0, 5), self.next.dst)), group.eq(0), number.eq(0), first.eq(1),
                 span.eq(self.next.columns * self.next.stride),
             ]
         with m.If(self.push):
-            m.d.sync += [group.eq(group + span), first.eq(0)]
+            m.d.sync += [group.eq(group + span), number.eq(number + 1), first.eq(0)]
         with m.If(self.ends_tile):
             m.d.sync += [
-                tile.eq(tile + (self.height << exact_log2(self.config.slices))), group.eq(0)]
+                tile.eq(tile + (self.height << exact_log2(self.config.slices))), group.eq(0),
+                number.eq(0)]
 
         ready = Signal(range(BANKS + 1))
         m.d.sync += ready.eq(ready + self.done - (self.jobs.valid & self.jobs.ready))
         drain = queue.i.p.drain
+        of_values = Signal()
         m.d.comb += [
+            of_values.eq(c.source == Source.VALUES),
             drain.drain.eq(c.drain), drain.height.eq(self.height), drain.columns.eq(c.columns),
             drain.dst.eq(tile[5:] + group), drain.offset.eq(tile[:5]), drain.stride.eq(c.stride),
-            drain.take1.eq(c.take1), drain.raise0.eq(c.raise0), drain["raise"].eq(self.last_group),
-            queue.i.p.each.eq(c.source == Source.VALUES), queue.i.p.first.eq(first),
+            drain.take1.eq(c.take1), drain.raise0.eq(c.raise0), drain.group.eq(number),
+            # Of values every vector counts, of weights the last one.
+            drain["raise"].eq(self.last_group | of_values), queue.i.p.each.eq(of_values),
+            queue.i.p.first.eq(first),
             queue.i.p.factor.eq(c.factor),
             queue.i.valid.eq(self.push),
             self.jobs.payload.eq(queue.o.payload),

@@ -1,6 +1,6 @@
 """Payloads that join the blocks of the matrix engine."""
 
-from amaranth.hdl import signed, unsigned
+from amaranth.hdl import Mux, signed, unsigned
 from amaranth.lib import data
 from amaranth.lib.wiring import Out, Signature
 from amaranth.utils import bits_for, ceil_log2
@@ -14,8 +14,8 @@ from .widths import FACTOR_BITS, plain_bits, scaled_bits
 
 __all__ = ["TILE_ROWS", "PIECE", "BANKS", "EVENTS", "tile_beat", "unpack_command", "replay_command",
            "job", "issue", "read_control", "sum_control", "value_control", "acc_control",
-           "write_control", "drain_read", "lane", "act_shape", "bypasses", "pair_shape",
-           "scale_shape"]
+           "write_control", "drain_read", "drained_sums", "lane", "act_shape", "bypasses",
+           "pair_shape", "scale_shape", "bank_after", "groups"]
 
 
 #: Most rows a slice of a tile.
@@ -24,8 +24,9 @@ TILE_ROWS = 16
 #: Bytes that a slice takes from a beat.
 PIECE = 16
 
-#: Finished tiles that a column holds until they are drained.
-BANKS = 2
+#: Finished tiles that a column holds until they are drained: one that is read, one whose sums are
+#: on their way, and one that is filled.
+BANKS = 3
 
 #: What the array did in a cycle.
 EVENTS = data.StructLayout({
@@ -58,6 +59,16 @@ def job(config):
         "first":   1,   # first job of its command
         "factor":  1,   # sums are multiplied by the factor of the matrix
     })
+
+
+def bank_after(bank):
+    """The bank that is used after ``bank``."""
+    return Mux(bank == BANKS - 1, 0, bank + 1)
+
+
+def groups(config):
+    """Groups of ``drain_rows`` rows in all banks of a slice."""
+    return BANKS * TILE_ROWS // config.drain_rows
 
 
 def row_shape(config):
@@ -168,9 +179,14 @@ def write_control(config):
 
 
 def drain_read(config):
-    """Read a row of a bank; ``column`` counts down on the way."""
+    """Read a group of rows of a bank; ``column`` counts down on the way."""
     return data.StructLayout({
-        "en": 1, "column": bits_for(config.columns - 1), "place": ceil_log2(BANKS * TILE_ROWS)})
+        "en": 1, "column": bits_for(config.columns - 1), "place": ceil_log2(groups(config))})
+
+
+def drained_sums(config):
+    """A group of rows: sum ``i * slices + s`` is that of its row ``i`` and slice ``s``."""
+    return data.ArrayLayout(32, config.slices * config.drain_rows)
 
 
 def row_place(config):
@@ -206,5 +222,5 @@ def lane(config):
         "acc":    Out(acc_control(config)),
         "write":  Out(write_control(config)),
         "drain":  Out(drain_read(config)),
-        "result": Out(32).array(slices),
+        "result": Out(32).array(slices * config.drain_rows),
     })

@@ -1,13 +1,14 @@
 """Sums of the array as rows of the workspace, or as scores."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from hw.config import BLOCK
 from hw.signatures import Drain, scores
 
-from .layouts import TILE_ROWS, drained_row, job, row_place
+from .layouts import TILE_ROWS, drained_row, drained_sums, job, row_place
 
 
 __all__ = ["RowPacker"]
@@ -18,15 +19,15 @@ ONE = 0x3F800000
 
 
 class RowPacker(wiring.Component):
-    """Packs ``slices`` sums at a time into rows of ``lanes``, or passes them on as scores.
+    """Makes rows of ``lanes`` of the sums that come at a time, or scores for the softmax.
 
     Latency
     -------
-    None from the sums that complete a row, if a row takes no more than them; else one cycle.
+    One cycle to ``rows``, none to ``scores``.
 
     Throughput
     ----------
-    ``min(slices, lanes)`` sums each cycle.
+    One row (half of one if a column has no more), or ``softmax_lanes`` scores, each cycle.
 
     Parameters
     ----------
@@ -35,8 +36,9 @@ class RowPacker(wiring.Component):
     Members
     -------
     jobs : ``In(stream.Signature(job))``
-    sums : ``In(stream.Signature(ArrayLayout(32, slices)))``
-        For each job: for each column, ``height`` times.
+    sums : ``In(stream.Signature(drained_sums))``
+        For each job: for each column, ``height`` rows. They are whole blocks of 32, or with one
+        slice half a block, so that a column ends with a full group of rows.
     factors : ``In(stream.Signature(32))``
         Factors of commands, before their first job.
     rows : ``Out(stream.Signature(drained_row))``
@@ -48,7 +50,7 @@ class RowPacker(wiring.Component):
         self.config = config
         super().__init__({
             "jobs": In(stream.Signature(job(config))),
-            "sums": In(stream.Signature(data.ArrayLayout(32, config.slices))),
+            "sums": In(stream.Signature(drained_sums(config))),
             "rows": Out(stream.Signature(drained_row(config))),
             "factors": In(stream.Signature(32)),
             "scores": Out(stream.Signature(scores(config))),
@@ -61,31 +63,42 @@ class RowPacker(wiring.Component):
         active, c = Signal(), Signal(job(config))
         to_scores = Signal()
 
+        # What comes is taken in parts: rows, or scores.
+        wide = Value.cast(self.sums.payload)
+        each = 32 * config.softmax_lanes
+        # Of more than 32 slices the first 32 have scores.
+        rows, lots = max(1, len(wide) // config.row_bits), min(len(wide), 32 * BLOCK) // each
+        part, last_part = Signal(range(max(2, rows, lots))), Signal()
+        go = Signal()
+        m.d.comb += last_part.eq(part == Mux(to_scores, lots - 1, rows - 1))
+        with m.If(go):
+            m.d.sync += part.eq(Mux(last_part, 0, part + 1))
+
         # Where the next sums belong.
-        height, column = Signal(4), Signal(7)
-        last_row, last_column, taken, fetch = Signal(), Signal(), Signal(), Signal()
+        within = exact_log2(config.drain_rows)
+        group, column = Signal(4 - within), Signal(7)
+        ends_column, last_column, taken, fetch = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            to_scores.eq(c.drain.drain == Drain.SCORES),
-            last_row.eq(height == c.drain.height - 1),
+            to_scores.eq((c.drain.drain == Drain.SCORES) | (c.drain.drain == Drain.SELECT)),
+            ends_column.eq(last_part & (group == (c.drain.height - 1) >> within)),
             last_column.eq(column == c.drain.columns - 1),
-            taken.eq(self.sums.valid & self.sums.ready),
-            fetch.eq(~active | (taken & last_row & last_column)),
+            taken.eq(go & last_part),
+            fetch.eq(~active | (go & ends_column & last_column)),
             self.jobs.ready.eq(fetch),
             self.busy.eq(active | self.jobs.valid | self.rows.valid),
         ]
         with m.If(taken):
-            m.d.sync += height.eq(Mux(last_row, 0, height + 1))
-            with m.If(last_row):
-                m.d.sync += column.eq(column + 1)
+            m.d.sync += group.eq(group + 1)
+        with m.If(go & ends_column):
+            m.d.sync += [group.eq(0), column.eq(column + 1)]
 
-        # The row of the workspace that the next sums belong to, or complete.
+        # The row of the workspace that the next sums belong to.
         place = Signal(row_place(config))
         block = Signal(16)          # of the column's first element
         start = Signal(5)           # element of the block at which the column starts
-        step, last_in_column = Signal(), Signal()
-        with m.If(step):
+        with m.If(go):
             m.d.sync += place.eq(place + 1)
-            with m.If(last_in_column):
+            with m.If(ends_column):
                 m.d.sync += [place.eq(start >> exact_log2(config.lanes)),
                              block.eq(block + c.drain.stride)]
         row = Signal(drained_row(config))
@@ -105,57 +118,22 @@ class RowPacker(wiring.Component):
                               c.drain.raise0, 0)),
         ]
 
-        # Sums to rows.
-        wide, ready = Value.cast(self.sums.payload), Signal()
-        if config.slices >= config.lanes:
-            # A row is a part of what comes.
-            parts = config.slices // config.lanes
-            part  = Signal(range(max(2, parts)))
-            m.d.comb += [
-                row.data.eq(wide.word_select(part, config.row_bits)),
-                self.rows.payload.eq(row),
-                self.rows.valid.eq(active & ~to_scores & self.sums.valid),
-                step.eq(self.rows.valid & self.rows.ready),
-                ready.eq(self.rows.ready & (part == parts - 1)),
-                last_in_column.eq(last_row & (part == parts - 1)),
-            ]
-            with m.If(step):
-                m.d.sync += part.eq(Mux(part == parts - 1, 0, part + 1))
-        else:
-            # A row is collected.
-            parts  = config.lanes // config.slices
-            middle = TILE_ROWS if halves else 0
-            part   = Signal(range(parts))
-            gathered = [Signal(len(wide), name=f"gathered_{n}") for n in range(parts)]
-            m.d.comb += [
-                ready.eq(~self.rows.valid | self.rows.ready),
-                last_in_column.eq(last_row),
-                step.eq(taken & ~to_scores & ((part == parts - 1) | (last_row & halves))),
-                self.rows.p.data.eq(Cat(gathered)),
-            ]
-            with m.If(self.rows.ready):
-                m.d.sync += self.rows.valid.eq(0)
-            with m.If(taken & ~to_scores):
-                m.d.sync += part.eq(Mux(step, middle & start[4].replicate(5), part + 1))
-                with m.Switch(part):
-                    for n, signal in enumerate(gathered):
-                        with m.Case(n):
-                            m.d.sync += signal.eq(wide)
-            with m.If(step):
-                m.d.sync += self.rows.valid.eq(1)
-                m.d.sync += [self.rows.p[key].eq(row[key]) for key, _ in drained_row(config)
-                             if key != "data"]
+        # A register of its own, so that what the writer decides does not run back to the sums.
+        m.d.comb += row.data.eq(Cat(wide, wide) if halves
+                                else wide.word_select(part, config.row_bits))
+        space = Signal()
+        m.d.comb += space.eq(~self.rows.valid | self.rows.ready)
+        with m.If(space):
+            m.d.sync += [self.rows.valid.eq(go & ~to_scores), self.rows.payload.eq(row)]
 
         # The next job.
         following = self.jobs.p
         with m.If(fetch):
             m.d.sync += [
-                active.eq(self.jobs.valid), c.eq(following), height.eq(0), column.eq(0),
+                active.eq(self.jobs.valid), c.eq(following), group.eq(0), column.eq(0),
                 block.eq(following.drain.dst), start.eq(following.drain.offset),
-                place.eq(following.drain.offset >> exact_log2(config.lanes)), part.eq(0),
+                place.eq(following.drain.offset >> exact_log2(config.lanes)),
             ]
-            if halves:
-                m.d.sync += part.eq(Mux(following.drain.offset[4], middle, 0))
 
         # The factor of a command comes with its first job.
         if config.having("factor"):
@@ -170,8 +148,11 @@ class RowPacker(wiring.Component):
         # Scores go as they come.
         m.d.comb += [
             self.scores.valid.eq(active & to_scores & self.sums.valid),
-            self.scores.p.column.eq(column),
-            self.scores.p.values.eq(wide[:32 * config.softmax_lanes]),
-            self.sums.ready.eq(active & Mux(to_scores, self.scores.ready, ready)),
+            self.scores.p.column.eq(column), self.scores.p.group.eq(c.drain.group),
+            self.scores.p.values.eq(wide.word_select(part, each)),
+            go.eq(active & self.sums.valid & Mux(to_scores, self.scores.ready, space)),
+            self.sums.ready.eq(taken),
         ]
+        if config.pages:
+            m.d.comb += self.scores.p.bounds.eq(c.drain.drain == Drain.SELECT)
         return m

@@ -29,6 +29,8 @@ class Replay(wiring.Component):
     Parameters
     ----------
     config : :class:`hw.config.Config`
+    depth : int
+        Beats of the longest tile that is given more than once.
 
     Members
     -------
@@ -37,9 +39,9 @@ class Replay(wiring.Component):
     o : ``Out(stream.Signature(beat))``
     """
 
-    def __init__(self, config):
+    def __init__(self, config, depth):
         self.config = config
-        self.depth  = config.replay // config.beat_bytes
+        self.depth  = depth
         super().__init__({
             "commands": In(stream.Signature(replay_command)),
             "i": In(stream.Signature(tile_beat(config))),

@@ -9,7 +9,7 @@ from hw.signatures import Drain, Raise, Source, Take, array_command, beat
 
 from .hazard import Hazard
 from .jobs import JobQueue
-from .layouts import BANKS, EVENTS, TILE_ROWS, issue
+from .layouts import BANKS, EVENTS, TILE_ROWS, bank_after, issue
 from .layouts import job as job_shape
 
 
@@ -19,9 +19,8 @@ __all__ = ["ArraySequencer"]
 class ArraySequencer(wiring.Component):
     """Issues the beats of a product: for each tile, group, block, row and half.
 
-    A pass is a tile with one group of columns. Its sums go to one of two banks, and a job tells the
-    drain what to do with them. The pass after the next waits with its last block until the bank is
-    free.
+    A pass is a tile with one group of columns. Its sums go to one of the banks, and a job tells the
+    drain what to do with them. A pass waits with its last block until a bank is free.
 
     Latency
     -------
@@ -32,7 +31,7 @@ class ArraySequencer(wiring.Component):
     One beat each cycle, and one idle cycle between commands; no beat while
 
     * no beat has come, or no block of activations (``take0``, on the first tile),
-    * both banks are being drained,
+    * all banks wait to be drained,
     * an accumulator would be read before it is written: blocks of fewer than ``Timing.loop`` beats
       are spread.
 
@@ -48,7 +47,7 @@ class ArraySequencer(wiring.Component):
     issue : ``Out(issue)``
         To the array.
     done : ``In(1)``
-        From the array: the sums of a pass are in their bank.
+        From the array: the sums of a pass may soon be read.
     jobs : ``Out(stream.Signature(job))``
         Finished passes, to the drain.
     drained : ``In(1)``
@@ -87,7 +86,9 @@ class ArraySequencer(wiring.Component):
         row, lines, half      = Signal(5), Signal(5), Signal()
         lower = Signal()             # bytes of 16 bits come
         first_tile, first_block = Signal(), Signal()
-        act, acc_base = Signal.like(c.act), Signal.like(c.acc)
+        act = Signal.like(c.act)
+        acc_tile, acc_base = Signal.like(c.acc), Signal.like(c.acc)     # of group 0; of this one
+        first_pass = Signal()
         last_tile, last_group, last_block = Signal(), Signal(), Signal()
         last_row, last_half, last_byte = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -105,7 +106,7 @@ class ArraySequencer(wiring.Component):
         starts_block = Signal()
         have_act, have_bank = Signal(), Signal()
         m.submodules.hazard = hazard = Hazard(config)
-        to_bank, banks, bank = Signal(), Signal(range(BANKS + 1)), Signal()
+        to_bank, banks, bank = Signal(), Signal(range(BANKS + 1)), Signal(range(BANKS))
         with m.Switch(c.source):
             for source, beats in ((Source.WEIGHTS, self.weights), (Source.KEYS, self.keys),
                                   (Source.VALUES, self.values)):
@@ -135,7 +136,7 @@ class ArraySequencer(wiring.Component):
             hazard.double.eq(c.double if config.having("double") else 0),
             hazard.ends_block.eq(ends_block & ~last_block),
             hazard.next_is_half.eq((blocks == 2) & c.halves[0]),
-            hazard.joins.eq(c.onto & starts_block & first_block & (first_tile | ~c.acc_step)),
+            hazard.joins.eq(c.onto & starts_block & first_block & (first_pass | ~c.acc_step)),
         ]
 
         # The next beat.
@@ -148,8 +149,12 @@ class ArraySequencer(wiring.Component):
         with m.If(ends_pass):
             m.d.sync += [
                 groups.eq(groups - 1), first_block.eq(1),
-                blocks.eq((c.halves + 1) >> 1), bank.eq(bank ^ to_bank),
+                blocks.eq((c.halves + 1) >> 1), bank.eq(Mux(to_bank, bank_after(bank), bank)),
+                first_pass.eq(0),
             ]
+            if config.kv_groups > 1:
+                with m.If(c.acc_step):
+                    m.d.sync += acc_base.eq(acc_base + config.output_rows)
         with m.If(ends_tile):
             m.d.sync += [
                 tiles.eq(tiles - 1), groups.eq(c.groups), first_tile.eq(0),
@@ -158,7 +163,7 @@ class ArraySequencer(wiring.Component):
             with m.If(tiles == 2):
                 m.d.sync += lines.eq(Mux(c.four, c.tail >> 1, c.tail))
             with m.If(c.acc_step):
-                m.d.sync += acc_base.eq(acc_base + height)
+                m.d.sync += [acc_tile.eq(acc_tile + height), acc_base.eq(acc_tile + height)]
 
         n = self.commands.p
         m.d.comb += self.commands.ready.eq(~active)
@@ -169,7 +174,7 @@ class ArraySequencer(wiring.Component):
                 tiles.eq(n.tiles), groups.eq(n.groups), blocks.eq((n.halves + 1) >> 1),
                 lines.eq(Mux(n.four, first_height >> 1, first_height)), row.eq(0), half.eq(0),
                 lower.eq(0), first_tile.eq(1), first_block.eq(1),
-                act.eq(n.act), acc_base.eq(n.acc),
+                first_pass.eq(1), act.eq(n.act), acc_tile.eq(n.acc), acc_base.eq(n.acc),
             ]
         with m.If(ends_all):
             m.d.sync += active.eq(0)

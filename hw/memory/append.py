@@ -2,11 +2,12 @@
 
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for, ceil_log2, exact_log2
+from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import ceil_log2, exact_log2
 
 from ..config import BLOCK
 from ..signatures import write_data
+from .finder import Finder
 from .place import Place
 from .staging import staging_block
 
@@ -19,12 +20,14 @@ class Append(wiring.Component):
 
     Each write is a word with strobes. A key block is two pieces of 16 bytes and a code. A value
     block is dealt out to the slices; the code of a head's values comes from its first block.
+    Bounds of a page are keys of ``2 * head_blocks`` blocks, without values.
 
     The reference is :func:`verif.reference.memory.append`.
 
     Throughput
     ----------
-    Two cycles a staging block, and one for each word written.
+    Two cycles a staging block, and one for each word written. The place of the KV block is found
+    while the command waits for its staging blocks.
 
     Parameters
     ----------
@@ -37,7 +40,13 @@ class Append(wiring.Component):
     address, head_stride : ``In``
         Line of the first head's first KV block, and lines from one head to the next.
     count, heads, head_blocks : ``In``
-        Position of the token, and geometry.
+        Position of the token, or number of the page, and geometry.
+    ring, sinks : ``In``
+        The blocks that KV blocks use in turn, and the tokens that lie before them.
+    bounds : ``In(1)``
+        What is staged are bounds. They use neither ring nor table. Only if the machine has pages.
+    entries, lookup, index, found, fault : as of :class:`.Finder`
+        The block table. ``index`` is named ``entry``.
     done : ``Out(1)``
         The last head was marked.
     staging : ``In(staging_block)``
@@ -57,7 +66,10 @@ class Append(wiring.Component):
         super().__init__({
             "go": In(1), "done": Out(1),
             "address": In(32), "head_stride": In(24), "count": In(32),
-            "heads": In(5), "head_blocks": In(4),
+            "heads": In(5), "head_blocks": In(5),
+            "ring": In(16), "sinks": In(12), "bounds": In(1),
+            "entries": In(20), "lookup": Out(1), "entry": Out(20),
+            "found": In(stream.Signature(32)), "fault": Out(1),
             "staging": In(staging_block), "index": Out(ceil_log2(config.kv_staging)),
             "writes": Out(stream.Signature(write_data(config))),
             "marks": Out(stream.Signature(0)),
@@ -68,48 +80,64 @@ class Append(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.place = place = Place(config)
+        m.submodules.finder = finder = Finder(config)
+        bounds = self.bounds if config.pages else Const(0)
 
-        def table(name, function):
-            """A number that follows from ``head_blocks``."""
-            values = [function(n) for n in range(1, config.max_head_blocks + 1)]
-            result = Signal(bits_for(max(values)), name=name)
+        def table(name, of_tokens, of_pages):
+            """A number that follows from ``head_blocks``, for KV blocks or for bounds."""
+            heads = range(1, config.max_head_blocks + 1)
+            values = [Mux(bounds, of_pages(n), of_tokens(n)) if config.pages
+                      else Const(of_tokens(n)) for n in heads]
+            result = Signal(max(map(len, values)), name=name)
             with m.Switch(self.head_blocks):
-                for n, value in enumerate(values, 1):
+                for n, value in zip(heads, values):
                     with m.Case(n):
                         m.d.comb += result.eq(value)
             return result
 
-        lines, key_beats = table("lines", config.kv_lines), table("key_beats", config.key_beats)
+        key_beats = table("key_beats", config.key_beats, lambda n: config.key_beats(2 * n))
+        pitch = table("pitch", config.value_pitch, config.value_pitch)
         token = self.count[:5]
         # With one slice the second half of the tokens is a tile of its own.
         first_beat = Mux(token[4], key_beats >> 1, 0) if config.key_tiles == 2 else Const(0)
 
-        # Control.
+        # Control. Blocks that follow each other in the staging memory: keys of a head, or values.
+        run, need = Signal(5), Signal(10)
+        m.d.comb += [
+            run.eq(Mux(bounds, self.head_blocks << 1, self.head_blocks)),
+            finder.i.p.address.eq(self.address), finder.i.p.number.eq(self.count[5:]),
+            finder.i.p.ring.eq(self.ring), finder.i.p.sinks.eq(self.sinks),
+            finder.i.p.lines.eq(table("lines", config.kv_lines, config.bounds_lines)),
+            finder.i.p.direct.eq(bounds),
+            finder.entries.eq(self.entries),
+            self.lookup.eq(finder.lookup), self.entry.eq(finder.index),
+            self.fault.eq(finder.fault),
+        ]
+        connect(m, flipped(self.found), finder.found)
         base, at_head = Signal(32), Signal(32)              # lines
-        factor, shifted = Signal.like(lines), Signal(32)
-        need, values = Signal(10), Signal()
-        head, block = Signal.like(self.heads), Signal.like(self.head_blocks)
+        values, final = Signal(), Signal()
+        head, block = Signal.like(self.heads), Signal.like(run)
         data_beat, code_beat = Signal.like(place.data_beat), Signal.like(place.code_beat)
         member, step = Signal.like(place.member), Signal.like(place.step)
         enter, writing, wanted, moved = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += final.eq(values | bounds)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [
-                    need.eq(self.heads * self.head_blocks * 2), base.eq(self.address),
-                    factor.eq(lines), shifted.eq(self.count[5:]),
-                    values.eq(0), self.index.eq(0), head.eq(0),
+                    need.eq(self.heads * self.head_blocks * 2), values.eq(0), self.index.eq(0),
+                    head.eq(0),
                 ]
+                m.d.comb += finder.i.valid.eq(self.go)
                 with m.If(self.go):
                     m.next = "START"
             with m.State("START"):
-                # All staging blocks; and the token's KV block, by shift and add.
-                m.d.comb += self.take.eq(self.ok & (need != 0))
+                # All staging blocks, and the place.
+                m.d.comb += [self.take.eq(self.ok & (need != 0)),
+                             finder.o.ready.eq(need == 0)]
                 with m.If(self.take):
                     m.d.sync += need.eq(need - 1)
-                with m.If(factor[0]):
-                    m.d.sync += base.eq(base + shifted)
-                m.d.sync += [factor.eq(factor >> 1), shifted.eq(shifted << 1), at_head.eq(base)]
-                with m.If((need == 0) & (factor == 0)):
+                m.d.sync += [base.eq(finder.o.payload), at_head.eq(finder.o.payload)]
+                with m.If(finder.o.valid & finder.o.ready):
                     m.next = "ENTER"
             with m.State("ENTER"):
                 m.d.comb += enter.eq(1)
@@ -126,25 +154,34 @@ class Append(wiring.Component):
                     m.d.comb += self.released.eq(1)
                     m.d.sync += [self.index.eq(self.index + 1), block.eq(block + 1)]
                     m.next = "READ"
-                    with m.If(block + 1 == self.head_blocks):
+                    with m.If(block + 1 == run):
                         m.next = "LEAVE"
             with m.State("LEAVE"):
-                m.d.comb += self.marks.valid.eq(values)
-                with m.If(~values | self.marks.ready):
+                m.d.comb += self.marks.valid.eq(final)
+                with m.If(~final | self.marks.ready):
                     m.d.sync += [head.eq(head + 1), at_head.eq(at_head + self.head_stride)]
                     m.next = "ENTER"
                     with m.If(head + 1 == self.heads):
                         m.d.sync += [head.eq(0), values.eq(1), at_head.eq(base)]
-                        with m.If(values):
+                        with m.If(final):
                             m.d.comb += self.done.eq(1)
                             m.next = "IDLE"
+
+        # Tokens of small heads share a beat: those of a half at a distance of `pitch`.
+        half, inside, above = Signal(5), Signal(4), Signal(4)
+        m.d.comb += [
+            half.eq(Mux(token[4], pitch, 0)), inside.eq(token & (pitch - 1)),
+            above.eq(token[:4] & ~(pitch - 1)),
+        ]
+        shared = above << exact_log2(config.slices) >> exact_log2(BLOCK)
 
         # Beats: where the head's first block lies, and then from block to block.
         rows = 2 * config.key_height
         with m.If(enter):
-            m.d.sync += [member.eq(0), code_beat.eq(Mux(values, key_beats, first_beat)),
-                         data_beat.eq(Mux(values, key_beats + config.value_scale_beats + token,
-                                          first_beat + 1))]
+            m.d.sync += [member.eq(Mux(values, shared, 0)),
+                         code_beat.eq(Mux(values, key_beats, first_beat)),
+                         data_beat.eq(Mux(values, key_beats + config.value_scale_beats
+                                          + (half | inside), first_beat + 1))]
         with m.If(self.released & ~values):
             m.d.sync += [member.eq(member + 1), data_beat.eq(data_beat + rows)]
             with m.If(member == place.group - 1):

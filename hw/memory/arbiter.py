@@ -1,4 +1,4 @@
-"""Shares the memory port's reads among its three readers."""
+"""Shares the memory port's reads among its readers."""
 
 from amaranth import *
 from amaranth.lib import data, enum, stream, wiring
@@ -13,13 +13,17 @@ __all__ = ["ReadArbiter"]
 
 
 class Requester(enum.Enum, shape=2):
-    GATHER = 0
-    D = 1
-    W = 2
+    TABLE = 0
+    GATHER = 1
+    D = 2
+    W = 3
 
 
 class ReadArbiter(wiring.Component):
-    """Grants one burst at a time, gather before D before W, and deals out the words that come.
+    """Grants one burst at a time, and deals out the words that come.
+
+    The block table goes first, as all that is read from it waits for its word, then gather, D
+    and W.
 
     Whoever requests has room for what it requests, so nothing ever waits behind a word that
     nobody takes.
@@ -39,18 +43,18 @@ class ReadArbiter(wiring.Component):
 
     Members
     -------
-    gather, d, w : ``In(stream.Signature(read_request(config)))``
-    gather_data, d_data, w_data : ``Out(stream.Signature(read_data(config)))``
+    table, gather, d, w : ``In(stream.Signature(read_request(config)))``
+    table_data, gather_data, d_data, w_data : ``Out(stream.Signature(read_data(config)))``
     reads : ``Out(stream.Signature(read_request(config)))``
     data : ``In(stream.Signature(read_data(config)))``
     """
 
     def __init__(self, config):
         self.config = config
+        names = [requester.name.lower() for requester in Requester]
         super().__init__({
-            **{name: In(stream.Signature(read_request(config))) for name in ("gather", "d", "w")},
-            **{f"{name}_data": Out(stream.Signature(read_data(config)))
-               for name in ("gather", "d", "w")},
+            **{name: In(stream.Signature(read_request(config))) for name in names},
+            **{f"{name}_data": Out(stream.Signature(read_data(config))) for name in names},
             "reads": Out(stream.Signature(read_request(config))),
             "data": In(stream.Signature(read_data(config))),
         })
@@ -68,8 +72,8 @@ class ReadArbiter(wiring.Component):
         with m.If(self.reads.ready):
             m.d.sync += self.reads.valid.eq(0)
         granted = Const(0)
-        for reader, request in ((Requester.GATHER, self.gather), (Requester.D, self.d),
-                                (Requester.W, self.w)):
+        for reader in Requester:
+            request = getattr(self, reader.name.lower())
             grant = Signal(name=f"grant_{reader.name.lower()}")
             m.d.comb += [request.ready.eq(room & ~granted),
                          grant.eq(request.valid & request.ready)]
@@ -84,8 +88,8 @@ class ReadArbiter(wiring.Component):
         taken = Signal()
         m.d.comb += taken.eq(self.data.valid & self.data.ready)
         with m.Switch(order.o.p.reader):
-            for reader, target in ((Requester.GATHER, self.gather_data), (Requester.D, self.d_data),
-                                   (Requester.W, self.w_data)):
+            for reader in Requester:
+                target = getattr(self, f"{reader.name.lower()}_data")
                 m.d.comb += target.payload.eq(self.data.payload)
                 with m.Case(reader):
                     m.d.comb += [target.valid.eq(self.data.valid & order.o.valid),

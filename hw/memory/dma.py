@@ -8,6 +8,8 @@ from ..signatures import (
     Command,
     Raise,
     Take,
+    choice,
+    kv_part,
     read_data,
     read_request,
     row_read,
@@ -26,7 +28,7 @@ __all__ = ["dma_events", "Dma"]
 
 #: What the performance counters count.
 dma_events = data.StructLayout({
-    "w": 1, "d": 1, "gather": 1,        # a word was read
+    "w": 1, "d": 1, "gather": 1,        # a word was read; those of block tables count as D's
     "written": 1,                       # a word was acknowledged
 })
 
@@ -36,7 +38,8 @@ class Dma(wiring.Component):
 
     Throughput
     ----------
-    One word read and one written each cycle, as long as both FIFOs have room.
+    One word read and one written each cycle, as long as both FIFOs have room. Between walks
+    memory does not rest if they are dispatched in time.
 
     Parameters
     ----------
@@ -50,7 +53,19 @@ class Dma(wiring.Component):
         Forget a stream: its commands, what it holds and what is in flight.
     w, d : ``Out(stream.Signature(8 * config.beat_bytes))``
         The streams.
+    parts : ``Out(stream.Signature(kv_part))``
+        What walks read into D, in its order; each must be taken before the last of its beats.
+    choices : ``In(stream.Signature(choice))``
+        Pages for walks, from the selector.
+    table, entries : ``In(32)``, ``In(20)``
+        The block table, see :class:`.Walker`.
+    table_fault : ``Out(1)``
+        A block of a walk was beyond the table.
     write, read, staging, loaded : as of :class:`.Mover`
+    listed : ``Out(stream.Signature(choice))``
+        Pages of ``choose``.
+    append_fault, choice_fault : ``Out(1)``
+        ``table_fault`` and ``choice_fault`` of the mover.
     walk_take : ``Out(Take)``
         Of ``walk``.
     take0, raise0, raise1 : ``Out(Take)``, ``Out(Raise)``
@@ -67,10 +82,14 @@ class Dma(wiring.Component):
             "flush_w": In(1), "flush_d": In(1),
             "w": Out(stream.Signature(8 * config.beat_bytes)),
             "d": Out(stream.Signature(8 * config.beat_bytes)),
+            "parts": Out(stream.Signature(kv_part)),
+            "choices": In(stream.Signature(choice)),
+            "table": In(32), "entries": In(20), "table_fault": Out(1),
             "write": Out(stream.Signature(row_write(config))),
             "read": Out(row_read(config)),
             "staging": In(staging_write(config)),
-            "loaded": Out(stream.Signature(32)),
+            "loaded": Out(stream.Signature(32)), "listed": Out(stream.Signature(choice)),
+            "append_fault": Out(1), "choice_fault": Out(1),
             "walk_take": Out(Take),
             "take0": Out(Take), "raise0": Out(Raise), "raise1": Out(Raise),
             "reads": Out(stream.Signature(read_request(config))),
@@ -96,8 +115,12 @@ class Dma(wiring.Component):
         connect(m, walker.d, d_reader.descriptors)
         connect(m, w_reader.beats, flipped(self.w))
         connect(m, d_reader.beats, flipped(self.d))
+        connect(m, walker.parts, flipped(self.parts))
+        connect(m, flipped(self.choices), walker.choices)
         connect(m, walker.take0, flipped(self.walk_take))
         m.d.comb += [
+            walker.table.eq(self.table), walker.entries.eq(self.entries),
+            self.table_fault.eq(walker.table_fault),
             walker.flush_w.eq(self.flush_w), w_reader.flush.eq(self.flush_w),
             walker.flush_d.eq(self.flush_d), d_reader.flush.eq(self.flush_d),
             self.fetch_busy.eq(walker.busy | w_reader.busy | d_reader.busy),
@@ -108,19 +131,25 @@ class Dma(wiring.Component):
         connect(m, mover.write, flipped(self.write))
         connect(m, mover.read, flipped(self.read))
         connect(m, mover.loaded, flipped(self.loaded))
+        connect(m, mover.choices, flipped(self.listed))
         connect(m, mover.writes, flipped(self.writes))
         for name in ("take0", "raise0", "raise1"):
             connect(m, getattr(mover, name), flipped(getattr(self, name)))
         m.d.comb += [mover.staging.eq(self.staging), mover.written.eq(self.written),
+                     mover.table.eq(self.table), mover.entries.eq(self.entries),
+                     self.append_fault.eq(mover.table_fault),
+                     self.choice_fault.eq(mover.choice_fault),
                      self.mover_busy.eq(mover.busy)]
 
         # Memory.
-        for name, reads, words in (("gather", mover.reads, mover.data),
+        for name, reads, words in (("table", walker.requests, walker.data),
+                                   ("gather", mover.reads, mover.data),
                                    ("d", d_reader.requests, d_reader.data),
                                    ("w", w_reader.requests, w_reader.data)):
             connect(m, reads, getattr(arbiter, name))
             connect(m, getattr(arbiter, f"{name}_data"), words)
         connect(m, arbiter.reads, flipped(self.reads))
         connect(m, flipped(self.data), arbiter.data)
-        m.d.comb += self.events.eq(Cat(w_reader.taken, d_reader.taken, mover.taken, self.written))
+        m.d.comb += self.events.eq(Cat(w_reader.taken, d_reader.taken | walker.table_taken,
+                                       mover.taken, self.written))
         return m

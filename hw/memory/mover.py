@@ -10,6 +10,7 @@ from ..signatures import (
     Command,
     Raise,
     Take,
+    choice,
     command_fields,
     read_data,
     read_request,
@@ -21,6 +22,7 @@ from .acknowledge import Acknowledge
 from .append import Append
 from .gather import Gather
 from .load import Load
+from .pages import Pages
 from .queue import Queue
 from .reader import Reader
 from .scatter import Scatter
@@ -31,7 +33,7 @@ __all__ = ["Mover"]
 
 
 class Mover(wiring.Component):
-    """Executes ``gather``, ``scatter``, ``append`` and ``load``, one after the other.
+    """Executes ``gather``, ``scatter``, ``append``, ``load`` and ``choose``, one after the other.
 
     What they take and raise is in the table of counters of ``docs/interfaces.md``. A command ends
     when its last word was handed over; its ``raise0`` may follow while the next one runs.
@@ -41,7 +43,7 @@ class Mover(wiring.Component):
     Throughput
     ----------
     ``gather`` requests all its bursts ahead, as far as its FIFO of four bursts reaches, and writes
-    one row a cycle. See :class:`.Scatter` and :class:`.Append` for the others.
+    one row a cycle. See :class:`.Scatter`, :class:`.Append` and :class:`.Pages` for the others.
 
     Parameters
     ----------
@@ -61,6 +63,12 @@ class Mover(wiring.Component):
     staging : ``In(staging_write(config))``
         From the quantiser.
     loaded : ``Out(stream.Signature(32))``
+    choices : ``Out(stream.Signature(choice))``
+        Pages of ``choose``.
+    table, entries : ``In(32)``, ``In(20)``
+        Line of the block table, and its entries; 0: there is none.
+    table_fault, choice_fault : ``Out(1)``
+        An ``append`` beyond the table, a list that is not ascending: the mover waits for a reset.
     take0, raise0, raise1 : ``Out(Take)``, ``Out(Raise)``
     busy : ``Out(1)``
         A command is being executed, or its words are on their way to memory.
@@ -79,7 +87,8 @@ class Mover(wiring.Component):
             "write": Out(stream.Signature(row_write(config))),
             "read": Out(row_read(config)),
             "staging": In(staging_write(config)),
-            "loaded": Out(stream.Signature(32)),
+            "loaded": Out(stream.Signature(32)), "choices": Out(stream.Signature(choice)),
+            "table": In(32), "entries": In(20), "table_fault": Out(1), "choice_fault": Out(1),
             "take0": Out(Take), "raise0": Out(Raise), "raise1": Out(Raise),
             "busy": Out(1), "taken": Out(1),
         })
@@ -93,24 +102,27 @@ class Mover(wiring.Component):
         m.submodules.scatter = scatter = Scatter(config)
         m.submodules.append = append = Append(config)
         m.submodules.load = load = Load(config)
+        m.submodules.pages = pages = Pages(config, Gather.item_words(config))
         m.submodules.staging = staging = Staging(config)
         m.submodules.acknowledge = acknowledge = Acknowledge(config)
         m.submodules.words = words = Queue(write_data(config), 2)
 
-        # The command chooses one of the four; its operands go to all.
+        # The command chooses one of the five; its operands go to all.
         command = self.commands.p
         line = exact_log2(config.line_bytes)
-        units = {"gather": gather, "scatter": scatter, "append": append, "load": load}
+        units = {"gather": gather, "scatter": scatter, "append": append, "load": load,
+                 "choose": pages}
         fields = {name: command_fields(name, command.word) for name in units}
         chosen = {name: Signal(name=f"is_{name}") for name in units}
         for name, unit in units.items():
             m.d.comb += [
                 chosen[name].eq(self.commands.valid
                                 & (command.word[:isa.OPCODE_BITS] == isa.BY_NAME[name].opcode)),
-                unit.go.eq(chosen[name]),
             ]
-            with m.If(unit.done):
+            with m.If(chosen[name] & unit.done):
                 m.d.comb += self.commands.ready.eq(1)
+            # An append looks up the block table by a load.
+            m.d.comb += unit.go.eq(chosen[name] | (append.lookup if unit is load else 0))
         m.d.comb += [
             gather.address.eq(command.address << line),
             gather.dst.eq(fields["gather"].dst), gather.blocks.eq(fields["gather"].blocks),
@@ -120,25 +132,41 @@ class Mover(wiring.Component):
             append.heads.eq(fields["append"].heads),
             append.head_blocks.eq(fields["append"].head_blocks),
             append.head_stride.eq(fields["append"].head_stride),
-            load.address.eq((command.address << line) + (command.count << 2)),
+            append.ring.eq(fields["append"].ring), append.sinks.eq(fields["append"].sinks),
+            append.bounds.eq(fields["append"].bounds), append.entries.eq(self.entries),
+            load.address.eq((Mux(append.lookup, self.table, command.address) << line)
+                            + (Mux(append.lookup, append.entry, command.count) << 2)),
+            pages.address.eq(command.address << line), pages.count.eq(command.count),
+            pages.entries.eq(fields["choose"].entries),
+            self.table_fault.eq(append.fault), self.choice_fault.eq(pages.fault),
             self.busy.eq(self.commands.valid | acknowledge.busy),
         ]
 
-        # Reads.
-        connect(m, gather.descriptors, reader.descriptors)
-        connect(m, reader.beats, gather.items)
+        # Reads: gather and choose share the reader, load and append what reads single values.
         m.d.comb += [
+            reader.descriptors.valid.eq(gather.descriptors.valid | pages.descriptors.valid),
+            reader.descriptors.payload.eq(Mux(chosen["choose"], pages.descriptors.payload,
+                                              gather.descriptors.payload)),
+            reader.beats.ready.eq(Mux(chosen["choose"], pages.items.ready, gather.items.ready)),
             self.reads.valid.eq(reader.requests.valid | load.requests.valid),
-            self.reads.payload.eq(Mux(chosen["load"], load.requests.payload,
-                                      reader.requests.payload)),
+            self.reads.payload.eq(Mux(load.go, load.requests.payload, reader.requests.payload)),
             reader.requests.ready.eq(self.reads.ready), load.requests.ready.eq(self.reads.ready),
             reader.data.payload.eq(self.data.payload), load.data.payload.eq(self.data.payload),
-            reader.data.valid.eq(self.data.valid & ~chosen["load"]),
-            load.data.valid.eq(self.data.valid & chosen["load"]),
+            reader.data.valid.eq(self.data.valid & ~load.go),
+            load.data.valid.eq(self.data.valid & load.go),
             self.data.ready.eq(1),
             self.taken.eq(self.data.valid),
+            self.loaded.payload.eq(load.loaded.payload),
+            append.found.payload.eq(load.loaded.payload),
+            self.loaded.valid.eq(load.loaded.valid & chosen["load"]),
+            append.found.valid.eq(load.loaded.valid & append.lookup),
+            load.loaded.ready.eq(Mux(append.lookup, append.found.ready, self.loaded.ready)),
         ]
-        connect(m, load.loaded, flipped(self.loaded))
+        for unit in (gather, pages):
+            m.d.comb += [unit.descriptors.ready.eq(reader.descriptors.ready),
+                         unit.items.valid.eq(reader.beats.valid),
+                         unit.items.payload.eq(reader.beats.payload)]
+        connect(m, pages.choices, flipped(self.choices))
 
         # Workspace and staging memory.
         connect(m, gather.write, flipped(self.write))

@@ -32,7 +32,7 @@ class Place(wiring.Component):
     token : ``In(5)``
         Number of the token in its KV block.
     data_beat : ``In``
-        Keys: first beat of the tile's rows for this block. Values: beat of the token.
+        Keys: first beat of the tile's rows for this block. Values: beat that holds the token.
     code_beat : ``In``
         Beat of the scales.
     member : ``In``
@@ -51,7 +51,9 @@ class Place(wiring.Component):
         self.piece_words = max(1, 16 // config.word_bytes)
         self.value_words = config.beat_words * (2 if config.slices == 1 else 1)
         self.group = config.scale_group(config.key_height, 1)
-        beats = bits_for(config.kv_beats(config.max_head_blocks))
+        # A block of bounds has keys of twice the head, but no values.
+        most = config.max_head_blocks
+        beats = bits_for(max(config.kv_beats(most), config.key_beats(2 * most)))
         super().__init__({
             "block": In(staging_block), "values": In(1), "token": In(5),
             "data_beat": In(beats), "code_beat": In(beats),

@@ -20,7 +20,7 @@ parameters = data.StructLayout({
     "dst": 16, "a": 16, "b": 16, "blocks": 12,
     "imm": 32, "period": 4,
     "quantise": 1, "group": 4, "per_vector": 10, "columns": 7, "target": 1,
-    "element": 2, "rule": 1,
+    "element": 2, "rule": 1, "sign": 2,
     "index": 16, "first": 1, "last": 1,
     "position": 32,                       # counter of the noise
     "table": 1,                           # b repeats every period

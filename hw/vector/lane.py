@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.float.add import FloatAdd
+from hw.float.extreme import FloatExtreme
 from hw.float.function import Function, FunctionUnit
 from hw.float.multiply import FloatMultiply
 
@@ -23,6 +24,8 @@ LaneControl = data.StructLayout({
 class Lane(wiring.Component):
     """Multiplier, adder and function unit in a row, with operand registers before each.
 
+    Beside the adder stands a comparer, of the same operands.
+
     Latency
     -------
     :attr:`latency` of the route, from operands ``a``, ``b``, ``s`` to ``o``. A second term is
@@ -37,6 +40,8 @@ class Lane(wiring.Component):
     ----------
     technology : str
         Technology of the configuration.
+    compares : bool
+        Whether there are the routes ``MAXIMUM`` and ``MINIMUM``.
 
     Members
     -------
@@ -63,10 +68,12 @@ class Lane(wiring.Component):
     #: Cycles from the operands of a sum, two products or sums of other lanes, to ``total``.
     add_delay = 1 + FloatAdd.latency
 
-    def __init__(self, technology):
-        self.parameters = (technology,)
+    def __init__(self, technology, compares):
+        self.parameters = (technology, compares)
+        self.compares = compares
         self.multiply = FloatMultiply(technology)
         self.add      = FloatAdd()
+        self.extreme  = FloatExtreme()
         self.function = FunctionUnit(technology)
         words = "a", "b", "s", "a_pair", "b_pair", "factor", "addend", "left", "right"
         super().__init__({
@@ -79,12 +86,14 @@ class Lane(wiring.Component):
     def latency(self):
         """Route -> cycles from the operands to ``o``."""
         function = 1 + self.function.latency
+        extreme  = self.term_delay + 1 + FloatExtreme.latency + 1
         return {
             Route.PRODUCT: self.term_delay + 1,
             Route.SUM: self.term_delay + self.add_delay + 1,
             Route.FUNCTION: self.term_delay + function + 1,
             Route.SUM_FUNCTION: self.term_delay + self.add_delay + function + 1,
             Route.FUNCTION_OF_S: function + 1,
+            Route.MAXIMUM: extreme, Route.MINIMUM: extreme,
         }
 
     def elaborate(self, platform):
@@ -146,6 +155,12 @@ class Lane(wiring.Component):
                 m.d.sync += self.o.eq(multiply.o)
             with m.Case(Route.SUM):
                 m.d.sync += self.o.eq(add.o)
+            if self.compares:
+                m.submodules.extreme = extreme = self.extreme
+                m.d.comb += [extreme.a.eq(add.a), extreme.b.eq(add.b),
+                             extreme.smaller.eq(control.route == Route.MINIMUM)]
+                with m.Case(Route.MAXIMUM, Route.MINIMUM):
+                    m.d.sync += self.o.eq(extreme.o)
             with m.Default():
                 m.d.sync += self.o.eq(function.o)
 

@@ -48,7 +48,7 @@ class Lanes(wiring.Component):
     def __init__(self, config):
         self.config = config
         self.levels = exact_log2(config.lanes)
-        self.lane = Lane(config.technology)
+        self.lane = Lane(config.technology, config.pages > 0)
         self.latency = self.lane.latency | {
             Route.TREE: Lane.term_delay + self.levels * Lane.add_delay}
         super().__init__({

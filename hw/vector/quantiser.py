@@ -43,7 +43,8 @@ class Quantiser(wiring.Component):
     Members
     -------
     start : ``In(1)``
-        Begin a command, with its parameters: ``blocks``, ``group``; those of
+        Begin a command, with its parameters: ``blocks``, ``group``; ``sign`` of
+        :class:`hw.vector.rounder.Rounder`; those of
         :class:`hw.vector.exponents.Exponents`: ``element``, ``up``; and those of
         :class:`hw.vector.dealer.Dealer`: ``dst``, ``staged``, ``per_vector``, ``columns``.
     space : ``Out(1)``
@@ -75,6 +76,7 @@ class Quantiser(wiring.Component):
         self.config = config
         super().__init__({
             "start": In(1), "blocks": In(12), "group": In(4), "element": In(2), "up": In(1),
+            "sign": In(2),
             "dst": In(12), "staged": In(1), "per_vector": In(10), "columns": In(7),
             "space": Out(1),
             "row_read": In(1), "block_begin": In(1), "block_end": In(1), "command_end": In(1),
@@ -149,7 +151,8 @@ class Quantiser(wiring.Component):
         for n, element in enumerate(elements):
             m.submodules[f"element_{n}"] = element
             m.d.comb += [element.i.eq(self.b.word_select(n, 32)), element.element.eq(self.element),
-                         element.least.eq(s0_least), element.none.eq(s0_none)]
+                         element.least.eq(s0_least), element.none.eq(s0_none),
+                         element.sign.eq(self.sign)]
         valid, ended, code = self.read, self.released, codes.r_data
         for stage in range(elements[0].latency + 1):
             before = valid, ended, code

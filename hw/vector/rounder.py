@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.float.formats import FLOAT
+from hw.isa import SIGNS
 
 from .rounding import each
 
@@ -41,6 +42,8 @@ class Rounder(wiring.Component):
         Biased FP32 exponent of the smallest normal element: the block's code, and its exponent.
     none : ``In(1)``
         The result is 0 whatever the value.
+    sign : ``In(2)``
+        Number of :data:`hw.isa.SIGNS`: elements of another sign are 0. Constant like ``element``.
     o : ``Out(8)``
         Code of the element; of zero it is 0.
     """
@@ -51,7 +54,7 @@ class Rounder(wiring.Component):
         self.latency = 4 + 2 * self.floats
         self.parameters = tuple(rounding.name for rounding in choices)
         super().__init__({"i": In(32), "element": In(2), "least": In(signed(9)), "none": In(1),
-                          "o": Out(8)})
+                          "sign": In(2), "o": Out(8)})
 
     def elaborate(self, platform):
         m = Module()
@@ -68,9 +71,12 @@ class Rounder(wiring.Component):
         s2_x        = Signal(FLOAT)
         s2_distance = Signal(signed(9) if self.floats else 8)
         s2_none     = Signal()
+        unwanted    = Signal()
+        m.d.comb += unwanted.eq(Mux(s1_x.negative, self.sign == SIGNS.index("positive"),
+                                    self.sign == SIGNS.index("negative")))
         m.d[floats] += [
             s2_x.eq(s1_x), s2_distance.eq(s1_least - s1_x.exponent),
-            s2_none.eq(s1_none | (s1_x.exponent == 0)),
+            s2_none.eq(s1_none | (s1_x.exponent == 0) | unwanted),
         ]
 
         # Stage 3: where its bits are. A number of no bits is less than half of the smallest one.

@@ -1,8 +1,8 @@
 """The steps of which vector operations consist, as tables.
 
-A step sends rows of operands down the lanes once. Each lane multiplies, then may add, then may
-take a function; the rows that leave go to the workspace, to the scratch memory, or elsewhere.
-Only fields that differ from a plain product need to be named.
+A step sends rows of operands down the lanes once. Each lane multiplies, then may add or compare,
+then may take a function; the rows that leave go to the workspace, to the scratch memory, or
+elsewhere. Only fields that differ from a plain product need to be named.
 """
 
 from amaranth.lib import data, enum
@@ -51,6 +51,8 @@ class Route(enum.Enum, shape=3):
     SUM_FUNCTION = 3      # of the sum
     FUNCTION_OF_S = 4     # of the scratch memory's row
     TREE = 5
+    MAXIMUM = 6           # of product and term
+    MINIMUM = 7
 
 
 class To(enum.Enum, shape=3):
@@ -132,6 +134,14 @@ OPS = {
     ],
     "multiply": [
         dict(x=X.A, y=Y.B, to=To.WORKSPACE, release=1, last=1),
+    ],
+    "maximum": [
+        dict(x=X.A, y=Y.CONSTANT, term=Term.B, route=Route.MAXIMUM, to=To.WORKSPACE, release=1,
+             last=1),
+    ],
+    "minimum": [
+        dict(x=X.A, y=Y.CONSTANT, term=Term.B, route=Route.MINIMUM, to=To.WORKSPACE, release=1,
+             last=1),
     ],
     "rope": [
         dict(x=X.PAIR, y=Y.PAIR, term=Term.PAIR, route=Route.SUM, to=To.WORKSPACE, release=1,

@@ -25,11 +25,13 @@ __all__ = ["VectorUnit"]
 
 
 class VectorUnit(wiring.Component):
-    """Norm, rotary embedding, gate, division, sums, products, quantisation, and choice of a token.
+    """Norm, rotary embedding, gate, division, sums, products, extremes, quantisation, and choice
+    of a token.
 
     The numerical references are :func:`verif.reference.norm`, ``rope``, ``gate``, ``divide``,
-    ``quantise`` and ``pick``; ``sum`` and ``multiply`` are those of
-    :mod:`verif.reference.floats`. Commands are executed one at a time, in the steps that
+    ``quantise`` and ``pick``; ``sum``, ``multiply``, ``maximum`` and ``minimum`` are those of
+    :mod:`verif.reference.floats`. A machine without ``pages`` has no ``maximum`` and ``minimum``:
+    there their results are unspecified. Commands are executed one at a time, in the steps that
     :mod:`hw.vector.steps` lists. All operations but ``quantise`` may write where they read.
 
     ``take0``, ``take1``: one unit for each block of a, and of b. ``raise0``: one for each block
@@ -38,9 +40,9 @@ class VectorUnit(wiring.Component):
 
     Throughput
     ----------
-    A row each cycle in every step. ``sum``, ``multiply``, ``divide``, ``pick``: 1 step;
-    ``rope``: 1 step of two cycles a row; ``norm``: 3; ``gate``: 4. Steps with results in the
-    scratch memory take as many blocks at once as are there and as it holds.
+    A row each cycle in every step. ``sum``, ``multiply``, ``maximum``, ``minimum``, ``divide``,
+    ``pick``: 1 step; ``rope``: 1 step of two cycles a row; ``norm``: 3; ``gate``: 4. Steps with
+    results in the scratch memory take as many blocks at once as are there and as it holds.
 
     Parameters
     ----------
@@ -179,7 +181,8 @@ class VectorUnit(wiring.Component):
             quantiser.up.eq(command.rule == isa.RULES.index("up")),
             self.staging.eq(quantiser.staging), self.nan.eq(quantiser.nan),
             *(getattr(quantiser, name).eq(command[name])
-              for name in ("blocks", "group", "element", "dst", "per_vector", "columns")),
+              for name in ("blocks", "group", "element", "sign", "dst", "per_vector",
+                           "columns")),
         ]
 
         # Counters of what is written, and of what is no longer needed.

@@ -4,6 +4,7 @@ from collections import deque
 
 from hw import isa
 from hw import register_map as rm
+from hw.legality import legal
 
 from .units import UNITS
 
@@ -92,27 +93,23 @@ class Control:
         self.decoded = {}
 
     def _instruction(self):
+        """Name and fields of the instruction at hand, or None if it is illegal."""
         machine = self.machine
         if self.pc not in self.decoded:
             word = machine.words[self.pc] if self.pc < len(machine.words) else 0
             try:
-                self.decoded[self.pc] = isa.decode(word)
+                decoded = isa.decode(word)
             except ValueError:
-                self.decoded[self.pc] = None
+                decoded = None
+            if decoded is not None and not legal(*decoded, machine.config):
+                decoded = None
+            self.decoded[self.pc] = decoded
         return self.decoded[self.pc]
-
-    def _out_of_range(self, name, f):
-        """Whether a field has a value that this machine lacks."""
-        config = self.machine.config
-        return (name == "branch" and f["target"] >= config.program
-                or any(f[field] not in names for field, names in config.names.items()
-                       if field in f)
-                or name == "matmul" and (f["format"], f["activation"]) in config.refused)
 
     def step(self):
         """Execute an instruction; False if it has to wait."""
         machine, decoded = self.machine, self._instruction()
-        if decoded is None or self._out_of_range(*decoded):
+        if decoded is None:
             machine.end(rm.Cause.ILLEGAL)
             return True
         name, f = decoded

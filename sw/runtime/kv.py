@@ -16,7 +16,7 @@ __all__ = ["Part", "block_places", "run_append", "run_choose", "run_walk"]
 
 
 class Part(NamedTuple):
-    """What the D stream delivers at once: ``kind`` is ``keys``, ``values`` or ``beats``.
+    """What the D stream delivers at once: ``kind`` is ``keys``, ``values``, ``bounds`` or ``beats``.
 
     ``walk`` is the command that it belongs to, ``number`` that of its KV block; ``first`` and
     ``last`` say whether it is the first and the last of its kind in the walk.
@@ -93,6 +93,16 @@ def run_walk(m, f):
             yield from pay(m)
     while m.owed and not (chained(m) and m.owed[0].walk is f):
         yield from pay(m)
+
+
+def read_bounds(m, f):
+    """Read the blocks that hold the bounds of ``count`` pages."""
+    blocks = -(-f.count // BLOCK)
+    for number in range(blocks):
+        line = f.address + number * m.config.bounds_lines(f.head_blocks)
+        part = Part("bounds", f, number, number == 0, number == blocks - 1, None)
+        yield from read(m, part, line * m.config.line_bytes,
+                        m.config.key_beats(2 * f.head_blocks))
 
 
 def numbers_to_read(m, f):

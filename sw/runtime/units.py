@@ -9,7 +9,7 @@ import numpy as np
 
 from hw.formats import ACTIVATIONS, KV
 from verif.reference.divide import divide
-from verif.reference.floats import add, from_bits, multiply
+from verif.reference.floats import add, from_bits, maximum, minimum, multiply
 from verif.reference.gate import gate
 from verif.reference.matmul import matmul
 from verif.reference.norm import norm
@@ -21,6 +21,7 @@ from verif.reference.tape import tape_beats
 from .attend import run_attend
 from .fault import Hazard
 from .kv import Part, run_append, run_choose, run_walk
+from .select import run_select
 
 
 __all__ = ["UNITS"]
@@ -109,6 +110,14 @@ def run_multiply(m, f):
     yield from elementwise(m, f, multiply, lambda i: i, lambda i: True)
 
 
+def run_maximum(m, f):
+    yield from elementwise(m, f, maximum, lambda i: i, lambda i: True)
+
+
+def run_minimum(m, f):
+    yield from elementwise(m, f, minimum, lambda i: i, lambda i: True)
+
+
 def run_gate(m, f):
     for block in range(f.blocks):
         yield f.take0
@@ -138,7 +147,7 @@ def run_quantise(m, f):
         for block in range(first, first + number):
             yield f.take0
             x.append(m.workspace[f.a + block].copy())
-        q, codes = quantise(np.concatenate(x), f.group, f.element, f.rule)
+        q, codes = quantise(np.concatenate(x), f.group, f.element, f.rule, f.sign)
         q = KV[f.element].encode(q)
         m.events["nan_groups"] = m.events.get("nan_groups", 0) + int(codes[0] == 255)
         for i, block in enumerate(range(first, first + number)):
@@ -209,9 +218,10 @@ def run_stream(m, f):
 
 #: Instruction to its generator function.
 UNITS = {
-    "matmul": run_matmul, "attend": run_attend,
+    "matmul": run_matmul, "attend": run_attend, "select": run_select,
     "norm": run_norm, "rope": run_rope, "gate": run_gate, "divide": run_divide, "sum": run_sum,
-    "multiply": run_multiply, "quantise": run_quantise, "pick": run_pick,
+    "multiply": run_multiply, "maximum": run_maximum, "minimum": run_minimum,
+    "quantise": run_quantise, "pick": run_pick,
     "gather": run_gather, "scatter": run_scatter, "append": run_append, "load": run_load,
     "choose": run_choose,
     "stream": run_stream, "walk": run_walk,

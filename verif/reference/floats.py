@@ -7,8 +7,9 @@ hardware gives: no NaN but 0x7FC00000, no zero but +0.
 import numpy as np
 
 
-__all__ = ["NAN", "bits", "from_bits", "canonical", "flush", "add", "multiply", "fixed_to_float",
-           "shift_down", "float_to_fixed", "half_parts", "bfloat_parts", "tree_sum"]
+__all__ = ["NAN", "bits", "from_bits", "canonical", "flush", "add", "multiply", "maximum",
+           "minimum", "fixed_to_float", "shift_down", "float_to_fixed", "half_parts",
+           "bfloat_parts", "tree_sum"]
 
 
 #: Bits of every NaN result.
@@ -61,6 +62,19 @@ def multiply(a, b):
     """``fl32(a * b)``. Reference for :class:`hw.float.multiply.FloatMultiply`."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         return round_exact(flush(a).astype(np.float64) * flush(b).astype(np.float64))
+
+
+def maximum(a, b):
+    """The larger of both; NaN if one of them is.
+
+    Reference for :class:`hw.float.extreme.FloatExtreme`, and for the op of this name.
+    """
+    return canonical(np.maximum(flush(a), flush(b)))
+
+
+def minimum(a, b):
+    """The smaller of both; NaN if one of them is."""
+    return canonical(np.minimum(flush(a), flush(b)))
 
 
 def fixed_to_float(value, factor, exponent, nan=False):

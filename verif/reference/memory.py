@@ -2,14 +2,18 @@
 
 import numpy as np
 
-from verif.reference.kv import kv_write
+from verif.reference.kv import bounds_write, kv_write
+from verif.reference.pattern import blocks_read, slot
 
 
 __all__ = ["global_address", "channel_address", "bursts", "walk", "gather", "scatter", "append",
-           "load"]
+           "load", "choose"]
 
 BLOCK = 32
 BLOCK_BYTES = 4 * BLOCK
+
+#: Kinds of parts, as :class:`hw.signatures.Part` numbers them.
+KEYS, VALUES, BOUNDS = range(3)
 
 
 def channel_address(address, config):
@@ -39,13 +43,37 @@ def bursts(address, words, config):
     return result
 
 
-def walk(address, count, stride, beats, config):
-    """``(byte address, beats)`` of the KV blocks that hold tokens ``0..count-1``.
+def walk(address, count, head_blocks, config, *, span=1, window=0, sinks=0, ring=0, chosen=(),
+         bounds=False, table=None):
+    """Parts of the blocks that a walk reads: for each block keys and values, or only bounds.
+
+    A part is ``(announcement, byte address, beats)``, the announcement a dict of what
+    :data:`hw.signatures.kv_part` holds. ``chosen`` are numbers of blocks; ``table`` is the block
+    table, an :class:`IndexError` is raised if a block lies beyond it. The order of the parts of a
+    chain of walks is :func:`verif.reference.pattern.parts`.
 
     Reference for :class:`hw.memory.walker.Walker`.
     """
-    return [((address + n * stride) * config.line_bytes, beats)
-            for n in range(-(-count // BLOCK))]
+    stride = (config.bounds_lines if bounds else config.kv_lines)(head_blocks)
+    if bounds:
+        numbers, lengths = blocks_read(count), {BOUNDS: config.key_beats(2 * head_blocks)}
+    else:
+        numbers = blocks_read(count, span, window, sinks, chosen)
+        lengths = dict(zip((KEYS, VALUES), config.part_beats(head_blocks)))
+    result = []
+    for number in numbers:
+        place = number if bounds else slot(number, ring, sinks)
+        if table is not None and not bounds:
+            place = int(table[place])
+        byte = (address + place * stride) % 2**32 * config.line_bytes
+        known = {"head_blocks": head_blocks, "number": number,
+                 "first": int(number == numbers[0]), "last": int(number == numbers[-1])}
+        parts = []
+        for kind, beats in lengths.items():
+            parts.append(({"kind": kind, **known}, byte, beats))
+            byte += beats * config.beat_bytes
+        result.append(tuple(parts))
+    return result
 
 
 def gather(image, workspace, address, dst, blocks, config):
@@ -68,19 +96,28 @@ def scatter(image, workspace, address, a, blocks, config):
     image[start:start + blocks * BLOCK_BYTES] = data
 
 
-def append(image, staging, codes, address, position, heads, head_blocks, head_stride, config):
+def append(image, staging, codes, address, position, heads, head_blocks, head_stride, config, *,
+           ring=0, sinks=0, bounds=False, table=None):
     """Write the staged keys and values of the token at ``position`` into memory, in place.
 
     ``staging`` is int8 [2 * heads * head_blocks, 32], first all keys, then all values; ``codes``
-    has one code for each block. Reference for :class:`hw.memory.append.Append`.
+    has one code for each block. With ``bounds`` it holds the bounds of the page at ``position``,
+    head by head. ``table`` is the block table, or None; a block beyond it is an
+    :class:`IndexError`, and nothing is written. Reference for :class:`hw.memory.append.Append`.
     """
+    codes = np.asarray(codes)
+    if bounds:
+        for head, (elements, scales) in enumerate(zip(staging.reshape(heads, -1),
+                                                      codes.reshape(heads, -1))):
+            bounds_write(image, config, address + head * head_stride, position, elements, scales)
+        return
     shape = (2, heads, head_blocks)
-    elements = staging.reshape(*shape, BLOCK)
-    codes = np.asarray(codes).reshape(shape)
+    elements, codes = staging.reshape(*shape, BLOCK), codes.reshape(shape)
     for head in range(heads):
         kv_write(image, config, address + head * head_stride, position,
                  elements[0, head].reshape(-1), codes[0, head],
-                 elements[1, head].reshape(-1), codes[1, head, 0])
+                 elements[1, head].reshape(-1), codes[1, head, 0],
+                 ring=ring, sinks=sinks, table=table)
 
 
 def load(image, address, index, config):
@@ -90,3 +127,16 @@ def load(image, address, index, config):
     """
     start = address * config.line_bytes + 4 * index
     return int(image[start:start + 4].view("<u4")[0])
+
+
+def choose(image, address, entries, count, config):
+    """The pages of the list at line ``address``, those below ``count``; and whether it is legal.
+
+    Of an illegal list, one that is not strictly ascending, they are those before the first number
+    that is not above the one before it. Reference for :class:`hw.memory.pages.Pages`.
+    """
+    start = address * config.line_bytes
+    numbers = image[start:start + 4 * entries].view("<u4").astype(np.int64)
+    wrong = np.flatnonzero(np.diff(numbers) <= 0)
+    sent = numbers[:wrong[0] + 1] if len(wrong) else numbers
+    return [int(page) for page in sent if page < min(count, 2**22)], not len(wrong)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from hw.formats import KV
+from hw.isa import SIGNS
 from verif.reference.floats import bits, flush
 
 
@@ -33,7 +34,7 @@ def power_codes(largest, element, rule):
     return np.where(np.isfinite(largest), np.where(largest == 0, 0, codes), 255).astype(np.int64)
 
 
-def quantise(x, group=1, element="int8", rule="floor"):
+def quantise(x, group=1, element="int8", rule="floor", sign="all"):
     """Float32 ``x`` as ``(integers of elements, uint8 codes of blocks)``.
 
     Reference for :class:`hw.vector.quantiser.Quantiser`. The last axis is whole blocks of 32. All
@@ -52,7 +53,12 @@ def quantise(x, group=1, element="int8", rule="floor"):
         A name of :data:`hw.formats.KV`.
     rule : str
         A name of :data:`RULES`.
+    sign : str
+        A name of :data:`hw.isa.SIGNS`: elements of the other sign become 0. Codes do not depend on
+        it.
     """
+    if sign not in SIGNS:
+        raise ValueError(f"sign must be one of {', '.join(SIGNS)}, not {sign!r}")
     x, element = flush(x), KV[element]
     if x.shape[-1] % BLOCK:
         raise ValueError(f"a vector must be whole blocks of {BLOCK}, not {x.shape[-1]} elements")
@@ -68,4 +74,7 @@ def quantise(x, group=1, element="int8", rule="floor"):
     values[codes == 255] = 0
     # Exact in float64, whatever the exponents.
     values *= np.ldexp(1.0, 127 - element.lsb - codes)[..., None]
-    return element.round(values).reshape(x.shape), codes.astype(np.uint8)
+    q = element.round(values).reshape(x.shape)
+    if sign != "all":
+        q = np.where((q > 0) == (sign == "positive"), q, 0).astype(q.dtype)
+    return q, codes.astype(np.uint8)

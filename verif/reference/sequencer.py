@@ -1,15 +1,16 @@
 """The control instructions."""
 
 from hw import isa
+from hw.legality import legal
 
 
 __all__ = ["sequencer"]
 
 
-def sequencer(words, results, limit=10_000):
+def sequencer(words, results, config, limit=10_000):
     """What a program sends: a list of ``("emit", value)``, ``("raise", counter, count)``,
-    ``("flush", w, d)`` and ``(unit, word, address, count)``, ending with ``("stop",)`` or
-    ``("illegal", pc)``.
+    ``("flush", w, d)``, ``("paging", table, entries)`` and ``(unit, word, address, count)``, ending
+    with ``("stop",)`` or ``("illegal", pc)``.
 
     Reference for :class:`hw.sequencer.Sequencer`.
 
@@ -19,6 +20,7 @@ def sequencer(words, results, limit=10_000):
         The program; behind it lie zeros.
     results : dict
         Source name -> list of values that ``wait`` finds, in order.
+    config : :class:`hw.config.Config`
     limit : int
         Instructions after which the program is taken to be endless.
     """
@@ -30,6 +32,8 @@ def sequencer(words, results, limit=10_000):
         try:
             name, f = isa.decode(word)
         except ValueError:
+            return [*sent, ("illegal", pc)]
+        if not legal(name, f, config):
             return [*sent, ("illegal", pc)]
         a = registers[f.get("ra", f.get("offset", 0))]
         b = registers[f.get("rb", f.get("count", 0)) if name != "raise" else 0]
@@ -53,6 +57,8 @@ def sequencer(words, results, limit=10_000):
             sent.append(("raise", f["counter"], f["count"]))
         elif name == "flush":
             sent.append(("flush", f["w"], f["d"]))
+        elif name == "paging":
+            sent.append(("paging", (a + f["base"]) & mask, f["entries"]))
         elif name != "sync":
             address = (a + f.get("base", 0)) & mask if "base" in f else None
             count = b if "count" in f else None

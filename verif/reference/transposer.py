@@ -14,14 +14,17 @@ def transpose(rows, slices, height):
     """Beats of a tile of values: uint8 [2 * height, slices, 16].
 
     Reference for :class:`hw.attention.transposer.Transposer`. Beat ``2 * i + h`` carries in byte
-    ``p`` of slice ``s`` what byte ``i`` of slice ``s`` is in row ``16 * h + p``.
+    ``p`` of slice ``s`` byte ``i`` of slice ``s`` of token ``16 * h + p``.
 
     Parameters
     ----------
-    rows : uint8 [32, 16 * slices]
-        One beat for each token: 16 channels in each slice.
+    rows : uint8 [2 * pitch, 16 * slices]
+        ``pitch`` is 16, or as of :meth:`hw.config.Config.value_pitch`: one beat for each token, or
+        for the tokens at that distance in a half of the block.
     height : int
         Rows a slice of the tile.
     """
-    cube = np.asarray(rows, np.uint8).reshape(2, 16, slices, 16)      # half, token, slice, channel
-    return cube.transpose(3, 0, 2, 1)[:height].reshape(2 * height, slices, 16)
+    pitch = len(rows) // 2
+    # half, token inside the pitch, slice, multiple of it, channel
+    cube = np.asarray(rows, np.uint8).reshape(2, pitch, slices, 16 // pitch, pitch)
+    return cube.transpose(4, 0, 2, 3, 1)[:height].reshape(2 * height, slices, 16)
