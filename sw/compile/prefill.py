@@ -175,17 +175,19 @@ def write_keys_and_values(w, kv, part):
     stride = 2 * model.kv_blocks + (0 if chunk.split else model.q_blocks + w.plan.extra)
     rotations = list(rotate_queries(w, part, stride))
     each = -(-len(rotations) // chunk.tokens)
-    # The last token of the part before has left the staging memory.
-    out.emit("multiply", "only to wait", dst=part.o, a=part.o, b=part.o,
-             blocks=2 * model.kv_blocks, take0="unstaged")
     for token in range(chunk.tokens):
         k = part.kv + token * stride
-        # Half of what was staged has been read before these, and all before the values come.
-        of_k, of_v = ({"take0": "unstaged"}, {}) if token else ({}, {"take0": "rows"})
         out.emit("rope", "keys", dst=k, a=k, b=part.rope_k + token * head, blocks=model.kv_blocks,
-                 period=head, take0="unstaged" if token else "rows")
-        w.stage("keys", k, 0, group=1, **of_k)
-        w.stage("values", k + model.kv_blocks, model.kv_blocks, group=head, **of_v)
+                 period=head, take0=0 if token else "rows")
+        if token == 0:
+            out.emit("multiply", "only to wait for values", dst=part.o, a=part.o, b=part.o,
+                     blocks=model.kv_blocks, take0="rows")
+        # Block by block behind `append`, which reads what is staged of the token before.
+        if head == 1:
+            w.stage("keys and values", k, 0, group=1, blocks=2 * model.kv_blocks, take0="unstaged")
+        else:
+            w.stage("keys", k, 0, group=1, take0="unstaged")
+            w.stage("values", k + model.kv_blocks, model.kv_blocks, group=head, take0="unstaged")
         if w.plan.extra and not chunk.split and token == 0:
             rotations.insert(model.n_heads, dict(take0="rows", blocks=w.plan.extra))
         last = {"raise0": "appended"} if token == chunk.tokens - 1 else {}
