@@ -5,9 +5,9 @@ for one part and then for the other, so that the array multiplies for one while 
 works for the other. docs/compiler.md says why nothing is overwritten while it is read.
 """
 
-from verif.reference.tape import tape_beats, tiling
+from verif.reference.tape import tape_beats
 
-from .chunks import MOST_PERIOD
+from .chunks import MOST_PERIOD, tile_rows
 from .layer import write_all_layers
 
 
@@ -62,41 +62,64 @@ def gather_rows(w, name, dst, blocks, first, rows, **values):
 
 
 def write_layer(w, number):
-    """One layer. Products of a stage need its vectors, which need products of the stage before."""
+    """One layer. Products need what the vector unit makes, and it needs products of before."""
     model, plan, parts = w.model, w.plan, w.chunk.parts
     layer, kv, line = model.layers[number], w.kv[number], w.row_lines(model.dim_blocks)
 
     w.out.emit("add", "next position to append", rd="next", ra="position")
     write_walk(w, kv, parts[0], 0, 0)
-    stream_twice(w, layer, 0)
     for part in parts:
+        stream(w, layer, 0)
         write_norms(w, part, plan.gain[0])
         multiply_kvq(w, part, layer.kvq)
     w.gather("gain of the next layer", plan.gain[0], model.dim_blocks, w.line("gains"),
              offset="gain", take0="gain_free", raise0="gain_ready")
-    stream_twice(w, layer, 1)
-    for part in parts:
-        write_keys_and_values(w, kv, part)
-        write_attends(w, kv, part)
-    for part in parts:
-        write_outputs(w, part)
-        matmul(w, "attention's output matrix", layer.output, dst=part.x, act=part.vector,
-               stride=model.dim_blocks, drain="add", take0="act", raise0="x_ready")
-    stream_twice(w, layer, 2)
-    for part in parts:
-        write_norms(w, part, plan.gain[1])
-        matmul(w, "gate and up", layer.gate_up, dst=part.h, act=part.vector,
-               stride=2 * model.hidden_blocks, take0="act", raise0="rows")
+    write_middle(w, layer, kv)
     w.gather("gain of the next layer", plan.gain[1], model.dim_blocks, w.line("gains") + line,
              offset="gain", take0="gain_free", raise0="gain_ready")
-    stream_twice(w, layer, 3)
     for part in parts:
+        stream(w, layer, 3)
         write_gates(w, part)
         matmul(w, "down", layer.down, dst=part.x, act=part.inner, stride=model.dim_blocks,
                drain="add", take0="act", raise0="x_ready")
     if len(parts) == 2:
         w.out.emit("add", "the next layer", rd="line", ra="line", imm=sum(
-            matrix_lines(w, matrix) for matrix in layer.matrices))
+            lines_of(w, beats_of(w, matrix)) for matrix in layer.matrices))
+
+
+def write_middle(w, layer, kv):
+    """Attention, its output matrix, and gate/up. The output matrix of the first part comes between
+    steps of the second one, and that of the second one between pieces of gate/up of the first:
+    otherwise the array would wait for norms."""
+    first, *second = w.chunk.parts
+    steps, pieces = range(w.chunk.groups), range(w.chunk.pieces)
+    write_keys_and_values(w, kv, first)
+    write_attends(w, kv, first, steps)
+    for part in second:
+        write_keys_and_values(w, kv, part)
+        write_attends(w, kv, part, steps[:1])
+    stream(w, layer, 1)
+    write_division(w, first, steps)
+    write_rounding(w, first)
+    multiply_output(w, first, layer)
+    for part in second:
+        write_attends(w, kv, part, steps[1:])
+        # Sums of the steps so far must not wait for norms, which wait for the output matrix.
+        write_division(w, part, steps[:1])
+    stream(w, layer, 2, pieces[:1])
+    write_norms(w, first, w.plan.gain[1])
+    multiply_gate_up(w, first, layer, pieces[:1])
+    for part in second:
+        stream(w, layer, 1)
+        write_division(w, part, steps[1:])
+        write_rounding(w, part)
+        multiply_output(w, part, layer)
+    stream(w, layer, 2, pieces[1:])
+    multiply_gate_up(w, first, layer, pieces[1:])
+    for part in second:
+        stream(w, layer, 2, pieces)
+        write_norms(w, part, w.plan.gain[1])
+        multiply_gate_up(w, part, layer, pieces)
 
 
 # Products
@@ -105,20 +128,42 @@ def matmul(w, comment, matrix, **values):
     w.matmul(comment, matrix, columns=w.chunk.columns, groups=w.chunk.groups, **values)
 
 
-def matrix_lines(w, matrix):
-    beats = tape_beats(matrix.weights.shape, matrix.format, w.config.slices)
+def beats_of(w, matrix):
+    return tape_beats(matrix.weights.shape, matrix.format, w.config.slices)
+
+
+def lines_of(w, beats):
     return beats * w.config.beat_bytes // w.config.line_bytes
 
 
-def stream_twice(w, layer, number):
-    """Order a matrix for each of two parts."""
-    if len(w.chunk.parts) == 1:
+def stream(w, layer, number, pieces=None):
+    """Order a matrix of a layer for one of two parts, or some of its equal pieces."""
+    if len(w.chunk.parts) == 1 or pieces is not None and not pieces:
         return
-    before, matrix = layer.matrices[:number], layer.matrices[number]
-    base = w.line("layers") + sum(matrix_lines(w, other) for other in before)
-    for _ in w.chunk.parts:
-        w.out.emit("stream", "weights", stream="w", base=base, offset="line",
-                   beats=tape_beats(matrix.weights.shape, matrix.format, w.config.slices))
+    matrix = layer.matrices[number]
+    before = sum(beats_of(w, other) for other in layer.matrices[:number])
+    beats = beats_of(w, matrix)
+    if pieces is not None:
+        piece = beats // w.chunk.pieces
+        before, beats = before + pieces[0] * piece, len(pieces) * piece
+    w.out.emit("stream", "weights", stream="w", base=w.line("layers") + lines_of(w, before),
+               offset="line", beats=beats)
+
+
+def multiply_output(w, part, layer):
+    matmul(w, "attention's output matrix", layer.output, dst=part.x, act=part.vector,
+           stride=w.model.dim_blocks, drain="add", take0="act", raise0="x_ready")
+
+
+def multiply_gate_up(w, part, layer, pieces):
+    """Gate and up, piece by piece, so that gates of one are computed during the next."""
+    chunk, blocks = w.chunk, 2 * w.model.hidden_blocks // w.chunk.pieces
+    for piece in pieces:
+        tiles = {} if chunk.pieces == 1 else {
+            "tiles": 32 * blocks // tile_rows(layer.gate_up, w.config)}
+        matmul(w, "gate and up", layer.gate_up, dst=part.h + piece * chunk.tokens * blocks,
+               act=part.vector, stride=blocks, raise0="rows",
+               **({} if piece else {"take0": "act"}), **tiles)
 
 
 def multiply_kvq(w, part, matrix):
@@ -128,8 +173,7 @@ def multiply_kvq(w, part, matrix):
         matmul(w, "keys, values, queries", matrix, dst=part.kv, act=part.vector,
                stride=len(matrix.weights) // 32, take0="act", raise0="rows")
         return
-    _, height, _ = tiling(len(matrix.weights), w.config.slices, matrix.format)
-    tiles = 32 * head // (height * w.config.slices)
+    tiles = 32 * head // tile_rows(matrix, w.config)
     matmul(w, "keys and values", matrix, dst=part.kv, act=part.vector, stride=2 * model.kv_blocks,
            tiles=2 * model.n_kv_heads * tiles, take0="act", raise0="rows")
     for n in range(model.n_heads):
@@ -235,25 +279,39 @@ def rotate_queries(w, part, stride):
                            take0=0 if token or n else "rows")
 
 
-def write_outputs(w, part):
-    """Attention's output is divided and rounded."""
-    model, chunk, head = w.model, w.chunk, w.model.head_blocks
-    vectors = chunk.tokens * model.n_heads
-    w.out.emit("divide", "", dst=part.o, a=part.o, blocks=vectors * head, period=head,
-               take0="attended")
-    quantise(w, "", part.o, part.vector, head, vectors)
-    ready(w, part.o, model.q_blocks)
+def write_division(w, part, steps):
+    """Attention's output of some steps is divided."""
+    blocks = w.chunk.columns * w.model.q_blocks
+    if steps:
+        at = part.o + steps[0] * blocks
+        w.out.emit("divide", "", dst=at, a=at, blocks=len(steps) * blocks,
+                   period=w.model.head_blocks, take0="attended")
+
+
+def write_rounding(w, part):
+    """Attention's output becomes activations."""
+    quantise(w, "", part.o, part.vector, w.model.head_blocks, w.chunk.tokens * w.model.n_heads)
+    ready(w, part.o, w.model.q_blocks)
 
 
 def write_gates(w, part):
-    """The gate of all tokens; blocks of the last one are counted, all others came before."""
-    chunk, hidden = w.chunk, w.model.hidden_blocks
-    w.out.emit("gate", "", dst=part.h, a=part.h, blocks=hidden, take0="rows", take1="rows")
-    if chunk.tokens > 1:
-        w.out.emit("gate", "", dst=part.h + hidden, a=part.h + 2 * hidden,
-                   blocks=(chunk.tokens - 1) * hidden)
-    quantise(w, "", part.h, part.inner, hidden, chunk.tokens)
-    ready(w, part.h, hidden)
+    """The gates of all tokens, by pieces: what a piece has of the last token is counted, all of the
+    others came before."""
+    chunk = w.chunk
+    hidden = w.model.hidden_blocks // chunk.pieces
+    for piece in range(chunk.pieces):
+        h = part.h + piece * chunk.tokens * 2 * hidden
+        w.out.emit("gate", "", dst=h, a=h, blocks=hidden, take0="rows", take1="rows")
+        if chunk.tokens > 1:
+            w.out.emit("gate", "", dst=h + hidden, a=h + 2 * hidden,
+                       blocks=(chunk.tokens - 1) * hidden)
+        if chunk.pieces == 1:
+            quantise(w, "", h, part.inner, hidden, chunk.tokens)
+            continue
+        for group in range(chunk.groups):
+            at = part.inner + group * w.model.hidden_blocks + piece * hidden
+            quantise(w, "", h + group * chunk.columns * hidden, at, hidden, chunk.columns)
+    ready(w, part.h, w.model.hidden_blocks)
 
 
 # Attention
@@ -268,13 +326,15 @@ def write_walk(w, kv, part, step, number):
                    imm=part.first + (step + 1) * chunk.columns)
     # All tokens of the part are in memory when one step has seen a head of the last one.
     sync = {"take0": "appended"} if step == 0 and not again else {}
-    w.walk(kv, head, span=chunk.columns, chain=int(w.chains and (step or number) != 0), **sync)
+    # Not chained over a product, which waits for the last values of the attends before it.
+    alone = number == 0 and (step == 0 or step == 1 and part is not chunk.parts[0])
+    w.walk(kv, head, span=chunk.columns, chain=int(w.chains and not alone), **sync)
 
 
-def write_attends(w, kv, part):
+def write_attends(w, kv, part, steps):
     """Each step of as many tokens as there are columns attends, head after head."""
     model, chunk, head = w.model, w.chunk, w.model.head_blocks
-    for step in range(chunk.groups):
+    for step in steps:
         for number in range(model.n_heads // chunk.heads):
             # The first one of a layer was dispatched at its beginning.
             if part is not chunk.parts[0] or step or number:
