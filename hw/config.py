@@ -17,6 +17,11 @@ PRESETS = Path(__file__).parent / "presets"
 #: Tokens in a KV block, and elements that share a scale.
 BLOCK = 32
 
+#: Cycles, at most, from a beat to its sum in the bank of the first column; from the last scores of
+#: a vector to its first probabilities, if all come at once; and from the last probabilities of a
+#: block to the first beat of its values.
+SUM_CYCLES, SOFTMAX_CYCLES, PRODUCT_CYCLES = 20, 40, 8
+
 
 def one_of(*values):
     return lambda value: value in values, "one of " + ", ".join(map(str, values))
@@ -366,8 +371,19 @@ class Config:
 
     @property
     def keys_ahead(self):
-        """KV blocks whose keys are read before the values of a block."""
-        return 3
+        """KV blocks whose keys are read before the values of a block.
+
+        While the scores of a block become probabilities, other blocks keep memory and array at
+        work: as many as cover the way from the last beat of keys to the first one of values, in
+        the time of a block of the smallest head; with one column, and with all of a group.
+        """
+        def blocks(columns):
+            moves = columns * BLOCK // min(self.softmax_lanes, 16)  # all scores, or probabilities
+            way   = (SUM_CYCLES + columns                           # sums are in the last column
+                     + 2 * moves + SOFTMAX_CYCLES + BLOCK // self.softmax_lanes + PRODUCT_CYCLES)
+            return -(-way // max(moves, self.kv_beats(1) * self.beat_words))
+
+        return min(7, max(blocks(1), blocks(self.columns)))
 
     @property
     def softmax_lanes(self):

@@ -138,17 +138,15 @@ class Core(wiring.Component):
         connect(m, vector.token, sequencer.token)
         connect(m, dma.loaded, sequencer.loaded)
 
-        # Pages for walks: of a list, or chosen by their bounds.
+        # Pages for walks that are chosen by their bounds.
         choice_fault = Signal()
         m.d.comb += choice_fault.eq(dma.choice_fault)
         if config.pages:
             m.submodules.selector = selector = Selector(config)
             connect(m, attention.bounds, selector.jobs)
             connect(m, attention.bounds_scores, selector.scores)
-            self._merge(m, dma.choices, dma.listed, selector.choices, whole="end")
+            connect(m, selector.choices, dma.choices)
             m.d.comb += choice_fault.eq(dma.choice_fault | selector.fault)
-        else:
-            connect(m, dma.listed, dma.choices)
         connect(m, sequencer.emitted, flipped(self.emitted))
         connect(m, flipped(self.program), sequencer.program)
         waiting = Cat(queue.o.valid for queue in queues.values())
@@ -185,23 +183,14 @@ class Core(wiring.Component):
         return m
 
     @staticmethod
-    def _merge(m, target, first, second, whole=None):
-        """Two streams onto one; a payload that was offered stays until it is taken.
-
-        With ``whole`` payloads follow each other up to one that has this field set.
-        """
-        held = Signal()     # the second is being offered, or is not complete
-        rest = Signal()     # the first is not complete
+    def _merge(m, target, first, second):
+        """Two streams onto one; a payload that was offered stays until it is taken."""
+        held = Signal()     # the second is being offered
         choose = Signal()
         m.d.comb += [
-            choose.eq(held | (~first.valid & ~rest)),
+            choose.eq(held | ~first.valid),
             target.payload.eq(Mux(choose, second.payload, first.payload)),
             target.valid.eq(Mux(choose, second.valid, first.valid)),
             first.ready.eq(target.ready & ~choose), second.ready.eq(target.ready & choose),
         ]
-        if whole is None:
-            m.d.sync += held.eq(choose & second.valid & ~target.ready)
-        else:
-            with m.If(target.valid):
-                more = ~(target.ready & target.p[whole])
-                m.d.sync += [held.eq(choose & more), rest.eq(~choose & more)]
+        m.d.sync += held.eq(choose & second.valid & ~target.ready)

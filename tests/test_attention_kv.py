@@ -69,9 +69,9 @@ def test_golden_bytes_of_two_slices():
 
 def test_golden_bytes_of_a_small_head():
     # Eight slices: beats of 128 bytes, which are a line. Keys of 32 tokens are a tile of 4 rows a
-    # slice, 1 + 8 beats, then a beat of value codes. 32 channels are 4 bytes of a piece, so 4 tokens
-    # share a beat of values. Token 27 is row 3 of slice 3, and token 11 of the second half: byte 8
-    # on in the fourth beat of that half.
+    # slice, 1 + 8 beats, then a beat of value codes. 32 channels are 4 bytes of a piece, so four
+    # tokens share a beat of values. Token 27 is row 3 of slice 3, and token 11 of the second half:
+    # its bytes are those from 8 on in the fourth beat of that half.
     golden = {128 + 16 * 3 + 3: 0xA0, 128 + 9 * 128 + 27: 0xB7}
     for half in (0, 1):
         for byte in range(16):

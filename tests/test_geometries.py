@@ -1,5 +1,6 @@
 """Results do not change with slices, columns, depth, lanes or the memory's width: not by a bit."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -86,3 +87,23 @@ def test_simulated_machines_give_the_same_bits(format):
     """And the same as an emulated one."""
     assert_same([on_emulator(GEOMETRIES["narrow"], format),
                  *(on_hardware(config, format) for config in GEOMETRIES.values())])
+
+
+@pytest.mark.parametrize("name, lanes, rows", [
+    ("nano", 1, 2), ("sim", 4, 4), ("ulx3s", 1, 4), ("server", 16, 2), ("wide", 32, 1)])
+def test_a_row_and_what_the_softmax_takes_leave_at_once(name, lanes, rows):
+    config = load_config(name)
+    assert (config.softmax_lanes, config.drain_rows) == (lanes, rows)
+
+
+def test_groups_of_rows_fill_blocks():
+    """A column ends with a full group, whatever the geometry: tiles are whole blocks, or with one
+    slice half blocks."""
+    for slices, columns, lanes in itertools.product(
+            (1, 2, 4, 8, 16, 32, 64), (1, 3, 8, 24, 64), (2, 4, 8, 16, 32)):
+        config = Config(name="any", slices=slices, columns=columns, lanes=lanes, burst=64,
+                        data_bits=512 if slices > 2 else 32, w_fifo=16384, d_fifo=16384)
+        together = slices * config.drain_rows
+        assert min(32, 16 * slices) % min(32, together) == 0
+        assert together >= max(min(lanes, 16 * slices), config.softmax_lanes)
+        assert 4 * config.softmax_lanes >= min(128, columns * slices)

@@ -7,7 +7,6 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from cocotb.triggers import RisingEdge
 
-from hw import isa
 from hw.attention.engine import AttentionEngine
 from hw.attention.geometry import select_job, value_tail
 from hw.config import Config
@@ -33,9 +32,9 @@ CONFIGS = {
                         max_head=64, act_blocks=64, activations=("int8", "e4m3"),
                         kv=("int8", "e4m3", "e5m2")),
     "sim":         dict(name="test", data_bits=128, slices=2, columns=8, lanes=8, depth=16,
-                        max_head=64, act_blocks=256, kv_groups=2),
+                        max_head=64, act_blocks=256, kv_groups=2, workspace=2**18),
     "server":      dict(name="test", data_bits=512, slices=8, columns=8, lanes=16, depth=16,
-                        max_head=128, act_blocks=1024, kv_groups=4),
+                        max_head=128, act_blocks=1024, kv_groups=4, workspace=2**20),
 }
 
 SIMULATORS = {name: ("verilator",) for name in CONFIGS if name not in ("one_slice", "one_group")}
@@ -326,16 +325,17 @@ def limits(shape):
             "softmax": shape.columns * shape.groups * 32 // min(config.softmax_lanes, 16)}
 
 
-async def fraction(traffic, commands, more):
-    """The share of the longest limit in the cycles that ``more`` heads take than ``commands``."""
+async def fraction(traffic, names, commands, more):
+    """Share of the longest of some limits in the cycles that ``more`` heads take longer."""
     cycles = [await traffic.run(heads) for heads in (commands, more)]
     shape  = commands[0].shape
     blocks = sum(len(head.numbers) for head in more) - sum(len(head.numbers) for head in commands)
     taken  = (cycles[1] - cycles[0]) / blocks
-    result = max(limits(shape).values()) / taken
+    found  = limits(shape)
+    result = max(found[name] for name in names) / taken
     traffic.dut._log.info("%d slices, %d columns, %d groups, heads of %d: %.1f cycles a block, "
                           "%s, fraction %.3f", config.slices, shape.columns, shape.groups,
-                          32 * shape.head_blocks, taken, limits(shape), result)
+                          32 * shape.head_blocks, taken, found, result)
     return result
 
 
@@ -369,7 +369,7 @@ async def decoding_takes_the_time_of_memory(dut, head_blocks):
         shape = dict(columns=min(4, config.columns), head_blocks=head_blocks)
         heads = [[Head(config, bench.rng, Head.Shape(**shape, count=32 * blocks))]
                  for blocks in (8, 24)]
-        assert await fraction(traffic, *heads) >= LEAST
+        assert await fraction(traffic, ("memory", "array", "softmax"), *heads) >= 0.97
 
 
 @cocotb.test(skip=SLOW)
@@ -382,8 +382,6 @@ async def chunks_take_the_time_of_the_array(dut, head_blocks, blocks):
                            head_blocks=head_blocks, tokens=1)
         heads = [[Head(config, bench.rng, shape, chain=n > 0)
                   for n in range(-(-number // blocks))] for number in (8, 24)]
-        assert await fraction(traffic, *heads) >= LEAST
-
-
-#: Least share of the longest limit.
-LEAST = 0.97
+        # With few blocks, those of two heads do not cover the way of their probabilities.
+        least = {1: 0.4, 2: 0.6}.get(blocks, 0.95)
+        assert await fraction(traffic, ("array", "softmax"), *heads) >= least

@@ -176,6 +176,19 @@ async def the_last_block_may_be_partial(dut, count):
         await streams.send(streams.head(y, codes, numbers, fields))
 
 
+@cocotb.test()
+@cocotb.parametrize(extra=[0, 1, 29], window=[0, 33])
+async def columns_are_the_last_tokens(dut, extra, window):
+    count = 65 + extra
+    async with Bench(dut) as bench:
+        streams = Streams(bench)
+        fields = {"columns": config.columns, "groups": 1, "tokens": 1, "window": window,
+                  "sinks": 3, "count": count}
+        numbers = blocks_read(count, config.columns, window, 3)
+        y, codes = rows(bench.rng, "near", 1, config.columns, len(numbers))
+        await streams.send(streams.head(y, codes, numbers, fields))
+
+
 async def ends(dut, streams, groups, columns, blocks):
     """Cycles in which the blocks of a head end."""
     fields = {"columns": columns, "groups": groups, "tokens": 0, "window": 0, "sinks": 0,
@@ -200,6 +213,13 @@ async def blocks_follow_without_a_pause(dut, groups, columns):
     async with Bench(dut) as bench:
         cycles = await ends(dut, Streams(bench), groups, columns, 20)
         assert (np.diff(cycles) == period).all(), f"{np.diff(cycles)} instead of {period}"
+
+
+@cocotb.test()
+@cocotb.parametrize(columns=[1, 2, 3], rate=[0.3, 0.6])
+async def sums_of_small_blocks_are_added_under_stalls(dut, columns, rate):
+    async with Bench(dut) as bench:
+        await ends(dut, Streams(bench, o_pause=lambda: sometimes(5, rate)), 1, columns, 40)
 
 
 @cocotb.test()

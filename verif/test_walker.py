@@ -165,6 +165,57 @@ async def keys_run_ahead_as_far_as_they_may(dut, paged):
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
+async def short_walks_overtake_one_walk_only(dut):
+    """Chains of walks of a few blocks or of none, as fast as they can be dispatched."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench)
+        for pause in (never(), every(30)):
+            machine.d.pause = pause
+            commands = [walks.walk(bench.rng, config, pattern="window", ring=0, chain=1,
+                                   count=int(bench.rng.choice([0, 1, 32, 33, 70])))
+                        for _ in range(60)]
+            for command in commands:
+                await machine.send(command)
+            await machine.rest()
+            machine.read(commands)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def a_ring_belongs_to_its_walk(dut):
+    """Though a walk's first block may follow the last one of the walk before."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench)
+        commands = [walks.walk(bench.rng, config, pattern="window", count=32 * n, window=1, sinks=0,
+                               span=1, ring=int(bench.rng.integers(1, 9))) for n in range(1, 40)]
+        for command in commands:
+            await machine.send(command)
+        await machine.rest()
+        machine.read(commands)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def lists_of_both_sources_are_not_mixed(dut):
+    """A list that has begun goes on to its end, though its source pauses and the other does not."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench)
+        for n in range(10):
+            commands = [walks.walk(bench.rng, config, pattern="chosen", count=399, window=64)
+                        for _ in range(2)]
+            sources = (machine.choices, machine.pages)[::-1 if n % 2 else 1]
+            for command in commands:
+                await machine.send(command)
+            sending = []
+            for command, source, pause in zip(commands, sources, (every(20), never())):
+                source.pause = pause
+                sending.append(source.start(walks.choices_of(command)))
+                await bench.cycles(25)
+            for task in sending:
+                await task
+            await machine.rest()
+            machine.read(commands)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def a_descriptor_comes_each_cycle(dut):
     """Of a long walk; and the first after the latency."""
     async with Bench(dut) as bench:

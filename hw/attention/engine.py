@@ -59,7 +59,7 @@ class AttentionEngine(wiring.Component):
     Members
     -------
     commands : ``In(stream.Signature(Command))``
-        ``matmul``, ``attend`` and ``select``. The latter two are taken when their queries are there.
+        ``matmul``, ``attend`` and ``select``. The latter are taken when their queries are there.
     array : ``Out(stream.Signature(array_command(config)))``
     parts : ``In(stream.Signature(kv_part))``
         What comes on ``d``, in the order of the beats.
@@ -143,13 +143,12 @@ class AttentionEngine(wiring.Component):
         wiring.connect(m, dealt.o, router.parts)
         wiring.connect(m, ordered.o, front.parts)
 
-        # Jobs and codes of all blocks that have keys but no values yet: they never hold keys up.
-        ahead = config.keys_ahead + 1
-        for name, shape, depth, source, target in (
-                ("blocks", softmax_job(config), ahead, front.blocks, softmax.jobs),
-                ("codes", 8 * BLOCK, ahead, router.codes, softmax.v_scales),
-                ("turns", turn_job, 2, front.turns, transposer.jobs)):
-            m.submodules[f"{name}_queue"] = queue = Queue(shape, depth)
+        # The softmax holds jobs and codes of some blocks: with these they do not hold keys up.
+        for name, shape, source, target in (
+                ("blocks", softmax_job(config), front.blocks, softmax.jobs),
+                ("codes", 8 * BLOCK, router.codes, softmax.v_scales),
+                ("turns", turn_job, front.turns, transposer.jobs)):
+            m.submodules[f"{name}_queue"] = queue = Queue(shape, 2)
             wiring.connect(m, source, queue.i)
             wiring.connect(m, queue.o, target)
 

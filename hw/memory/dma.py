@@ -62,8 +62,6 @@ class Dma(wiring.Component):
     table_fault : ``Out(1)``
         A block of a walk was beyond the table.
     write, read, staging, loaded : as of :class:`.Mover`
-    listed : ``Out(stream.Signature(choice))``
-        Pages of ``choose``.
     append_fault, choice_fault : ``Out(1)``
         ``table_fault`` and ``choice_fault`` of the mover.
     walk_take : ``Out(Take)``
@@ -88,7 +86,7 @@ class Dma(wiring.Component):
             "write": Out(stream.Signature(row_write(config))),
             "read": Out(row_read(config)),
             "staging": In(staging_write(config)),
-            "loaded": Out(stream.Signature(32)), "listed": Out(stream.Signature(choice)),
+            "loaded": Out(stream.Signature(32)),
             "append_fault": Out(1), "choice_fault": Out(1),
             "walk_take": Out(Take),
             "take0": Out(Take), "raise0": Out(Raise), "raise1": Out(Raise),
@@ -131,7 +129,7 @@ class Dma(wiring.Component):
         connect(m, mover.write, flipped(self.write))
         connect(m, mover.read, flipped(self.read))
         connect(m, mover.loaded, flipped(self.loaded))
-        connect(m, mover.choices, flipped(self.listed))
+        connect(m, mover.choices, walker.pages)
         connect(m, mover.writes, flipped(self.writes))
         for name in ("take0", "raise0", "raise1"):
             connect(m, getattr(mover, name), flipped(getattr(self, name)))

@@ -49,7 +49,7 @@ class Table(wiring.Component):
     data : ``In(stream.Signature(read_data(config)))``
         Always ready.
     flush : ``In(1)``
-        Forget all blocks and words, held or in flight. ``o`` may be withdrawn; a request that
+        Forget all blocks, and words with the next one. ``o`` may be withdrawn; a request that
         waits stays, and its word is discarded when it comes.
     fault : ``Out(1)``
         From now on: a slot is beyond the table. Its block goes no further.
@@ -109,7 +109,7 @@ class Table(wiring.Component):
         # Requests.
         ask = Signal()
         m.d.comb += ask.eq(
-            self.i.valid & paged & ~outside & ~jump & ~step & ~self.flush & (asked != WORDS)
+            self.i.valid & paged & ~outside & ~jump & ~step & (asked != WORDS)
             & (following <= last) & (~self.requests.valid | self.requests.ready))
         with m.If(self.requests.ready):
             m.d.sync += self.requests.valid.eq(0)
@@ -122,15 +122,13 @@ class Table(wiring.Component):
             m.d.sync += head.eq(head + 1)
         with m.If(jump):
             m.d.sync += [head.eq(wanted), following.eq(wanted), begun.eq(1),
-                         last.eq((i.entries - 1) >> inside)]
-        with m.If(jump | self.flush):
-            m.d.sync += [asked.eq(0), have.eq(0)]
+                         last.eq((i.entries - 1) >> inside), asked.eq(0), have.eq(0)]
 
         # Words.
         m.d.comb += [
             self.data.ready.eq(1), self.taken.eq(self.data.valid),
             flight.asked.eq(ask), flight.came.eq(self.data.valid),
-            flight.flush.eq(jump | self.flush),
+            flight.flush.eq(jump),
             write.addr.eq(head[0] ^ have[0]), write.data.eq(self.data.p.data),
             write.en.eq(flight.wanted),
             read.addr.eq(head[0]), read.en.eq(advance),
@@ -149,6 +147,7 @@ class Table(wiring.Component):
             ]
         with m.If(advance):
             m.d.sync += [s1.eq(i), s1_valid.eq(accepted), s1_paged.eq(paged)]
+        # Words need no flush: the next walk begins with a jump, which discards them.
         with m.If(self.flush):
             m.d.sync += [s1_valid.eq(0), self.o.valid.eq(0), begun.eq(0)]
         return m

@@ -68,8 +68,8 @@ class Places:
         self.keys, self.key_codes = key_places(config, start, token, head_blocks)
         beat, n = config.beat_bytes, np.arange(BLOCK * head_blocks)
 
-        # Codes of the values, one byte a token, then the values. Tokens of a small head share beats:
-        # of each half of the block, those at a distance of `pitch`.
+        # Codes of the values, one byte a token, then the values. Tokens of a small head share
+        # beats: of each half of the block, those at a distance of `pitch`.
         start += config.key_beats(head_blocks) * beat
         self.value_code = start + token
         start += config.value_scale_beats * beat
