@@ -156,7 +156,8 @@ def chunk_plan(model, config, plan, split, pieces, columns, groups, parts):
             or tokens * max(hidden, q, dim) > MOST_BLOCKS):
         return None
     return ChunkPlan(
-        columns=columns, groups=groups, heads=heads, split=split, pieces=pieces, probability=probability,
+        columns=columns, groups=groups, heads=heads, split=split, pieces=pieces,
+        probability=probability,
         parts=tuple(Part(
             first=n * tokens, x=x + n * tokens * dim,
             n=region + (n + 1) * shared - tokens * dim,

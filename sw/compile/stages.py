@@ -1,8 +1,8 @@
 """Writes what the vector unit, the mover and attention do for a part of a chunk.
 
 The vector unit runs one command at a time, so what it reads of its own results is there. Of each
-stage only the first token's commands take what a product raises, which is blocks of its last vector:
-all others were written before. docs/compiler.md has the counters.
+stage only the first token's commands take what a product raises, which is blocks of its last
+vector: all others were written before. docs/compiler.md has the counters.
 """
 
 from .chunks import MOST_PERIOD
