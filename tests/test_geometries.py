@@ -41,14 +41,14 @@ EMULATED = GEOMETRIES | {
 
 
 def logits(device, compiled):
-    """Bits of all logits of a run that equals the reference, ``[position, token]``; and its
+    """Bits of logits that tokens were chosen by, ``[position, token]``, of a right run; and its
     tokens."""
     session, verifier = Session(device, compiled), Verifier(device, compiled)
     tokens = list(session.tokens())
     verifier.verify(session.outcome)
     found = [np.concatenate([np.frombuffer(device.read(address, 4 * elements), "<u4")
                              for address, elements in compiled.logits_address(position)])
-             for position in range(session.outcome.positions)]
+             for position in range(len(PROMPT) - 1, session.outcome.positions)]
     return np.array(found)[:, :MODEL.vocabulary], tokens
 
 
@@ -66,7 +66,7 @@ def on_hardware(config, format):
 def assert_same(runs):
     """All runs have the same bits; what they are is not all the same."""
     (first, tokens), *others = runs
-    assert len(first) >= len(PROMPT)
+    assert len(first) == TOKENS
     assert len(np.unique(first)) > 0.9 * first.size
     for bits, chosen in others:
         assert np.array_equal(bits, first) and chosen == tokens

@@ -16,8 +16,9 @@ __all__ = ["Part", "block_places", "run_append", "run_choose", "run_walk"]
 
 
 class Part(NamedTuple):
-    """What the D stream delivers at once: ``kind`` is ``keys``, ``values``, ``bounds`` or ``beats``.
+    """What the D stream delivers at once.
 
+    ``kind`` is ``keys``, ``values``, ``bounds`` or ``beats``.
     ``walk`` is the command that it belongs to, ``number`` that of its KV block; ``first`` and
     ``last`` say whether it is the first and the last of its kind in the walk.
     """
@@ -100,6 +101,8 @@ def run_walk(m, f):
 
 def read_bounds(m, f):
     """Read the blocks that hold the bounds of ``count`` pages."""
+    while m.owed:
+        yield from pay(m)
     blocks = -(-f.count // BLOCK)
     for number in range(blocks):
         line = f.address + number * m.config.bounds_lines(f.head_blocks)
@@ -152,7 +155,8 @@ def run_append(m, f):
     # As staged: keys of all heads, then values.
     for head in range(f.heads):
         yield 0
-        line = block_line(m, f, number, lines) + head * f.head_stride
+        line = number * lines + f.address if f.bounds else block_line(m, f, number, lines)
+        line += head * f.head_stride
         start = line * m.config.line_bytes
         starts.append(start)
         m.check_write(start, beats * m.config.beat_bytes)
