@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 
-__all__ = ["Activations", "BlockList", "ConfigChoice", "FormatChoice", "GlobalEvery",
+__all__ = ["Activations", "BlockList", "ChunkSize", "ConfigChoice", "FormatChoice", "GlobalEvery",
            "KeysAndValues", "ModelFile", "PageSize", "ScaleRule", "Share", "Sinks", "Window"]
 
 
@@ -38,3 +38,6 @@ Share = Annotated[str | None, typer.Option(
          "them, besides window and sinks; N is a power of two.")]
 PageSize = Annotated[int | None, typer.Option(
     metavar="TOKENS", help="Of a page, a power of two from 32 to 4096; by default 128.")]
+ChunkSize = Annotated[int | None, typer.Option(
+    help="Tokens of the prompt that pass through the model together, at most; 1: one by one. By "
+         "default as many as fit.")]

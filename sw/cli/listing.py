@@ -7,6 +7,7 @@ import typer
 from sw.arguments import (
     Activations,
     BlockList,
+    ChunkSize,
     ConfigChoice,
     FormatChoice,
     GlobalEvery,
@@ -33,6 +34,7 @@ def command(
     blocks: BlockList = None,
     sparse: Share = None,
     page: PageSize = None,
+    chunk: ChunkSize = None,
     prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "Once upon a time",
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
     check: Annotated[bool, typer.Option(
@@ -43,6 +45,7 @@ def command(
 
     compiled, _ = compile_choice(model, prompt, tokens, config, format, check=check,
                                  activation=activations, rule=scale_rule, kv=kv,
-                                 sees=(window, sinks, global_every, blocks, sparse, page))
+                                 sees=(window, sinks, global_every, blocks, sparse, page),
+                                 chunk=chunk)
     typer.echo(compiled.layout())
     typer.echo(compiled.listing(), nl=False)

@@ -11,6 +11,7 @@ import typer
 from sw.arguments import (
     Activations,
     BlockList,
+    ChunkSize,
     ConfigChoice,
     FormatChoice,
     GlobalEvery,
@@ -49,6 +50,7 @@ def command(
     blocks: BlockList = None,
     sparse: Share = None,
     page: PageSize = None,
+    chunk: ChunkSize = None,
     check: Annotated[bool, typer.Option(
         "--check", help="Compare all logits, keys and values with the reference.")] = False,
     temperature: Annotated[float, typer.Option(
@@ -77,7 +79,8 @@ def command(
                                      temperature=temperature, seed=seed, tokenizer=tokenizer,
                                      activation=activations, rule=scale_rule, kv=kv,
                                      quantiser=quantiser, calibration=calibration,
-                                     sees=(window, sinks, global_every, blocks, sparse, page))
+                                     sees=(window, sinks, global_every, blocks, sparse, page),
+                                     chunk=chunk)
     machine = open_device(device, compiled, latency, waves)
     session = Session(machine, compiled)
     verifier = Verifier(machine, compiled) if check else None
@@ -97,7 +100,7 @@ def command(
 
 def compile_choice(model, prompt, tokens, config, format, *, check=False, temperature=0.0, seed=0,
                    tokenizer=None, activation="int8", rule="floor", kv="int8", quantiser="nearest",
-                   calibration=None, sees=(None, 0, None, None, None, None)):
+                   calibration=None, sees=(None, 0, None, None), chunk=None):
     """The compiled task of a command line, and its tokenizer.
 
     ``sees`` has what :func:`sw.models.attention.choose_attention` takes.
@@ -150,7 +153,7 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
     compiled = compile_model(loaded, chosen, words.encode(prompt), tokens, format=format,
                              activation=activation, rule=rule, kv=kv,
                              sampling=Sampling(temperature=temperature, seed=seed), check=check,
-                             calibrate=calibrate)
+                             calibrate=calibrate, chunk=chunk)
     for note in compiled.model.notes:
         typer.echo(f"note: {note}", err=True)
     return compiled, words
