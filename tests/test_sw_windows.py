@@ -47,7 +47,7 @@ def build(case, order=None, **options):
     model = replace(model, attention=choose_attention(len(model.layers), *sees))
     model = quantise_model(model, "int8", config.slices)
     model = replace(model, ends=(2**32 - 1,) * 2)
-    compiled = compile_model(model, config, [1, 7, 30], positions - 2, **options)
+    compiled = compile_model(model, config, [1, 7, 30], positions - 2, chunk=1, **options)
     return compiled, Emulator(config, memory_bytes=compiled.memory.bytes, order=order)
 
 

@@ -15,6 +15,9 @@ __all__ = ["ChunkPlan", "Part", "chunk_plans", "splits"]
 #: Largest count of blocks and of groups in a command, and largest table of ``rope``.
 MOST_BLOCKS, MOST_GROUPS, MOST_PERIOD = 4095, 255, 15
 
+#: Cycles that a token's commands to the vector unit take besides their rows.
+COMMANDS = 200
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -94,7 +97,7 @@ class ChunkPlan:
 
 
 def chunk_plans(model, config, plan, prompt, most=None):
-    """Every :class:`ChunkPlan` that fits, the largest first; ``most`` bounds its tokens."""
+    """Every :class:`ChunkPlan` that fits, the fastest first; ``most`` bounds its tokens."""
     most = min(prompt - 1, most or prompt)
     if any(sees.blocks is not None for sees in model.sees):
         # What a list makes visible depends on the last token of a walk.
@@ -106,11 +109,22 @@ def chunk_plans(model, config, plan, prompt, most=None):
     shapes = {(min(config.columns, most // parts), groups, parts)
               for parts in range(1, most_parts + 1) for groups in range(1, most_groups + 1)
               if 1 < groups * parts * min(config.columns, most // parts) <= most}
-    # Of equal chunks those of two parts, in which units wait less for each other.
-    for shape in sorted(shapes, key=lambda s: (s[0] * s[1] * s[2], s[2]), reverse=True):
+    for shape in sorted(shapes, key=lambda s: (cycles(model, config, *s), -s[0] * s[1] * s[2])):
         found = chunk_plan(model, config, plan, split, *shape)
         if found is not None:
             yield found
+
+
+def cycles(model, config, columns, groups, parts):
+    """About so many cycles a layer takes for a token, without attention: of two parts, the array
+    works for one while the vector unit works for the other."""
+    tokens, (dim, hidden) = columns * groups, (model.dim_blocks, model.hidden_blocks)
+    array = sum(tape_beats(matrix.weights.shape, matrix.format, config.slices)
+                for matrix in model.layers[0].matrices) * max(groups, config.beat_words)
+    # Norms, rotations, the gate and the rounding of all, in blocks; then commands of one token.
+    blocks = 8 * dim + 4 * model.kv_blocks + 5 * model.q_blocks + 5 * hidden
+    vector = tokens * (blocks * config.block_rows + COMMANDS)
+    return (array + vector if parts == 1 else max(array, vector)) / tokens
 
 
 def chunk_plan(model, config, plan, split, columns, groups, parts):

@@ -1,8 +1,8 @@
 """Writes what a prompt passes through before its last token: the model, a chunk at a time.
 
 A chunk (:class:`sw.compile.chunks.ChunkPlan`) is one part or two. Each stage of a layer is written
-for one part and then for the other, so that the array multiplies for one while the vector unit works
-for the other.
+for one part and then for the other, so that the array multiplies for one while the vector unit
+works for the other. docs/compiler.md says why nothing is overwritten while it is read.
 """
 
 from verif.reference.tape import tape_beats, tiling
@@ -32,7 +32,8 @@ def write_prefill(w):
         out.emit("multiply", "only to wait for the last layer", dst=part.x, a=part.x, b=part.x,
                  blocks=model.dim_blocks, take0="x_ready")
     out.emit("add", rd="position", ra="position", imm=chunk.chunk)
-    out.emit("add", rd="rope", ra="rope", imm=chunk.chunk * w.row_lines(model.head_blocks))
+    for register, blocks in (("rope", model.head_blocks), ("row", model.dim_blocks)):
+        out.emit("add", rd=register, ra=register, imm=chunk.chunk * w.row_lines(blocks))
     out.emit("sync", "before workspace and registers are used again")
     out.emit("branch", condition="lt", ra="position", rb="end", target="chunk")
 
@@ -41,21 +42,23 @@ def write_tokens(w):
     """Rotary rows and embeddings of a chunk."""
     model, chunk = w.model, w.chunk
     head, dim = model.head_blocks, model.dim_blocks
-    lines = w.row_lines(head)
-    for name, first in (("rope_k", chunk.parts[0].rope_k), ("rope_q", chunk.parts[0].rope_q)):
-        if lines * w.config.line_bytes == 128 * head:
-            w.gather("rotary rows", first, chunk.chunk * head, w.line(name), offset="rope")
-            continue
-        for token in range(chunk.chunk):
-            w.gather("rotary row", first + token * head, head, w.line(name) + token * lines,
-                     offset="rope")
     for part in chunk.parts:
-        for token in range(chunk.tokens):
-            w.out.emit("load", "", base=w.line("prompt_rows") + part.first + token,
-                       offset="position", count="zero")
-            w.out.emit("wait", "line of its embedding", rd="row", source="load")
-            last = {"raise0": "x_ready"} if token == chunk.tokens - 1 else {}
-            w.gather("", part.x + token * dim, dim, w.line("embedding"), offset="row", **last)
+        gather_rows(w, "rope_k", part.rope_k, head, part.first, chunk.tokens, offset="rope")
+        gather_rows(w, "rope_q", part.rope_q, head, part.first, chunk.tokens, offset="rope")
+    for part in chunk.parts:
+        # The last row says that all are there.
+        gather_rows(w, "prompt_rows", part.x, dim, part.first, chunk.tokens - 1, offset="row")
+        gather_rows(w, "prompt_rows", part.x + (chunk.tokens - 1) * dim, dim,
+                    part.first + chunk.tokens - 1, 1, offset="row", raise0="x_ready")
+
+
+def gather_rows(w, name, dst, blocks, first, rows, **values):
+    """Rows of a region, at once if there is nothing between them."""
+    lines = w.row_lines(blocks)
+    together = rows if lines * w.config.line_bytes == 128 * blocks else 1
+    for n in range(0, rows, together or 1):
+        w.gather("", dst + n * blocks, together * blocks, w.line(name) + (first + n) * lines,
+                 **values)
 
 
 def write_layer(w, number):
@@ -172,17 +175,19 @@ def write_keys_and_values(w, kv, part):
     stride = 2 * model.kv_blocks + (0 if chunk.split else model.q_blocks + w.plan.extra)
     rotations = list(rotate_queries(w, part, stride))
     each = -(-len(rotations) // chunk.tokens)
-    # The last token of the part before has left the staging memory.
-    out.emit("multiply", "only to wait", dst=part.o, a=part.o, b=part.o,
-             blocks=2 * model.kv_blocks, take0="unstaged")
     for token in range(chunk.tokens):
         k = part.kv + token * stride
-        # Half of what was staged has been read before these, and all before the values come.
-        of_k, of_v = ({"take0": "unstaged"}, {}) if token else ({}, {"take0": "rows"})
         out.emit("rope", "keys", dst=k, a=k, b=part.rope_k + token * head, blocks=model.kv_blocks,
-                 period=head, take0="unstaged" if token else "rows")
-        w.stage("keys", k, 0, group=1, **of_k)
-        w.stage("values", k + model.kv_blocks, model.kv_blocks, group=head, **of_v)
+                 period=head, take0=0 if token else "rows")
+        if token == 0:
+            out.emit("multiply", "only to wait for values", dst=part.o, a=part.o, b=part.o,
+                     blocks=model.kv_blocks, take0="rows")
+        # Block by block behind `append`, which reads what is staged of the token before.
+        if head == 1:
+            w.stage("keys and values", k, 0, group=1, blocks=2 * model.kv_blocks, take0="unstaged")
+        else:
+            w.stage("keys", k, 0, group=1, take0="unstaged")
+            w.stage("values", k + model.kv_blocks, model.kv_blocks, group=head, take0="unstaged")
         if w.plan.extra and not chunk.split and token == 0:
             rotations.insert(model.n_heads, dict(take0="rows", blocks=w.plan.extra))
         last = {"raise0": "appended"} if token == chunk.tokens - 1 else {}
@@ -242,7 +247,7 @@ def write_outputs(w, part):
 
 def write_gates(w, part):
     """The gate of all tokens; blocks of the last one are counted, all others came before."""
-    model, chunk, hidden = w.model, w.chunk, w.model.hidden_blocks
+    chunk, hidden = w.chunk, w.model.hidden_blocks
     w.out.emit("gate", "", dst=part.h, a=part.h, blocks=hidden, take0="rows", take1="rows")
     if chunk.tokens > 1:
         w.out.emit("gate", "", dst=part.h + hidden, a=part.h + 2 * hidden,
