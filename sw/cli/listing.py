@@ -13,6 +13,7 @@ from sw.arguments import (
     GlobalEvery,
     KeysAndValues,
     ModelFile,
+    Prompts,
     ScaleRule,
     Sinks,
     Window,
@@ -31,7 +32,7 @@ def command(
     global_every: GlobalEvery = None,
     blocks: BlockList = None,
     chunk: ChunkSize = None,
-    prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "Once upon a time",
+    prompt: Prompts = ("Once upon a time",),
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
     check: Annotated[bool, typer.Option(
         "--check", help="The variant that writes all logits to memory.")] = False,

@@ -31,7 +31,7 @@ COUNTERS = {name: number + 1 for number, name in enumerate((
 
 REGISTERS = {name: number + 1 for number, name in enumerate((
     "position", "token", "count", "row", "rope", "gain", "kv", "layer", "prompt", "end", "next",
-    "bos", "eos", "line", "round"))}
+    "line", "round", "sequence"))}
 
 MINUS_ONE = 0xFFFFFFFF
 #: Largest count of one ``raise``.
@@ -55,6 +55,11 @@ class Writer:
         and the quantise between them in the queue of the vector unit.
         """
         return self.config.queue >= 8
+
+    @property
+    def orders_ahead(self):
+        """Whether a sequence ends with the weights ordered that the next one begins with."""
+        return bool(self.task.sequences) and self.chunk is None
 
     def line(self, name):
         """First line of a region."""
