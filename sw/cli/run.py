@@ -99,7 +99,8 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
                    calibration=None, sees=(None, 0, None, None), chunk=None):
     """The compiled task of a command line, and its tokenizer.
 
-    ``prompt`` has a text for each sequence, ``sees`` has what :func:`sw.models.attention.choose_attention` takes.
+    ``prompt`` has a text for each sequence, ``sees`` what
+    :func:`sw.models.attention.choose_attention` takes.
     """
     from dataclasses import replace
     from math import isfinite

@@ -185,7 +185,8 @@ def write_task(model, config, plan, chunks, sequences, task, tapes):
                         f"{config} addresses {limit}; use more address_bits")
     assembler = write_program(model, config, plan, chunks, memory, layers, task)
     return Compiled(model=model, config=config, task=task, plan=plan, chunk=chunks, memory=memory,
-                    kv=layers, prompt=list(sequences[0].prompt), words=assembler.words(), assembler=assembler)
+                    kv=layers, prompt=list(sequences[0].prompt), words=assembler.words(),
+                    assembler=assembler)
 
 
 def check_head(name, size, config):
