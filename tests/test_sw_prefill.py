@@ -29,6 +29,11 @@ CASES = {
     "two parts": (dict(), SIM, dict(chunk=16), 33, (), (8, 1, 2)),
     "groups of columns": (dict(n_layers=1), SIM, dict(), 40, (), (8, 2, 2)),
     "a last chunk that is filled up": (TINY, NANO, dict(chunk=4), 12, (), (2, 1, 2)),
+    "pieces of gate and up": (
+        dict(n_layers=2, hidden=384), SIM, dict(chunk=32), 33, (), (8, 2, 2)),
+    "more attends than sums have room": (
+        dict(n_heads=8, n_kv_heads=4, dim=128, hidden=256, n_layers=1),
+        replace(SIM, **LARGE, queue=16), dict(chunk=32), 33, (), (8, 2, 2)),
     "one part": (TINY, replace(NANO, queue=2), dict(chunk=3), 10, (), (2, 1, 1)),
     "heads of their own": (
         {**TINY, "n_kv_heads": 2}, replace(NANO, **LARGE), dict(chunk=8), 20, (), (2, 2, 2)),
@@ -65,6 +70,7 @@ def build(case, order=None, tokens=2, **more):
 def test_chunks_give_the_bits_of_the_reference(case):
     compiled, device = build(case, order=7, check=True)
     chunk, prompt = compiled.chunk, CASES[case][3]
+    assert (chunk.pieces > 1) == ("pieces" in case or "sums" in case)
     assert (chunk.columns, chunk.groups, len(chunk.parts)) == CASES[case][5]
     assert compiled.task.passed >= prompt - 1 - chunk.chunk // 4
     # Keys and values of all positions, and logits of those that do not pass in chunks.
@@ -158,8 +164,8 @@ def test_parts_do_not_overlap(config):
                 taken += range(first, first + blocks)
             # What products write while vectors of the last group are still read.
             assert part.n >= part.kv + tokens * produced
-            assert chunk.groups == 1 or part.n >= part.h + (
-                tokens - chunk.columns) * 2 * model.hidden_blocks
+            early = tokens if chunk.pieces > 1 else tokens - chunk.columns
+            assert part.n >= part.h + early * 2 * model.hidden_blocks // chunk.pieces
             acts += range(part.vector, part.vector + chunk.groups * max(dim, model.q_blocks))
             acts += range(part.inner, part.inner + chunk.groups * model.hidden_blocks)
             assert part.query == part.inner

@@ -16,8 +16,9 @@ __all__ = ["Part", "block_places", "run_append", "run_choose", "run_walk"]
 
 
 class Part(NamedTuple):
-    """What the D stream delivers at once: ``kind`` is ``keys``, ``values``, ``bounds`` or ``beats``.
+    """What the D stream delivers at once.
 
+    ``kind`` is ``keys``, ``values``, ``bounds`` or ``beats``.
     ``walk`` is the command that it belongs to, ``number`` that of its KV block; ``first`` and
     ``last`` say whether it is the first and the last of its kind in the walk.
     """

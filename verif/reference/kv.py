@@ -6,7 +6,8 @@ from hw.formats import KV
 from verif.reference.pattern import slot
 
 
-__all__ = ["block_place", "Places", "kv_write", "kv_read", "bounds_write", "bounds_read"]
+__all__ = ["block_place", "Places", "kv_write", "kv_read", "kv_blocks", "bounds_write",
+           "bounds_read", "bounds_blocks"]
 
 
 #: Tokens in a KV block, and elements that share a key's code.
@@ -68,8 +69,8 @@ class Places:
         self.keys, self.key_codes = key_places(config, start, token, head_blocks)
         beat, n = config.beat_bytes, np.arange(BLOCK * head_blocks)
 
-        # Codes of the values, one byte a token, then the values. Tokens of a small head share beats:
-        # of each half of the block, those at a distance of `pitch`.
+        # Codes of the values, one byte a token, then the values. Tokens of a small head share
+        # beats: of each half of the block, those at a distance of `pitch`.
         start += config.key_beats(head_blocks) * beat
         self.value_code = start + token
         start += config.value_scale_beats * beat
@@ -121,6 +122,37 @@ def kv_read(image, config, base, count, head_blocks, kv="int8", **where):
     return k, k_codes, v, v_codes
 
 
+def kv_blocks(config, k, k_codes, v, v_codes):
+    """Bytes of the KV blocks of one head, ``uint8 [blocks, bytes to the next block]``.
+
+    What :func:`kv_write` writes for tokens 0, 1, ..., but all at once; other bytes are 0.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+    k, k_codes : uint8 [T, D], uint8 [T, D/32]
+        Codes of the keys' elements; T is a multiple of 32.
+    v, v_codes : uint8 [T, D], uint8 [T]
+    """
+    head_blocks = k_codes.shape[-1]
+    places = [Places(config, 0, token, head_blocks) for token in range(BLOCK)]
+    return blocks_of(config.kv_lines(head_blocks) * config.line_bytes,
+                     [([place.keys for place in places], k),
+                      ([place.key_codes for place in places], k_codes),
+                      ([place.values for place in places], v),
+                      ([place.value_code for place in places], v_codes)])
+
+
+def blocks_of(size, parts):
+    """``uint8 [blocks, size]``: of each part the offsets of 32 rows in a block, and all rows."""
+    image = np.zeros((len(parts[0][1]) // BLOCK, size), np.uint8)
+    for offsets, rows in parts:
+        image[:, offsets] = rows.reshape(-1, BLOCK, *rows.shape[1:])
+    return image
+
+
+
+
 def bounds_write(image, config, base, page, bounds, codes):
     """Write the bounds of a page of one head into ``image``, a uint8 array, in place.
 
@@ -136,3 +168,18 @@ def bounds_read(image, config, base, count, head_blocks, kv="int8"):
     places = [bounds_places(config, base, page, head_blocks) for page in range(count)]
     return (KV[kv].decode([image[elements] for elements, _ in places]),
             np.array([image[scales] for _, scales in places], np.uint8))
+
+
+def bounds_blocks(config, bounds, codes):
+    """Bytes of the blocks of bounds of one head, ``uint8 [blocks, bytes to the next block]``.
+
+    Parameters
+    ----------
+    bounds, codes : uint8 [pages, 2 D], uint8 [pages, 2 D/32]
+        Codes of elements: maxima before minima, a row for each page.
+    """
+    head_blocks = codes.shape[-1] // 2
+    bounds, codes = (np.pad(rows, ((0, -len(rows) % BLOCK), (0, 0))) for rows in (bounds, codes))
+    elements, scales = zip(*(bounds_places(config, 0, page, head_blocks) for page in range(BLOCK)))
+    return blocks_of(config.bounds_lines(head_blocks) * config.line_bytes,
+                     [(list(elements), bounds), (list(scales), codes)])
