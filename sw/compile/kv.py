@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hw.formats import KV
 from sw.models.attention import Attention
 from verif.reference.pattern import BLOCK
 
@@ -50,7 +51,7 @@ def kv_layers(model, config, positions, chunk=1):
             kept = -(-sees.sinks // BLOCK)
             if kept + around < blocks:
                 blocks, ring = kept + around, around
-        head_lines = blocks * config.kv_lines(model.head_blocks)
+        head_lines = blocks * config.kv_lines(model.head_blocks, KV[model.kv].packed)
         found.append(KvLayer(line, head_lines, model.n_kv_heads, ring, sees))
         line += found[-1].lines
     return tuple(found)

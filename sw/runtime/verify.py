@@ -70,12 +70,14 @@ class Verifier:
 
     def _compare_kv(self, state, positions):
         compiled, config = self.compiled, self.compiled.config
-        element = KV[compiled.model.kv]
+        kv = compiled.model.kv
+        element = KV[kv]
         region = compiled.memory.regions["kv"]
         wanted, filled = self.before.copy(), np.zeros_like(self.before)
-        lines, size = config.kv_lines(compiled.model.head_blocks), state.k.shape[-1]
+        lines = config.kv_lines(compiled.model.head_blocks, element.packed)
+        size = state.k.shape[-1]
         # What fills the last chunk may be anything.
-        anything = [np.ones(count, np.uint8) for count in (size, size // BLOCK, size)]
+        anything = [np.full(count, 0xFF, np.uint8) for count in (size, size // BLOCK, size)]
         for number, layer in enumerate(compiled.kv):
             for head in range(layer.heads):
                 for position in range(max(positions, compiled.task.filled)):
@@ -84,10 +86,11 @@ class Verifier:
                     place = slot(block, layer.ring, layer.sees.sinks)
                     line = layer.line + head * layer.head_lines + place * lines
                     if position >= positions:
-                        kv_write(filled, config, line, token, *anything, 1)
+                        kv_write(filled, config, line, token, *anything, 0xFF, kv)
                         continue
                     kv_write(wanted, config, line, token, element.encode(state.k[at]),
-                             state.k_codes[at], element.encode(state.v[at]), state.v_codes[at])
+                             state.k_codes[at], element.encode(state.v[at]), state.v_codes[at],
+                             kv)
         got = np.frombuffer(self.device.read(self.start, region.size), np.uint8)
         wrong = np.flatnonzero((got != wanted) & (filled == 0))
         if len(wrong):
