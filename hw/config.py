@@ -384,17 +384,19 @@ class Config:
         """KV blocks whose keys are read before the values of a block.
 
         While the scores of a block become probabilities, other blocks keep memory and array at
-        work: as many as cover the way from the last beat of keys to the first one of values, with
-        all columns of a group, in the shortest time of a block.
+        work: as many as cover the way from the last beat of keys to the first one of values, in
+        the time of a block of the smallest head; with one column, and with all of a group.
         """
-        vectors = self.columns * BLOCK
-        block = max(self.kv_beats(1, self.packs) * self.beat_words, self.kv_beats(1),
-                    vectors // min(self.softmax_lanes, 16))
-        way = (SUM_CYCLES + self.columns                    # sums are in the last column's bank
-               + 2 * vectors // min(self.softmax_lanes, 16) # they leave, and so do probabilities
-               + SOFTMAX_CYCLES + BLOCK // self.softmax_lanes
-               + PRODUCT_CYCLES)
-        return min(7, max(1, -(-way // block)))
+        # Of packed blocks the array takes longer than memory does, if that gives a beat a cycle.
+        read = max(self.kv_beats(1, self.packs) * self.beat_words, self.kv_beats(1))
+
+        def blocks(columns):
+            moves = columns * BLOCK // min(self.softmax_lanes, 16)  # all scores, or probabilities
+            way   = (SUM_CYCLES + columns                           # sums are in the last column
+                     + 2 * moves + SOFTMAX_CYCLES + BLOCK // self.softmax_lanes + PRODUCT_CYCLES)
+            return -(-way // max(moves, read))
+
+        return min(7, max(blocks(1), blocks(self.columns)))
 
     @property
     def softmax_lanes(self):

@@ -13,7 +13,8 @@ from .formats import KV as KV_ELEMENTS
 
 __all__ = ["WORD_BITS", "OPCODE_BITS", "REGISTERS", "COUNTERS", "Field", "Instruction",
            "INSTRUCTIONS", "BY_NAME", "BY_OPCODE", "UNITS", "CONDITIONS", "SOURCES", "STREAMS",
-           "FORMATS", "ACTIVATIONS", "KV", "RULES", "PATTERNS", "SIGNS", "VECTOR_OPS", "encode", "decode"]
+           "FORMATS", "ACTIVATIONS", "KV", "RULES", "PATTERNS", "SIGNS", "VECTOR_OPS", "encode",
+           "decode"]
 
 WORD_BITS = 128
 OPCODE_BITS = 6

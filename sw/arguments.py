@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 
-__all__ = ["Activations", "BlockList", "ConfigChoice", "FormatChoice", "GlobalEvery",
+__all__ = ["Activations", "BlockList", "ChunkSize", "ConfigChoice", "FormatChoice", "GlobalEvery",
            "KeysAndValues", "ModelFile", "ScaleRule", "Sinks", "Window"]
 
 
@@ -32,3 +32,6 @@ GlobalEvery = Annotated[int | None, typer.Option(
 BlockList = Annotated[str | None, typer.Option(
     help="Blocks of 32 tokens that are seen besides window and sinks, such as 0,3-7, or a file "
          "with such a list.")]
+ChunkSize = Annotated[int | None, typer.Option(
+    help="Tokens of the prompt that pass through the model together, at most; 1: one by one. By "
+         "default as many as fit.")]

@@ -44,7 +44,8 @@ class Report:
                 ("machine", f"{config}: {16 * config.slices * config.columns} multipliers, "
                             f"{config.word_bytes} bytes a cycle ({self.device})"),
                 ("tokens", f"{len(self.compiled.prompt)} of the prompt, "
-                           f"{len(outcome.tokens)} generated")]
+                           f"{len(outcome.tokens)} generated"),
+                ("chunks", chunks(self.compiled))]
         if cycles:
             share = {key: f"{100 * counters[key] / cycles:.1f} %"
                      for key in ("busy", "memory", "dependency", "other")}
@@ -108,3 +109,11 @@ def sees(model):
             text += f" and {len(layer.blocks)} blocks"
         shown[text] = shown.get(text, 0) + 1
     return "; ".join(f"{text} in {count} layers" for text, count in shown.items())
+
+
+def chunks(compiled):
+    """How the prompt passes through the model, as text."""
+    task = compiled.task
+    if not task.chunks:
+        return "none, tokens of the prompt pass one by one"
+    return f"{task.chunks} of {compiled.chunk.chunk} tokens, for {task.passed} of the prompt"

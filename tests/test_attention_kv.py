@@ -8,7 +8,15 @@ import pytest
 from hw.config import Config
 from hw.formats import KV
 from verif.formats import random_activations
-from verif.reference.kv import bounds_read, bounds_write, kv_read, kv_write, unfold
+from verif.reference.kv import (
+    bounds_blocks,
+    bounds_read,
+    bounds_write,
+    kv_blocks,
+    kv_read,
+    kv_write,
+    unfold,
+)
 from verif.reference.transposer import transpose
 
 
@@ -74,9 +82,9 @@ def test_golden_bytes_of_two_slices():
 
 def test_golden_bytes_of_a_small_head():
     # Eight slices: beats of 128 bytes, which are a line. Keys of 32 tokens are a tile of 4 rows a
-    # slice, 1 + 8 beats, then a beat of value codes. 32 channels are 4 bytes of a piece, so 4 tokens
-    # share a beat of values. Token 27 is row 3 of slice 3, and token 11 of the second half: byte 8
-    # on in the fourth beat of that half.
+    # slice, 1 + 8 beats, then a beat of value codes. 32 channels are 4 bytes of a piece, so four
+    # tokens share a beat of values. Token 27 is row 3 of slice 3, and token 11 of the second half:
+    # its bytes are those from 8 on in the fourth beat of that half.
     golden = {128 + 16 * 3 + 3: 0xA0, 128 + 9 * 128 + 27: 0xB7}
     for half in (0, 1):
         for byte in range(16):
@@ -190,6 +198,38 @@ def test_what_is_written_is_read(slices, head_blocks, kv):
                            (k, k_codes, v, v_codes)):
         assert np.array_equal(got, wanted)
     assert not image[:base * config.line_bytes].any()
+
+
+@pytest.mark.parametrize("slices, kv", [
+    (1, "int8"), (2, "int8"), (8, "int8"), (64, "int8"), (1, "int4"), (2, "int4"), (16, "int4")])
+@pytest.mark.parametrize("head_blocks", [1, 3, 4])
+def test_blocks_written_at_once_are_those_of_their_tokens(slices, kv, head_blocks):
+    config, rng = machine(slices), np.random.default_rng(slices)
+    k, v = rng.integers(0, 256, (2, 96, 32 * head_blocks), np.uint8)
+    k_codes = rng.integers(0, 256, (96, head_blocks), np.uint8)
+    v_codes = rng.integers(0, 256, 96, np.uint8)
+    lines = config.kv_lines(head_blocks, KV[kv].packed)
+    image = np.zeros(3 * lines * config.line_bytes, np.uint8)
+    for position in range(96):
+        kv_write(image, config, 0, position, k[position], k_codes[position], v[position],
+                 v_codes[position], kv)
+    assert np.array_equal(kv_blocks(config, k, k_codes, v, v_codes, kv).reshape(-1), image)
+
+
+@pytest.mark.parametrize("slices", [1, 2, 8])
+def test_blocks_of_bounds_are_keys_of_pages(slices):
+    """Maxima and minima of a page are a key of twice as many blocks."""
+    config, rng = machine(slices), np.random.default_rng(slices)
+    bounds = rng.integers(0, 256, (40, 128), np.uint8)
+    codes = rng.integers(0, 256, (40, 4), np.uint8)
+    image = bounds_blocks(config, bounds, codes)
+    assert image.shape == (2, config.bounds_lines(2) * config.line_bytes)
+    wanted = np.zeros((2, config.kv_lines(4) * config.line_bytes), np.uint8)
+    for page in range(40):
+        block, row = divmod(page, 32)
+        kv_write(wanted[block], config, 0, row, bounds[page], codes[page],
+                 np.zeros(128, np.uint8), 0)
+    assert np.array_equal(image, wanted[:, :image.shape[1]])
 
 
 def test_transposed_bytes():

@@ -1,5 +1,6 @@
 """Results do not change with slices, columns, depth, lanes or the memory's width: not by a bit."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -40,14 +41,14 @@ EMULATED = GEOMETRIES | {
 
 
 def logits(device, compiled):
-    """Bits of all logits of a run that equals the reference, ``[position, token]``; and its
+    """Bits of logits that tokens were chosen by, ``[position, token]``, of a right run; and its
     tokens."""
     session, verifier = Session(device, compiled), Verifier(device, compiled)
     tokens = list(session.tokens())
     verifier.verify(session.outcome)
     found = [np.concatenate([np.frombuffer(device.read(address, 4 * elements), "<u4")
                              for address, elements in compiled.logits_address(position)])
-             for position in range(session.outcome.positions)]
+             for position in range(len(PROMPT) - 1, session.outcome.positions)]
     return np.array(found)[:, :MODEL.vocabulary], tokens
 
 
@@ -65,7 +66,7 @@ def on_hardware(config, format):
 def assert_same(runs):
     """All runs have the same bits; what they are is not all the same."""
     (first, tokens), *others = runs
-    assert len(first) >= len(PROMPT)
+    assert len(first) == TOKENS
     assert len(np.unique(first)) > 0.9 * first.size
     for bits, chosen in others:
         assert np.array_equal(bits, first) and chosen == tokens
@@ -86,3 +87,23 @@ def test_simulated_machines_give_the_same_bits(format):
     """And the same as an emulated one."""
     assert_same([on_emulator(GEOMETRIES["narrow"], format),
                  *(on_hardware(config, format) for config in GEOMETRIES.values())])
+
+
+@pytest.mark.parametrize("name, lanes, rows", [
+    ("nano", 1, 2), ("sim", 4, 4), ("ulx3s", 1, 4), ("server", 16, 2), ("wide", 32, 1)])
+def test_a_row_and_what_the_softmax_takes_leave_at_once(name, lanes, rows):
+    config = load_config(name)
+    assert (config.softmax_lanes, config.drain_rows) == (lanes, rows)
+
+
+def test_groups_of_rows_fill_blocks():
+    """A column ends with a full group, whatever the geometry: tiles are whole blocks, or with one
+    slice half blocks."""
+    for slices, columns, lanes in itertools.product(
+            (1, 2, 4, 8, 16, 32, 64), (1, 3, 8, 24, 64), (2, 4, 8, 16, 32)):
+        config = Config(name="any", slices=slices, columns=columns, lanes=lanes, burst=64,
+                        data_bits=512 if slices > 2 else 32, w_fifo=16384, d_fifo=16384)
+        together = slices * config.drain_rows
+        assert min(32, 16 * slices) % min(32, together) == 0
+        assert together >= max(min(lanes, 16 * slices), config.softmax_lanes)
+        assert 4 * config.softmax_lanes >= min(128, columns * slices)

@@ -63,7 +63,8 @@ def test_walk_reads_keys_and_values_of_blocks_that_hold_tokens(config, head_bloc
         known = {"head_blocks": head_blocks, "packed": packed, "number": n, "first": n == 0,
                  "last": n == blocks - 1}
         assert block == (({"kind": Part.KEYS.value, **known}, byte, keys),
-                         ({"kind": Part.VALUES.value, **known}, byte + keys * config.beat_bytes, values))
+                         ({"kind": Part.VALUES.value, **known}, byte + keys * config.beat_bytes,
+                          values))
 
 
 @settings(deadline=None)
@@ -102,7 +103,8 @@ def test_walk_of_bounds_reads_a_block_for_32_pages(config):
     parts = walk(3, 33, 2, config, bounds=True, ring=1, table=[], window=1)
     stride = config.bounds_lines(2) * config.line_bytes
     assert [(part["kind"], part["number"], byte, beats) for (part, byte, beats), in parts] == [
-        (Part.BOUNDS.value, n, 3 * config.line_bytes + n * stride, config.key_beats(4)) for n in (0, 1)]
+        (Part.BOUNDS.value, n, 3 * config.line_bytes + n * stride, config.key_beats(4))
+        for n in (0, 1)]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)

@@ -45,7 +45,7 @@ def build(case, prompt=(1, 7, 30), tokens=4, order=None, **options):
 
 
 def emulate(model, config, prompt=(1, 7, 30), tokens=4, order=None, **options):
-    compiled = compile_model(model, config, list(prompt), tokens, **options)
+    compiled = compile_model(model, config, list(prompt), tokens, **{"chunk": 1, **options})
     return compiled, Emulator(config, memory_bytes=compiled.memory.bytes, order=order)
 
 

@@ -111,8 +111,8 @@ def test_rotary_frequencies_are_divided(tmp_path):
 
 def test_positions_beyond_what_is_sensible_are_cut(tmp_path):
     model = load(save_gguf(MODEL, tmp_path / "m.gguf", changed={"context_length": 1 << 20}))
-    assert model.context == 1 << 17
-    assert model.notes == ("m sees 1048576 positions; the first 131072 are used",)
+    assert model.context == 1 << 18
+    assert model.notes == ("m sees 1048576 positions; the first 262144 are used",)
 
 
 def test_windows_are_those_of_the_file(tmp_path):

@@ -84,7 +84,10 @@ def test_windows_are_chosen(folder, capsys):
                      "all tokens in 1 layers", text)
     listed = tokamac(capsys, "listing", folder / "model.bin", "--tokens", 150,
                      "--window", 20, "--sinks", 2)
-    assert "window=20 sinks=2 ring=2" in listed
+    assert "window=20 sinks=2 ring=3" in listed and "tokens=1" in listed
+    alone = tokamac(capsys, "listing", folder / "model.bin", "--tokens", 150, "--window", 20,
+                    "--sinks", 2, "--chunk", 1)
+    assert "window=20 sinks=2 ring=2" in alone and "chunk_layer" not in alone
     assert "a window must have 1 to" in refusal(capsys, *run(folder, "--window", 0))
     assert "0 to 3 sinks" in refusal(capsys, *run(folder, "--window", 3, "--sinks", 4))
     assert "repeats 1" in refusal(capsys, *run(folder, "--window", 3, "--blocks", "1,1"))

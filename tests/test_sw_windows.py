@@ -47,7 +47,7 @@ def build(case, order=None, **options):
     model = replace(model, attention=choose_attention(len(model.layers), *sees))
     model = quantise_model(model, "int8", config.slices)
     model = replace(model, ends=(2**32 - 1,) * 2)
-    compiled = compile_model(model, config, [1, 7, 30], positions - 2, **options)
+    compiled = compile_model(model, config, [1, 7, 30], positions - 2, chunk=1, **options)
     return compiled, Emulator(config, memory_bytes=compiled.memory.bytes, order=order)
 
 
@@ -114,6 +114,18 @@ def test_repeated_runs_of_layers_are_one_loop():
     model = replace(random_model(n_layers=8), attention=choose_attention(8, 8, 0, 4))
     names = [isa.decode(word)[0] for word in compile_model(model, SIM, [1], 40).words]
     assert names.count("append") == 2
+
+
+@pytest.mark.parametrize("layers", [3, 5])
+def test_a_loop_may_end_in_the_middle(layers):
+    model = replace(random_model(dim=32, hidden=32, n_heads=1, n_kv_heads=1, vocabulary=40,
+                                 n_layers=layers), attention=choose_attention(layers, 8, 0, 2))
+    for chunk in (1, 8):
+        compiled = compile_model(model, SIM, [*range(1, 18)], 3, check=True, chunk=chunk,
+                                 format="int8")
+        names = [isa.decode(word)[0] for word in compiled.words]
+        assert names.count("append") <= (2 if layers == 5 else 3) * (1 if chunk == 1 else 9)
+        run(compiled, Emulator(SIM, memory_bytes=compiled.memory.bytes, order=layers))
 
 
 # Faults of the machine

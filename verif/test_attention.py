@@ -1,5 +1,7 @@
 """Bench of attention with the array: commands of all kinds against the reference."""
 
+from collections import deque
+
 import cocotb
 import numpy as np
 from amaranth import *
@@ -7,7 +9,6 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from cocotb.triggers import RisingEdge
 
-from hw import isa
 from hw.attention.engine import AttentionEngine
 from hw.attention.geometry import select_job, value_tail
 from hw.config import Config
@@ -38,9 +39,9 @@ CONFIGS = {
     "one_packed":  dict(name="test", data_bits=32, slices=1, columns=2, lanes=2, depth=16,
                         max_head=64, act_blocks=64, kv_groups=2, kv=("int4", "int8")),
     "sim":         dict(name="test", data_bits=128, slices=2, columns=8, lanes=8, depth=16,
-                        max_head=64, act_blocks=256, kv_groups=2),
+                        max_head=64, act_blocks=256, kv_groups=2, workspace=2**18),
     "server":      dict(name="test", data_bits=512, slices=8, columns=8, lanes=16, depth=16,
-                        max_head=128, act_blocks=1024, kv_groups=4),
+                        max_head=128, act_blocks=1024, kv_groups=4, workspace=2**20),
 }
 
 SIMULATORS = {name: ("verilator",) for name in CONFIGS if name not in ("one_slice", "one_group")}
@@ -152,6 +153,7 @@ class Traffic:
             self.bounds_scores = bench.expect("bounds_scores", scores(config))
         self.workspace = np.zeros(config.workspace // 4, np.uint32)
         StreamMonitor(self.dut, "write", self.store, row_write(config), pause=write)
+        self.raising, self.written = deque(), set()
         self.counts  = {"take0": 0, "array": 0, "raise0": 0, "raise1": 0}
         self.granted = {"take0": 0, "array": 0}
         self.cycle   = 0
@@ -167,6 +169,8 @@ class Traffic:
         start = row["address"] * config.lanes
         self.workspace[start:start + config.lanes] = [
             row["data"] >> 32 * n & 0xFFFFFFFF for n in range(config.lanes)]
+        if (start + config.lanes) % 32 == 0:
+            self.written.add(start // 32)
 
     async def count(self):
         """The counters: query blocks are taken when they are there."""
@@ -181,7 +185,11 @@ class Traffic:
             for port, name, number in (("raise0", "raise0", 2), ("raise1", "raise1", 3),
                                        ("released", "raise1", 3)):
                 wires = getattr(self.dut, f"{port}__en"), getattr(self.dut, f"{port}__id")
-                self.counts[name] += int(wires[0].value) and int(wires[1].value) == number
+                event = int(wires[0].value) and int(wires[1].value) == number
+                self.counts[name] += event
+                if event and name == "raise0":
+                    block = self.raising.popleft()
+                    assert block in self.written, f"block {block} is raised before it is written"
 
     async def write_queries(self, commands):
         """Queries of each command, as soon as those of the one before the last are released."""
@@ -195,6 +203,8 @@ class Traffic:
     async def run(self, commands, eager=lambda: True):
         """Run commands one after another; check all that they do."""
         words, outputs, dst = [], [], 0
+        # Blocks, in the order in which a raise says that they are written.
+        self.raising, self.written = deque(), set()
         for n, command in enumerate(commands):
             places = dict(take0=1, raise1=3, act=n % 2 * QUERIES)
             if isinstance(command, Bounds):
@@ -208,6 +218,7 @@ class Traffic:
                 if isinstance(command, Head):
                     places |= dict(probability=PROBABILITY)
                 outputs.append((command, dst, bits(output).ravel()))
+                self.raising += range(dst, dst + output.size // 32)
                 dst += command.blocks * len(command.q)
             words.append(command.command(**places))
         assert 32 * dst <= len(self.workspace), "the workspace is too small"
@@ -335,16 +346,17 @@ def limits(shape):
             "softmax": shape.columns * shape.groups * 32 // min(config.softmax_lanes, 16)}
 
 
-async def fraction(traffic, commands, more):
-    """The share of the longest limit in the cycles that ``more`` heads take than ``commands``."""
+async def fraction(traffic, names, commands, more):
+    """Share of the longest of some limits in the cycles that ``more`` heads take longer."""
     cycles = [await traffic.run(heads) for heads in (commands, more)]
     shape  = commands[0].shape
     blocks = sum(len(head.numbers) for head in more) - sum(len(head.numbers) for head in commands)
     taken  = (cycles[1] - cycles[0]) / blocks
-    result = max(limits(shape).values()) / taken
+    found  = limits(shape)
+    result = max(found[name] for name in names) / taken
     traffic.dut._log.info("%d slices, %d columns, %d groups, heads of %d: %.1f cycles a block, "
                           "%s, fraction %.3f", config.slices, shape.columns, shape.groups,
-                          32 * shape.head_blocks, taken, limits(shape), result)
+                          32 * shape.head_blocks, taken, found, result)
     return result
 
 
@@ -378,7 +390,7 @@ async def decoding_takes_the_time_of_memory(dut, head_blocks):
         shape = dict(columns=min(4, config.columns), head_blocks=head_blocks)
         heads = [[Head(config, bench.rng, Head.Shape(**shape, count=32 * blocks), kv=TIMED)]
                  for blocks in (8, 24)]
-        assert await fraction(traffic, *heads) >= LEAST
+        assert await fraction(traffic, ("memory", "array", "softmax"), *heads) >= 0.97
 
 
 @cocotb.test(skip=SLOW)
@@ -391,8 +403,8 @@ async def chunks_take_the_time_of_the_array(dut, head_blocks, blocks):
                            head_blocks=head_blocks, tokens=1)
         heads = [[Head(config, bench.rng, shape, chain=n > 0, kv=TIMED)
                   for n in range(-(-number // blocks))] for number in (8, 24)]
-        assert await fraction(traffic, *heads) >= LEAST
-
-
-#: Least share of the longest limit.
-LEAST = 0.97
+        # With few blocks, those of two heads do not cover the way of their probabilities.
+        least = {1: 0.4, 2: 0.6}.get(blocks, 0.95)
+        # Memory is the limit, and keys are as far ahead as it needs, if blocks serve one group.
+        names = ("array", "softmax") if config.kv_groups > 1 else ("memory", "array", "softmax")
+        assert await fraction(traffic, names, *heads) >= least

@@ -306,6 +306,21 @@ async def walks_keep_memory_busy(dut, paged):
         assert words >= 0.97 * cycles, f"{cycles} cycles for {words} words"
 
 
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(pattern=["window", "bounds"])
+async def announcements_do_not_stop_reading(dut, pattern):
+    """While nobody takes them, nor a beat, all of D's room is filled."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench, latency=20)
+        machine.parts.task.cancel()
+        dut.d__ready.value = dut.parts__ready.value = 0
+        room = config.d_fifo // config.word_bytes
+        await machine.send(machine.walk(count=LINES // 4, head_blocks=1, pattern=pattern, window=0,
+                                        ring=2, sinks=0))
+        await bench.cycles(3 * room + 200)
+        assert machine.events["d"] > room - config.burst
+
+
 async def every(function, arguments):
     for argument in arguments:
         await function(argument)

@@ -141,10 +141,12 @@ def plan(around, model, number, each, sums, wanted_scores):
                 tokens += fields["take1"] != 0
             around.takes_before.append(around.planned + tokens)
             end = at + config.lanes
-            counts = each["each"] or column == len(sums) - 1
+            # Each column at its end, for all its blocks; or the last one, block by block.
+            counts = end == place.stop if each["each"] else column == len(sums) - 1
             if end % 32 == 0 and end <= place.stop and counts and fields["raise"] \
                     and fields["raise0"]:
-                around.raises.append(len(around.takes_before))
+                number = fields["stride"] if each["each"] else 1
+                around.raises += number * [len(around.takes_before)]
     around.planned += tokens
     return tokens
 

@@ -171,8 +171,9 @@ async def short_walks_overtake_one_walk_only(dut):
         machine = Machine(bench)
         for pause in (never(), every(30)):
             machine.d.pause = pause
-            commands = [walks.walk(bench.rng, config, pattern="window", longest=90, ring=0, chain=1)
-                        for _ in range(40)]
+            commands = [walks.walk(bench.rng, config, pattern="window", ring=0, chain=1,
+                                   count=int(bench.rng.choice([0, 1, 32, 33, 70])))
+                        for _ in range(60)]
             for command in commands:
                 await machine.send(command)
             await machine.rest()

@@ -26,7 +26,7 @@ def walk(rng, config, address=None, *, count=None, table=None, pattern=None, tak
         pattern = str(rng.choice(["window", "window", "chosen", "bounds"]))
     chain = int(rng.integers(2)) if chain is None else chain
     bounds = pattern == "bounds"
-    head_blocks = int(rng.integers(1, config.max_head_blocks + 1))
+    head_blocks = pick("head_blocks", range(1, config.max_head_blocks + 1))
     span = pick("span", [min(count, n) or 1 for n in (1, 1, 2, 7, 8, 64)])
     window = pick("window", [0, 1, 31, 32, 33, 40, 64, 100, 128, 200, 1000])
     sinks = pick("sinks", [0, 0, 1, 4, 32, 33, 70, 4095])

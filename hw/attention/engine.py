@@ -64,7 +64,7 @@ class AttentionEngine(wiring.Component):
     Members
     -------
     commands : ``In(stream.Signature(Command))``
-        ``matmul``, ``attend`` and ``select``. The latter two are taken when their queries are there.
+        ``matmul``, ``attend`` and ``select``. The latter are taken when their queries are there.
     array : ``Out(stream.Signature(array_command(config)))``
     parts : ``In(stream.Signature(kv_part))``
         What comes on ``d``, in the order of the beats.

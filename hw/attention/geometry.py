@@ -31,7 +31,7 @@ def by_head_blocks(m, config, head_blocks, function, name):
 
 
 def value_row(config):
-    """A beat of values of one group of channels: those of a token, or of several of a small head."""
+    """A beat of values of one group of channels: those of a token, or of several of small heads."""
     return data.StructLayout({
         "data": data.ArrayLayout(unsigned(128), config.slices),
         "last": 1,                                      # of the group

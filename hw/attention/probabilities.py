@@ -174,7 +174,7 @@ class Probabilities(wiring.Component):
                 m.d.sync += [column.eq(0), group.eq(group + 1)]
             with m.If(last_vector):
                 m.d.sync += [vector.eq(0), group.eq(0)]
-        self.rest(m, rested, advance & issue, vector == 0, first)
+        self.rest(m, advance, issue, (vector == 0) & first, rested)
 
         s0 = Signal(data.StructLayout({
             "valid": 1, "position": self.position_bits, "vector": self.vector_bits,
@@ -187,21 +187,21 @@ class Probabilities(wiring.Component):
         ]
         return s0
 
-    def rest(self, m, rested, moves, vector_0, first):
+    def rest(self, m, advance, issue, border, rested):
         """Let a block begin only so late that each vector's sum of the block before is ready.
 
-        Cycles in which the block before waits are not counted: the vectors that it had begun are
-        early then, those that it had not are as late as this block's.
+        ``border`` is between blocks. Cycles in which the stages hold are not counted, because the
+        sums before are held as well; nor those in which a block under way waits: the vectors that
+        it had begun are early then, and those that it had not are as late as it is.
         """
         if self.beats >= Totals.interval:
             m.d.comb += rested.eq(1)
             return
-        left   = Signal(range(Totals.interval))
-        border = Signal()
-        m.d.comb += [border.eq(vector_0 & first), rested.eq((left == 0) | ~border)]
-        with m.If(moves & border):
+        left = Signal(range(Totals.interval))
+        m.d.comb += rested.eq((left == 0) | ~border)
+        with m.If(advance & issue & border):
             m.d.sync += left.eq(Totals.interval - 1)
-        with m.Elif((left != 0) & (moves | border)):
+        with m.Elif(advance & (issue | border) & (left != 0)):
             m.d.sync += left.eq(left - 1)
 
     def vector_stages(self, m, advance, s0, s1, s2):

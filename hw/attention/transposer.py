@@ -21,11 +21,11 @@ class Transposer(wiring.Component):
 
     The numerical reference is :func:`verif.reference.transposer.transpose`.
 
-    Byte ``j`` of row ``r`` lies in bank ``(j + r) % 16``. A row is a token, or the tokens ``t`` of a
-    half that have the same ``t % pitch``; then byte ``j`` is byte ``j % pitch`` of one of them. So
-    the 16 bytes of a row lie in different banks, and so do the 16 tokens of a half: byte ``i`` of
-    token ``t`` in bank ``(i + t + half * pitch) % 16``. Two tiles fit: one fills while one leaves,
-    as often as there are groups of columns. A bank serves all slices.
+    Byte ``j`` of row ``r`` lies in bank ``(j + r) % 16``. A row is a token, or the tokens ``t`` of
+    a half that have the same ``t % pitch``; then byte ``j`` is byte ``j % pitch`` of one of them.
+    So the 16 bytes of a row lie in different banks, and so do the 16 tokens of a half: byte ``i``
+    of token ``t`` in bank ``(i + t + half * pitch) % 16``. Two tiles fit: one fills while one
+    leaves, as often as there are groups of columns. A bank serves all slices.
 
     Latency
     -------

@@ -102,7 +102,8 @@ class MatmulEngine(wiring.Component):
                                                               for name in config.formats])
         m.submodules.key_unpacker = key_unpacker = Unpacker(config, [keys(name)
                                                                      for name in config.kv])
-        m.submodules.replay       = replay       = Replay(config, config.replay // config.beat_bytes)
+        m.submodules.replay       = replay       = Replay(config,
+                                                          config.replay // config.beat_bytes)
         m.submodules.sequencer    = sequencer    = ArraySequencer(config)
         m.submodules.array        = array        = Array(config)
         m.submodules.drain        = drain        = DrainUnit(config, array.read_latency)

@@ -1,6 +1,6 @@
 """Tells the drain of finished passes."""
 
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -31,8 +31,8 @@ class JobQueue(wiring.Component):
         Rows a slice of its tile.
     push : ``In(1)``
         A pass ends whose sums go to a bank.
-    last_group, ends_tile : ``In(1)``
-        It is the last one of its tile; the pass ends, and is.
+    last_group, ends_tile, last_tile : ``In(1)``
+        It is the last one of its tile; the pass ends, and is; its tile is the last one.
     done : ``In(1)``
         The sums of a pass may be read two cycles later.
     jobs : ``Out(stream.Signature(job))``
@@ -44,7 +44,7 @@ class JobQueue(wiring.Component):
             "next": In(array_command(config)), "start": In(1),
             "command": In(array_command(config)),
             "height": In(5),
-            "push": In(1), "last_group": In(1), "ends_tile": In(1),
+            "push": In(1), "last_group": In(1), "ends_tile": In(1), "last_tile": In(1),
             "done": In(1),
             "jobs": Out(stream.Signature(job(config))),
         })
@@ -81,8 +81,10 @@ class JobQueue(wiring.Component):
             drain.drain.eq(c.drain), drain.height.eq(self.height), drain.columns.eq(c.columns),
             drain.dst.eq(tile[5:] + group), drain.offset.eq(tile[:5]), drain.stride.eq(c.stride),
             drain.take1.eq(c.take1), drain.raise0.eq(c.raise0), drain.group.eq(number),
-            # Of values every vector counts, of weights the last one.
-            drain["raise"].eq(self.last_group | of_values), queue.i.p.each.eq(of_values),
+            # Of weights the last vector counts. Of values every one does, when it is complete:
+            # tiles end with all vectors, and who waits takes vector after vector.
+            drain["raise"].eq(Mux(of_values, self.last_tile, self.last_group)),
+            queue.i.p.each.eq(of_values),
             queue.i.p.first.eq(first),
             queue.i.p.factor.eq(c.factor),
             queue.i.valid.eq(self.push),

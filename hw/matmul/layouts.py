@@ -55,7 +55,7 @@ def job(config):
     """A ``drain_job``, with what else the drain has to know of the command."""
     return data.StructLayout({
         "drain":   drain_job(config),
-        "each":    1,   # blocks of every column count for raise0, not of the last one alone
+        "each":    1,   # every column raises, all its blocks with the last one
         "first":   1,   # first job of its command
         "factor":  1,   # sums are multiplied by the factor of the matrix
     })
@@ -204,7 +204,8 @@ def drained_row(config):
         "keep_high": 1,   # so do the lanes from 16 on
         "waits":     1,   # until all rows before are written
         "take1":     4,   # counter taken from before; 0 for none
-        "raise0":    4,   # counter raised after
+        "raise0":    4,   # counter raised after,
+        "raises":    bits_for(config.max_head_blocks),      # so often
         **({"factor": 32} if config.having("factor") else {}),
     })
 

@@ -114,8 +114,10 @@ class RowPacker(wiring.Component):
             row.waits.eq((c.first | halves) & (column == 0) & (place == start >> exact_log2(
                 config.lanes))),
             row.take1.eq(Mux(starts, c.drain.take1, 0)),
-            row.raise0.eq(Mux(ends & c.drain["raise"] & (c.each | last_column),
+            # A vector of several tiles is complete with the last block of the last one.
+            row.raise0.eq(Mux(ends & c.drain["raise"] & Mux(c.each, ends_column, last_column),
                               c.drain.raise0, 0)),
+            row.raises.eq(Mux(c.each, c.drain.stride, 1)),
         ]
 
         # A register of its own, so that what the writer decides does not run back to the sums.

@@ -44,7 +44,7 @@ class RowWriter(wiring.Component):
     take1 : ``Take``
         Taken before a row is read or written that asks for it.
     raise0 : ``Raise``
-        Raised in the cycle after a row that asks for it was written.
+        Raised from the cycle on after a row that asks for it was written.
     busy : ``Out(1)``
     """
 
@@ -61,7 +61,9 @@ class RowWriter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         lanes = range(self.config.lanes)
-        goal  = data.StructLayout({"address": ceil_log2(self.config.rows), "raise0": 4})
+        fields = dict(drained_row(self.config))
+        goal  = data.StructLayout({"address": ceil_log2(self.config.rows), "raise0": 4,
+                                   "raises": fields["raises"].shape})
         row   = self.rows.p
 
         # Control: what goes has a place in the queue at the end.
@@ -71,11 +73,13 @@ class RowWriter(wiring.Component):
         m.submodules.queue = queue = Queue(
             data.StructLayout({"goal": goal, "data": self.config.row_bits}), places)
         free = Signal(range(places + 1), init=places)
+        # Rows that raise more than once may fall behind.
+        unraised, raised = Signal(range(places + 1)), Signal()
         reads, may, go = Signal(), Signal(), Signal()
         m.d.comb += [
             reads.eq(row.add | row.keep_low | row.keep_high),
             self.take1.id.eq(row.take1),
-            may.eq(self.rows.valid & self.take1.ok & (free != 0)
+            may.eq(self.rows.valid & self.take1.ok & (free != 0) & (unraised != places)
                    & ~(row.waits & (free != places))),
             self.read.request.valid.eq(may & reads),
             self.read.request.payload.eq(row.address),
@@ -85,7 +89,8 @@ class RowWriter(wiring.Component):
         ]
         written = Signal()
         m.d.comb += written.eq(self.write.valid & self.write.ready)
-        m.d.sync += free.eq(free - go + written)
+        m.d.sync += [free.eq(free - go + written),
+                     unraised.eq(unraised + (go & (row.raise0 != 0)) - raised)]
 
         # Stage 1: the old row comes.
         s1 = Signal(drained_row(self.config))
@@ -108,7 +113,7 @@ class RowWriter(wiring.Component):
             m.d.comb += [adder.a.eq(Mux(keep, 0, new)), adder.b.eq(Mux(keep | adds, old, 0))]
             sums.append(adder.o)
         s1_goal = Signal(goal)
-        m.d.comb += [s1_goal.address.eq(s1.address), s1_goal.raise0.eq(s1.raise0)]
+        m.d.comb += [s1_goal[name].eq(s1[name]) for name in ("address", "raise0", "raises")]
 
         # After the adder: the new row.
         m.d.comb += [
@@ -119,10 +124,19 @@ class RowWriter(wiring.Component):
             self.write.p.address.eq(queue.o.p.goal.address),
             self.write.p.data.eq(queue.o.p.data),
             queue.o.ready.eq(self.write.ready),
-            self.busy.eq(free != places),
+            self.busy.eq((free != places) | (unraised != 0)),
         ]
-        m.d.sync += [
-            self.raise0.id.eq(queue.o.p.goal.raise0),
-            self.raise0.en.eq(written & (queue.o.p.goal.raise0 != 0)),
+
+        # Raises, one a cycle.
+        m.submodules.raises = raises = Queue(
+            data.StructLayout({"id": 4, "times": fields["raises"].shape}), places)
+        times = Signal(fields["raises"].shape)      # raised already
+        m.d.comb += [
+            raises.i.valid.eq(written & (queue.o.p.goal.raise0 != 0)),
+            raises.i.p.id.eq(queue.o.p.goal.raise0), raises.i.p.times.eq(queue.o.p.goal.raises),
+            self.raise0.id.eq(raises.o.p.id), self.raise0.en.eq(raises.o.valid),
+            raised.eq(raises.o.valid & (times + 1 == raises.o.p.times)), raises.o.ready.eq(raised),
         ]
+        with m.If(raises.o.valid):
+            m.d.sync += times.eq(Mux(raised, 0, times + 1))
         return m

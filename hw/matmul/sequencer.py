@@ -204,6 +204,7 @@ class ArraySequencer(wiring.Component):
             job_queue.next.eq(n), job_queue.start.eq(~active), job_queue.command.eq(c),
             job_queue.height.eq(height), job_queue.push.eq(ends_pass & to_bank),
             job_queue.last_group.eq(last_group), job_queue.ends_tile.eq(ends_tile),
+            job_queue.last_tile.eq(last_tile),
             job_queue.done.eq(self.done),
             self.busy.eq(active | (banks != 0)),
         ]

@@ -36,7 +36,7 @@ class Pattern(wiring.Component):
 
     Throughput
     ----------
-    One block each cycle; a cycle is lost between sinks and window, and three at each page.
+    One block each cycle; a cycle is lost between sinks and window, and four at each page.
     ``o.valid`` depends on ``i.valid``, ``i.ready`` and ``choices.ready`` on no ``ready``.
 
     Members
@@ -85,6 +85,8 @@ class Pattern(wiring.Component):
                 with m.If(self.choices.valid):
                     m.next = "CLIP"
             with m.State("CLIP"):
+                m.next = "MEASURE"
+            with m.State("MEASURE"):
                 with m.If(ended):
                     m.d.sync += to_window
                     m.next = "WINDOW"
@@ -103,10 +105,11 @@ class Pattern(wiring.Component):
 
         # A page's blocks that lie behind the sinks and before the window.
         page, start, stop = self.choices.p.page, Signal(30), Signal(30)
-        m.d.comb += [start.eq(page << i.page), stop.eq((page + 1) << i.page)]
         with m.If(self.choices.ready):
-            m.d.sync += [ended.eq(self.choices.p.end), low.eq(Mux(start < i.head, i.head, start)),
-                         high.eq(Mux(stop < i.first, stop, i.first))]
+            m.d.sync += [ended.eq(self.choices.p.end),
+                         start.eq(page << i.page), stop.eq((page + 1) << i.page)]
+        m.d.sync += [low.eq(Mux(start < i.head, i.head, start)),
+                     high.eq(Mux(stop < i.first, stop, i.first))]
 
         # Blocks.
         m.d.comb += [

@@ -90,8 +90,8 @@ def decode(model, config, prompt, tokens, format, *, latency=60):
     """Run a model to its end twice: compared with the reference, and measured."""
     from sim.device import SimulatedDevice, Timing
 
-    checked = compile_model(model, config, prompt, tokens, format=format, check=True)
-    compiled = compile_model(model, config, prompt, tokens, format=format)
+    checked, compiled = (compile_model(model, config, prompt, tokens, format=format, check=check,
+                                       chunk=1) for check in (True, False))
     timing = Timing(latency=latency)
     with SimulatedDevice(config, memory_bytes=checked.memory.bytes, timing=timing) as device:
         verifier = Verifier(device, checked)

@@ -7,6 +7,7 @@ import typer
 from sw.arguments import (
     Activations,
     BlockList,
+    ChunkSize,
     ConfigChoice,
     FormatChoice,
     GlobalEvery,
@@ -29,6 +30,7 @@ def command(
     sinks: Sinks = 0,
     global_every: GlobalEvery = None,
     blocks: BlockList = None,
+    chunk: ChunkSize = None,
     prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "Once upon a time",
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
     check: Annotated[bool, typer.Option(
@@ -39,6 +41,6 @@ def command(
 
     compiled, _ = compile_choice(model, prompt, tokens, config, format, check=check,
                                  activation=activations, rule=scale_rule, kv=kv,
-                                 sees=(window, sinks, global_every, blocks))
+                                 sees=(window, sinks, global_every, blocks), chunk=chunk)
     typer.echo(compiled.layout())
     typer.echo(compiled.listing(), nl=False)

@@ -11,6 +11,7 @@ import typer
 from sw.arguments import (
     Activations,
     BlockList,
+    ChunkSize,
     ConfigChoice,
     FormatChoice,
     GlobalEvery,
@@ -45,6 +46,7 @@ def command(
     sinks: Sinks = 0,
     global_every: GlobalEvery = None,
     blocks: BlockList = None,
+    chunk: ChunkSize = None,
     check: Annotated[bool, typer.Option(
         "--check", help="Compare all logits, keys and values with the reference.")] = False,
     temperature: Annotated[float, typer.Option(
@@ -73,7 +75,7 @@ def command(
                                      temperature=temperature, seed=seed, tokenizer=tokenizer,
                                      activation=activations, rule=scale_rule, kv=kv,
                                      quantiser=quantiser, calibration=calibration,
-                                     sees=(window, sinks, global_every, blocks))
+                                     sees=(window, sinks, global_every, blocks), chunk=chunk)
     machine = open_device(device, compiled, latency, waves)
     session = Session(machine, compiled)
     verifier = Verifier(machine, compiled) if check else None
@@ -93,7 +95,7 @@ def command(
 
 def compile_choice(model, prompt, tokens, config, format, *, check=False, temperature=0.0, seed=0,
                    tokenizer=None, activation="int8", rule="floor", kv="int8", quantiser="nearest",
-                   calibration=None, sees=(None, 0, None, None)):
+                   calibration=None, sees=(None, 0, None, None), chunk=None):
     """The compiled task of a command line, and its tokenizer.
 
     ``sees`` has what :func:`sw.models.attention.choose_attention` takes.
@@ -146,7 +148,7 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
     compiled = compile_model(loaded, chosen, words.encode(prompt), tokens, format=format,
                              activation=activation, rule=rule, kv=kv,
                              sampling=Sampling(temperature=temperature, seed=seed), check=check,
-                             calibrate=calibrate)
+                             calibrate=calibrate, chunk=chunk)
     for note in compiled.model.notes:
         typer.echo(f"note: {note}", err=True)
     return compiled, words

@@ -15,6 +15,12 @@ __all__ = ["ChunkPlan", "Part", "chunk_plans", "splits"]
 #: Largest count of blocks and of groups in a command, and largest table of ``rope``.
 MOST_BLOCKS, MOST_GROUPS, MOST_PERIOD = 4095, 255, 15
 
+#: Blocks of gates for which a product of their own is worth while.
+LEAST_PIECE = 4
+
+#: Cycles that a token's commands to the vector unit take besides their rows.
+COMMANDS = 200
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -61,6 +67,8 @@ class ChunkPlan:
         Query heads that attend together.
     split : bool
         Queries of each head are a product of their own.
+    pieces : int
+        Products that gate and up are.
     parts : tuple of :class:`Part`
     probability : int
         First activation block of probabilities.
@@ -70,6 +78,7 @@ class ChunkPlan:
     groups: int
     heads: int
     split: bool
+    pieces: int
     parts: tuple
     probability: int
 
@@ -94,7 +103,7 @@ class ChunkPlan:
 
 
 def chunk_plans(model, config, plan, prompt, most=None):
-    """Every :class:`ChunkPlan` that fits, the largest first; ``most`` bounds its tokens."""
+    """Every :class:`ChunkPlan` that fits, the fastest first; ``most`` bounds its tokens."""
     most = min(prompt - 1, most or prompt)
     if any(sees.blocks is not None for sees in model.sees):
         # What a list makes visible depends on the last token of a walk.
@@ -103,24 +112,38 @@ def chunk_plans(model, config, plan, prompt, most=None):
     most_groups = MOST_GROUPS if all(repeats(matrix, config) for matrix in matrices) else 1
     most_parts = 2 if all(whole_lines(matrix, config) for matrix in matrices) else 1
     split = all(splits(layer.kvq, model, config) for layer in model.layers)
+    pieces = pieces_of(model, config)
     shapes = {(min(config.columns, most // parts), groups, parts)
               for parts in range(1, most_parts + 1) for groups in range(1, most_groups + 1)
               if 1 < groups * parts * min(config.columns, most // parts) <= most}
-    # Of equal chunks those of two parts, in which units wait less for each other.
-    for shape in sorted(shapes, key=lambda s: (s[0] * s[1] * s[2], s[2]), reverse=True):
-        found = chunk_plan(model, config, plan, split, *shape)
+    for shape in sorted(shapes, key=lambda s: (cycles(model, config, *s), -s[0] * s[1] * s[2])):
+        found = chunk_plan(model, config, plan, split, pieces, *shape)
         if found is not None:
             yield found
 
 
-def chunk_plan(model, config, plan, split, columns, groups, parts):
+def cycles(model, config, columns, groups, parts):
+    """About so many cycles a layer takes for a token, without attention: of two parts, the array
+    works for one while the vector unit works for the other."""
+    tokens, (dim, hidden) = columns * groups, (model.dim_blocks, model.hidden_blocks)
+    array = sum(tape_beats(matrix.weights.shape, matrix.format, config.slices)
+                for matrix in model.layers[0].matrices) * max(groups, config.beat_words)
+    # Norms, rotations, the gate and the rounding of all, in blocks; then commands of one token.
+    blocks = 8 * dim + 4 * model.kv_blocks + 5 * model.q_blocks + 5 * hidden
+    vector = tokens * (blocks * config.block_rows + COMMANDS)
+    return (array + vector if parts == 1 else max(array, vector)) / tokens
+
+
+def chunk_plan(model, config, plan, split, pieces, columns, groups, parts):
     """The :class:`ChunkPlan` of a shape, or None if it does not fit."""
     dim, hidden, head = model.dim_blocks, model.hidden_blocks, model.head_blocks
     tokens, kv, q = columns * groups, model.kv_blocks, model.q_blocks
     produced = 2 * kv + q + plan.extra
+    # What a product may write before normed vectors of the last group have been rounded.
+    early = (tokens - columns if pieces == 1 else tokens) * 2 * hidden // pieces
     # Products of the first groups are written while normed vectors of the last one are still read.
     shared = max(tokens * 2 * hidden, tokens * (produced + q), tokens * (produced + dim),
-                 (tokens - columns) * 2 * hidden + tokens * dim)
+                 early + tokens * dim)
     rope = plan.rows
     x = rope + 2 * tokens * parts * head
     region = x + tokens * parts * dim
@@ -133,7 +156,8 @@ def chunk_plan(model, config, plan, split, columns, groups, parts):
             or tokens * max(hidden, q, dim) > MOST_BLOCKS):
         return None
     return ChunkPlan(
-        columns=columns, groups=groups, heads=heads, split=split, probability=probability,
+        columns=columns, groups=groups, heads=heads, split=split, pieces=pieces,
+        probability=probability,
         parts=tuple(Part(
             first=n * tokens, x=x + n * tokens * dim,
             n=region + (n + 1) * shared - tokens * dim,
@@ -145,22 +169,40 @@ def chunk_plan(model, config, plan, split, columns, groups, parts):
             query=n * (vector + inner) + vector) for n in range(parts)))
 
 
+def tile_rows(matrix, config):
+    """Rows of a tile of a matrix, of all but the last."""
+    _, height, _ = tiling(len(matrix.weights), config.slices, matrix.format)
+    return height * config.slices
+
+
+def pieces_of(model, config):
+    """Most equal pieces of gate and up, each of whole tiles and lines, and not too small."""
+    def cut(matrix, pieces):
+        beats = tape_beats(matrix.weights.shape, matrix.format, config.slices)
+        return (matrix.factor is None and len(matrix.weights) % pieces == 0
+                and len(matrix.weights) // pieces % tile_rows(matrix, config) == 0
+                and beats // pieces * config.beat_bytes % config.line_bytes == 0)
+
+    hidden = model.hidden_blocks
+    return max(n for n in range(1, hidden + 1) if n == 1 or hidden % n == 0
+               and hidden // n >= LEAST_PIECE
+               and all(cut(layer.gate_up, n) for layer in model.layers))
+
+
 def splits(matrix, model, config):
     """Whether keys and values, and queries of each head, are whole tiles of the matrix."""
-    rows, _ = matrix.weights.shape
-    _, height, _ = tiling(rows, config.slices, matrix.format)
-    tile, head = height * config.slices, 32 * model.head_blocks
+    rows = len(matrix.weights)
+    tile, head = tile_rows(matrix, config), 32 * model.head_blocks
     return (matrix.factor is None and head % tile == 0
             and rows == head * (2 * model.n_kv_heads + model.n_heads))
 
 
 def repeats(matrix, config):
     """Whether the replay buffer holds a tile, for several groups of columns."""
-    rows, size = matrix.weights.shape
-    _, height, _ = tiling(rows, config.slices, matrix.format)
+    size = matrix.weights.shape[1]
     bits = FORMATS[matrix.format].element.bits
     # Six bits have been unpacked to eight.
-    return height * config.slices * size * (8 if bits == 6 else bits) <= 8 * config.replay
+    return tile_rows(matrix, config) * size * (8 if bits == 6 else bits) <= 8 * config.replay
 
 
 def whole_lines(matrix, config):

@@ -225,11 +225,10 @@ def lay_out(model, config, plan, layers, prompt, task, tapes):
     memory.place_rows("rope_q", model.rope_q[:task.written])
     memory.place_rows("embedding", model.embedding)
     if task.chunks:
-        # A line for each token, so that a register which counts lines finds it.
-        rows = np.zeros((task.filled, config.line_bytes // 4), "<u4")
-        rows[:task.passed, 0] = prompt[:task.passed]
-        rows *= memory.row_lines(model.dim_blocks)
-        memory.place_data("prompt_rows", rows.tobytes())
+        # In the order in which they are needed: a chunk's rows are read at once.
+        rows = np.zeros(task.filled, int)
+        rows[:task.passed] = prompt[:task.passed]
+        memory.place_rows("prompt_rows", model.embedding[rows])
     for name, tape in tapes.items():
         memory.place_data(name, tape)
     for number, blocks in enumerate(lists_of_blocks(layers)):

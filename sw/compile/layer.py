@@ -1,5 +1,7 @@
 """Writes the layers of one token: loops over layers that run the same instructions."""
 
+from .writer import MINUS_ONE
+
 
 __all__ = ["write_all_layers", "write_layer"]
 
@@ -39,16 +41,33 @@ def write_all_layers(w, name, write):
     runs, number = runs_of_layers(kinds), 0
     while runs:
         some, rounds = repeats(runs, kinds)
+        rest = runs[rounds * len(some):]
+        # The loop may be left in the middle of a round, if the rest is its beginning.
+        half = len(rest) if 0 < len(rest) < len(some) and all(
+            same(kinds, *pair) for pair in zip(rest, some)) else 0
         label = f"{name}s_{number}"
         if rounds > 1:
             w.out.emit("set", "runs of layers to go", rd="round", imm=rounds)
             w.out.label(label)
-        for first, layers in some:
+        for place, (first, layers) in enumerate(some, 1):
             write_loop(w, name if number == 0 else f"{name}_{number}", first, layers, write)
             number += 1
-        if rounds > 1:
+            if rounds > 1 and place == half:
+                w.out.emit("branch", "all layers are done", condition="eq", ra="round", rb="zero",
+                           target=f"{label}_end")
+        if rounds > 1 and half:
+            w.out.emit("add", rd="round", ra="round", imm=MINUS_ONE)
+            w.out.emit("branch", condition="eq", ra="zero", rb="zero", target=label)
+            w.out.label(f"{label}_end")
+            rest = []
+        elif rounds > 1:
             w.count_down("round", label)
-        runs = runs[rounds * len(some):]
+        runs = rest
+
+
+def same(kinds, one, other):
+    """Whether two runs are of as many layers of one kind."""
+    return kinds[one[0]] == kinds[other[0]] and one[1] == other[1]
 
 
 def write_loop(w, label, first, layers, write):

@@ -105,9 +105,9 @@ class Writer:
 
     def stage(self, comment, a, dst, **values):
         """Keys or values of a token, to the staging memory; values have one code for a head."""
-        head = self.model.head_blocks
-        self.out.emit("quantise", comment, a=a, dst=dst, blocks=self.model.kv_blocks,
-                      target="staging", per_vector=head, columns=1, element=self.model.kv,
+        values = {"blocks": self.model.kv_blocks, **values}
+        self.out.emit("quantise", comment, a=a, dst=dst, target="staging", columns=1,
+                      per_vector=self.model.head_blocks, element=self.model.kv,
                       rule=self.model.rule, raise0="staged", **values)
 
     def walk(self, kv, head, **values):

@@ -23,7 +23,7 @@ __all__ = ["ARCHITECTURES", "load"]
 #: Names of the one graph that is run: norm, attention, norm, gated feed-forward network.
 ARCHITECTURES = "llama", "internlm2", "xverse"
 #: Positions of which a model has rotary rows at most; the metadata's number is backed by nothing.
-POSITIONS = 1 << 17
+POSITIONS = 1 << 18
 #: Tensors of a layer, by our names.
 TENSORS = {"attention_norm": "attn_norm", "wq": "attn_q", "wk": "attn_k", "wv": "attn_v",
            "wo": "attn_output", "ffn_norm": "ffn_norm", "w1": "ffn_gate", "w2": "ffn_down",

@@ -20,6 +20,8 @@ def run_attend(m, f):
     size = BLOCK * f.head_blocks
     if size % m.config.slices:
         raise Hazard(f"a head of {size} elements does not fill {m.config.slices} slices")
+    if f.groups > m.config.kv_groups:
+        raise Hazard(f"{f.groups} groups attend, but the machine has {m.config.kv_groups}")
     own = m.attending.popleft() if m.attending else (yield from begin(m, f))
     while f.count and not own.ended:
         yield lambda: len(m.d_fifo) > 0
@@ -85,6 +87,8 @@ def finish(m, f, own):
             activation.decode(own.q), own.codes, element.decode(k), k_codes, element.decode(v),
             v_codes, f.activation, f.kv, numbers=tokens, positions=positions, window=f.window,
             sinks=f.sinks)
+        # The queue of sums holds those of two commands.
+        yield lambda: len(m.sums) + len(total) <= 2 * m.config.columns * m.config.kv_groups
         for block, values in enumerate(output.reshape(-1, BLOCK)):
             yield f.take1
             m.workspace[f.dst + block] = values

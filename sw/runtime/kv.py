@@ -17,8 +17,9 @@ __all__ = ["Part", "block_places", "run_append", "run_choose", "run_walk"]
 
 
 class Part(NamedTuple):
-    """What the D stream delivers at once: ``kind`` is ``keys``, ``values``, ``bounds`` or ``beats``.
+    """What the D stream delivers at once.
 
+    ``kind`` is ``keys``, ``values``, ``bounds`` or ``beats``.
     ``walk`` is the command that it belongs to, ``number`` that of its KV block; ``first`` and
     ``last`` say whether it is the first and the last of its kind in the walk.
     """
@@ -73,6 +74,9 @@ def block_line(m, f, number, lines):
 
 def run_walk(m, f):
     """Read the blocks that a head's queries need; keys go ahead of values."""
+    if f.pattern == "bounds":
+        yield from read_bounds(m, f)
+        return
     numbers = yield from numbers_to_read(m, f)
     packed = KV[f.kv].packed
     lines, (key_beats, value_beats) = (m.config.kv_lines(f.head_blocks, packed),
@@ -101,6 +105,8 @@ def run_walk(m, f):
 
 def read_bounds(m, f):
     """Read the blocks that hold the bounds of ``count`` pages."""
+    while m.owed:
+        yield from pay(m)
     blocks = -(-f.count // BLOCK)
     for number in range(blocks):
         line = f.address + number * m.config.bounds_lines(f.head_blocks, KV[f.kv].packed)
@@ -150,19 +156,29 @@ def run_append(m, f):
     lines = (m.config.bounds_lines if f.bounds else m.config.kv_lines)(f.head_blocks, packed)
     places = Places(m.config, 0, token, rows, packed=packed)
     beats = (m.config.key_beats if f.bounds else m.config.kv_beats)(rows, packed)
+    starts = []
+    # As staged: keys of all heads, then values.
     for head in range(f.heads):
         yield 0
-        line = block_line(m, f, number, lines) + head * f.head_stride
+        line = number * lines + f.address if f.bounds else block_line(m, f, number, lines)
+        line += head * f.head_stride
         start = line * m.config.line_bytes
+        starts.append(start)
         m.check_write(start, beats * m.config.beat_bytes)
         keys = slice(head * rows, (head + 1) * rows)
         (places.keys + start).put(m.memory, m.staging[keys].reshape(-1))
         m.memory[start + places.key_codes] = m.staging_codes[keys]
-        if not f.bounds:
-            values = slice(blocks + keys.start, blocks + keys.stop)
-            (places.values + start).put(m.memory, m.staging[values].reshape(-1))
-            m.memory[start + places.value_code] = m.staging_codes[values.start]
-        for _ in range(rows if f.bounds else 2 * rows):
+        for _ in range(rows):
+            m.raise_counter(f.raise1)
+        if f.bounds:
+            yield 0
+            m.raise_counter(f.raise0)
+    for head in range(0 if f.bounds else f.heads):
+        yield 0
+        values = slice(blocks + head * rows, blocks + (head + 1) * rows)
+        (places.values + starts[head]).put(m.memory, m.staging[values].reshape(-1))
+        m.memory[starts[head] + places.value_code] = m.staging_codes[values.start]
+        for _ in range(rows):
             m.raise_counter(f.raise1)
         yield 0
         m.raise_counter(f.raise0)

@@ -47,8 +47,8 @@ class Verifier:
                     raise UserError(f"the machine chose token {got} after position {position}, "
                                     f"the reference {wanted}")
         size = self._compare_kv(state, outcome.positions)
-        return (f"{outcome.positions - task.passed} x {model.vocabulary} logits and {size} bytes of keys and "
-                "values equal the reference, bit for bit")
+        return (f"{outcome.positions - task.passed} x {model.vocabulary} logits and {size} bytes "
+                "of keys and values equal the reference, bit for bit")
 
     def _choose(self, logits, position):
         sampling = self.compiled.task.sampling

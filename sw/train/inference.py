@@ -7,6 +7,7 @@ import numpy as np
 
 from hw.formats import ACTIVATIONS, FORMATS, KV
 from sw.quantise import GROUP, dequantise_weights, quantise_weights
+from sw.train.sight import Sight
 from verif.reference.quantise import quantise
 
 
@@ -61,9 +62,11 @@ class Inference:
         of power-of-two scales, "floor" or "up"
     kv : str
         a name of :data:`hw.formats.KV`, to which keys and values are rounded if activations are
+    sight : :class:`~sw.train.sight.Sight`
+        what attention sees; by default all
     """
 
-    def __init__(self, model, weights, activations, *, rule="floor", kv="int8"):
+    def __init__(self, model, weights, activations, *, rule="floor", kv="int8", sight=None):
         if activations not in OPERANDS:
             raise ValueError(f"activations must be one of {', '.join(OPERANDS)}, not "
                              f"{activations!r}")
@@ -73,6 +76,7 @@ class Inference:
         self.classifier = round_weights(model.classifier, weights, rule)
         self.rounded, self.rule = activations != "float32", rule
         self.activations, self.kv = activations, kv
+        self.sight = sight or Sight()
         angles = model.angles(model.context)[:, None]
         self.cos, self.sin = np.cos(angles).astype("f4"), np.sin(angles).astype("f4")
 
@@ -87,20 +91,24 @@ class Inference:
         if not 0 < len(ids) <= self.model.context:
             raise ValueError(f"expected 1 to {self.model.context} tokens, not {len(ids)}")
         x = self.model.embedding[np.asarray(ids)]
-        for layer, w in zip(self.model.layers, self.layers, strict=True):
-            x = x + self._attention(self._norm(x, layer.attention_norm), w)
+        for n, (layer, w) in enumerate(zip(self.model.layers, self.layers, strict=True)):
+            x = x + self._attention(self._norm(x, layer.attention_norm), w, n)
             y = self.cast(self._norm(x, layer.ffn_norm))
             gate = y @ w["w1"].T
             gate = gate / (1 + np.exp(-gate)) * (y @ w["w3"].T)
             x = x + self.cast(gate) @ w["w2"].T
         return self.cast(self._norm(x, self.model.norm)) @ self.classifier.T
 
-    def loss(self, ids):
-        """Return the sum of the losses, in nats, of every id after the first."""
+    def losses(self, ids):
+        """Return the losses, in nats, of every id after the first."""
         logits = self.logits(ids[:-1]).astype(np.float64)
         largest = logits.max(1, keepdims=True)
         logits -= largest + np.log(np.exp(logits - largest).sum(1, keepdims=True))
-        return -logits[np.arange(len(ids) - 1), ids[1:]].sum()
+        return -logits[np.arange(len(ids) - 1), ids[1:]]
+
+    def loss(self, ids):
+        """Return the sum of the losses, in nats, of every id after the first."""
+        return self.losses(ids).sum()
 
     def greedy(self, ids, count, stop=(1, 2)):
         """Return ids followed by up to ``count`` likeliest ones, until one of ``stop``."""
@@ -121,7 +129,7 @@ class Inference:
         even, odd = x[..., 0::2], x[..., 1::2]
         return np.stack([even * cos - odd * sin, even * sin + odd * cos], -1).reshape(x.shape)
 
-    def _attention(self, x, w):
+    def _attention(self, x, w, layer):
         model, time, x = self.model, len(x), self.cast(x)
         q = self._rotate((x @ w["wq"].T).reshape(time, model.n_heads, model.head))
         k = self._rotate((x @ w["wk"].T).reshape(time, model.n_kv_heads, model.head))
@@ -129,8 +137,9 @@ class Inference:
         q, k = self.cast(q), self.cast(k, self.kv)
         v = self.cast(v, self.kv, group=-(-model.head // GROUP))
         q, k, v = (t.transpose(1, 0, 2) for t in (q, k, v))
+        seen = self.sight.mask(layer, q, k)
         k, v = (t.repeat(model.n_heads // model.n_kv_heads, 0) for t in (k, v))
         scores = q @ k.transpose(0, 2, 1) / np.float32(model.head ** 0.5)
-        scores += np.triu(np.full((time, time), -np.inf, np.float32), 1)
+        scores = np.where(seen, scores, np.float32(-np.inf))
         mixed = self.cast(_softmax(scores), "int8", "floor") @ v
         return self.cast(mixed.transpose(1, 0, 2).reshape(time, model.dim)) @ w["wo"].T

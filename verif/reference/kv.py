@@ -8,8 +8,8 @@ from hw.formats import KV
 from verif.reference.pattern import slot
 
 
-__all__ = ["block_place", "Cells", "Places", "unfold", "kv_write", "kv_read", "bounds_write",
-           "bounds_read"]
+__all__ = ["block_place", "Cells", "Places", "unfold", "kv_write", "kv_read", "kv_blocks",
+           "bounds_write", "bounds_read", "bounds_blocks"]
 
 
 #: Tokens in a KV block, and elements that share a key's code.
@@ -46,13 +46,13 @@ class Cells(NamedTuple):
         return found if self.upper is None else np.where(self.upper, found, found << 4) & 0xF0
 
     def put(self, image, elements):
-        """Write elements, bytes; packed ones fill whole bytes."""
+        """Write elements, bytes; packed ones fill whole bytes. There may be axes before."""
         elements = np.asarray(elements).view(np.uint8)
         if self.upper is None:
-            image[self.offsets] = elements
+            image[..., self.offsets] = elements
             return
-        image[self.offsets[~self.upper]] = elements[~self.upper] >> 4
-        image[self.offsets[self.upper]] |= elements[self.upper] & 0xF0
+        image[..., self.offsets[~self.upper]] = elements[..., ~self.upper] >> 4
+        image[..., self.offsets[self.upper]] |= elements[..., self.upper] & 0xF0
 
     def __add__(self, distance):
         return Cells(self.offsets + distance, self.upper)
@@ -125,8 +125,8 @@ class Places:
         self.keys, self.key_codes = key_places(config, start, token, head_blocks, packed)
         beat, n = config.beat_bytes, np.arange(BLOCK * head_blocks)
 
-        # Codes of the values, one byte a token, then the values. Tokens of a small head share beats:
-        # of each half of the block, those at a distance of `pitch`.
+        # Codes of the values, one byte a token, then the values. Tokens of a small head share
+        # beats: of each half of the block, those at a distance of `pitch`.
         start += config.key_beats(head_blocks, packed) * beat
         self.value_code = start + token
         start += config.value_scale_beats * beat
@@ -180,6 +180,37 @@ def kv_read(image, config, base, count, head_blocks, kv="int8", **where):
     return k, k_codes, v, v_codes
 
 
+def kv_blocks(config, k, k_codes, v, v_codes, kv="int8"):
+    """Bytes of the KV blocks of one head, ``uint8 [blocks, bytes to the next block]``.
+
+    What :func:`kv_write` writes for tokens 0, 1, ..., but all at once; other bytes are 0.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+    k, k_codes : uint8 [T, D], uint8 [T, D/32]
+        Codes of the keys' elements; T is a multiple of 32.
+    v, v_codes : uint8 [T, D], uint8 [T]
+    kv : str
+        A name of :data:`hw.formats.KV`.
+    """
+    head_blocks, packed = k_codes.shape[-1], KV[kv].packed
+    places = [Places(config, 0, token, head_blocks, packed=packed) for token in range(BLOCK)]
+    return blocks_of(config.kv_lines(head_blocks, packed) * config.line_bytes,
+                     [(Cells.stack([place.keys for place in places]), k),
+                      (Cells(np.array([place.key_codes for place in places])), k_codes),
+                      (Cells.stack([place.values for place in places]), v),
+                      (Cells(np.array([place.value_code for place in places])), v_codes)])
+
+
+def blocks_of(size, parts):
+    """``uint8 [blocks, size]``: of each part :class:`Cells` of 32 rows in a block, and all rows."""
+    image = np.zeros((len(parts[0][1]) // BLOCK, size), np.uint8)
+    for cells, rows in parts:
+        cells.put(image, rows.reshape(-1, BLOCK, *rows.shape[1:]))
+    return image
+
+
 def bounds_write(image, config, base, page, bounds, codes, kv="int8"):
     """Write the bounds of a page of one head into ``image``, a uint8 array, in place.
 
@@ -197,3 +228,20 @@ def bounds_read(image, config, base, count, head_blocks, kv="int8"):
               for page in range(count)]
     return (KV[kv].decode([elements.get(image) for elements, _ in places]),
             np.array([image[scales] for _, scales in places], np.uint8))
+
+
+def bounds_blocks(config, bounds, codes, kv="int8"):
+    """Bytes of the blocks of bounds of one head, ``uint8 [blocks, bytes to the next block]``.
+
+    Parameters
+    ----------
+    bounds, codes : uint8 [pages, 2 D], uint8 [pages, 2 D/32]
+        Codes of elements: maxima before minima, a row for each page.
+    """
+    head_blocks = codes.shape[-1] // 2
+    bounds, codes = (np.pad(rows, ((0, -len(rows) % BLOCK), (0, 0))) for rows in (bounds, codes))
+    packed = KV[kv].packed
+    elements, scales = zip(*(bounds_places(config, 0, page, head_blocks, packed)
+                             for page in range(BLOCK)))
+    return blocks_of(config.bounds_lines(head_blocks, packed) * config.line_bytes,
+                     [(Cells.stack(elements), bounds), (Cells(np.array(scales)), codes)])

@@ -1,0 +1,171 @@
+"""Writes what the vector unit, the mover and attention do for a part of a chunk.
+
+The vector unit runs one command at a time, so what it reads of its own results is there. Of each
+stage only the first token's commands take what a product raises, which is blocks of its last
+vector: all others were written before. docs/compiler.md has the counters.
+"""
+
+from .chunks import MOST_PERIOD
+
+
+__all__ = ["write_attends", "write_division", "write_gates", "write_keys_and_values",
+           "write_norms", "write_rounding", "write_walk"]
+
+
+def ready(w, at, blocks):
+    """Say that a product may begin: it takes blocks of all columns at once, which `quantise` raises
+    one by one. What lies at ``at`` is used up."""
+    w.out.emit("multiply", "only to raise", dst=at, a=at, b=at, blocks=w.chunk.groups * blocks,
+               raise0="act")
+
+
+def quantise(w, comment, a, dst, per_vector, vectors, raise0=0):
+    w.quantise(comment, a, dst, vectors * per_vector, take0=0, raise0=raise0,
+               per_vector=per_vector, columns=w.chunk.columns)
+
+
+def write_norms(w, part, gain):
+    """Norm of every token; the gain is fetched for the first, and given back by the last."""
+    chunk, dim = w.chunk, w.model.dim_blocks
+    for token in range(chunk.tokens):
+        sync = {"take0": 0}
+        if token == 0:
+            sync = {"take0": "x_ready"}
+            if part is chunk.parts[0]:
+                sync["take1"] = "gain_ready"
+        if token == chunk.tokens - 1 and part is chunk.parts[-1]:
+            sync["raise1"] = "gain_free"
+        w.norm("", gain, dst=part.n + token * dim, a=part.x + token * dim, **sync)
+    quantise(w, "", part.n, part.vector, dim, chunk.tokens)
+    ready(w, part.n, dim)
+
+
+def write_keys_and_values(w, kv, part):
+    """Keys and values of each token to memory, by way of the staging memory, which holds one
+    token; between them queries are rotated. Queries are rounded last."""
+    out, model, chunk, head = w.out, w.model, w.chunk, w.model.head_blocks
+    stride = 2 * model.kv_blocks + (0 if chunk.split else model.q_blocks + w.plan.extra)
+    rotations = list(rotate_queries(w, part, stride))
+    each = -(-len(rotations) // chunk.tokens)
+    for token in range(chunk.tokens):
+        k = part.kv + token * stride
+        out.emit("rope", "keys", dst=k, a=k, b=part.rope_k + token * head, blocks=model.kv_blocks,
+                 period=head, take0=0 if token else "rows")
+        if token == 0:
+            out.emit("multiply", "only to wait for values", dst=part.o, a=part.o, b=part.o,
+                     blocks=model.kv_blocks, take0="rows")
+        # Block by block behind `append`, which reads what is staged of the token before.
+        if head == 1:
+            w.stage("keys and values", k, 0, group=1, blocks=2 * model.kv_blocks, take0="unstaged")
+        else:
+            w.stage("keys", k, 0, group=1, take0="unstaged")
+            w.stage("values", k + model.kv_blocks, model.kv_blocks, group=head, take0="unstaged")
+        if w.plan.extra and not chunk.split and token == 0:
+            rotations.insert(model.n_heads, dict(take0="rows", blocks=w.plan.extra))
+        last = {"raise0": "appended"} if token == chunk.tokens - 1 else {}
+        w.append(kv, count="next", take0="staged", raise1="unstaged", **last)
+        out.emit("add", rd="next", ra="next", imm=1)
+        for values in rotations[token * each:(token + 1) * each]:
+            emit_rotation(w, part, values)
+    for values in rotations[chunk.tokens * each:]:
+        emit_rotation(w, part, values)
+    quantise(w, "queries", part.o, part.query, head, chunk.tokens * model.n_heads, "query")
+
+
+def emit_rotation(w, part, values):
+    """A `rope` of queries; without a table, what only takes the blocks behind the queries."""
+    if "b" in values:
+        w.out.emit("rope", "queries", **values)
+    else:
+        zeros = part.q + w.model.q_blocks
+        w.out.emit("multiply", "zeros", dst=zeros, a=zeros, b=zeros, **values)
+
+
+def rotate_queries(w, part, stride):
+    """Fields of the `rope` of all queries; the results lie by steps, heads and tokens."""
+    model, chunk, head = w.model, w.chunk, w.model.head_blocks
+    columns = chunk.columns
+    if not chunk.split:
+        for token in range(chunk.tokens):
+            step, column = divmod(token, columns)
+            for n in range(model.n_heads):
+                yield dict(dst=part.o + ((step * model.n_heads + n) * columns + column) * head,
+                           a=part.q + token * stride + n * head, b=part.rope_q + token * head,
+                           blocks=head, period=head, take0=0 if token else "rows")
+        return
+    most = MOST_PERIOD // head
+    for step in range(chunk.groups):
+        for n in range(model.n_heads):
+            # The first token takes the blocks of one vector, which the product has raised.
+            starts = [0, *range(int(step == n == 0), columns, most)]
+            starts = sorted(set(starts))
+            for first, end in zip(starts, [*starts[1:], columns]):
+                token, blocks = step * columns + first, (end - first) * head
+                yield dict(dst=part.o + ((step * model.n_heads + n) * columns + first) * head,
+                           a=part.q + (n * chunk.tokens + token) * head,
+                           b=part.rope_q + token * head, blocks=blocks, period=blocks,
+                           take0=0 if token or n else "rows")
+
+
+def write_division(w, part, steps):
+    """Attention's output of some steps is divided."""
+    blocks = w.chunk.columns * w.model.q_blocks
+    if steps:
+        at = part.o + steps[0] * blocks
+        w.out.emit("divide", "", dst=at, a=at, blocks=len(steps) * blocks,
+                   period=w.model.head_blocks, take0="attended")
+
+
+def write_rounding(w, part):
+    """Attention's output becomes activations."""
+    quantise(w, "", part.o, part.vector, w.model.head_blocks, w.chunk.tokens * w.model.n_heads)
+    ready(w, part.o, w.model.q_blocks)
+
+
+def write_gates(w, part):
+    """The gates of all tokens, by pieces: what a piece has of the last token is counted, all of the
+    others came before."""
+    chunk = w.chunk
+    hidden = w.model.hidden_blocks // chunk.pieces
+    for piece in range(chunk.pieces):
+        h = part.h + piece * chunk.tokens * 2 * hidden
+        w.out.emit("gate", "", dst=h, a=h, blocks=hidden, take0="rows", take1="rows")
+        if chunk.tokens > 1:
+            w.out.emit("gate", "", dst=h + hidden, a=h + 2 * hidden,
+                       blocks=(chunk.tokens - 1) * hidden)
+        if chunk.pieces == 1:
+            quantise(w, "", h, part.inner, hidden, chunk.tokens)
+            continue
+        for group in range(chunk.groups):
+            at = part.inner + group * w.model.hidden_blocks + piece * hidden
+            quantise(w, "", h + group * chunk.columns * hidden, at, hidden, chunk.columns)
+    ready(w, part.h, w.model.hidden_blocks)
+
+
+def write_walk(w, kv, part, step, number):
+    """The walk of attend ``number`` of a step; the first one says what its step sees."""
+    chunk = w.chunk
+    rounds = w.model.queries // chunk.heads
+    head, again = divmod(number, rounds)
+    if number == 0:
+        w.out.emit("add", "tokens that the step's last one sees", rd="count", ra="position",
+                   imm=part.first + (step + 1) * chunk.columns)
+    # All tokens of the part are in memory when one step has seen a head of the last one.
+    sync = {"take0": "appended"} if step == 0 and not again else {}
+    # Not chained over a product, which waits for the last values of the attends before it.
+    alone = number == 0 and (step == 0 or step == 1 and part is not chunk.parts[0])
+    w.walk(kv, head, span=chunk.columns, chain=int(w.chains and not alone), **sync)
+
+
+def write_attends(w, kv, part, steps):
+    """Each step of as many tokens as there are columns attends, head after head."""
+    model, chunk, head = w.model, w.chunk, w.model.head_blocks
+    for step in steps:
+        for number in range(model.n_heads // chunk.heads):
+            # The first one of a layer was dispatched at its beginning.
+            if part is not chunk.parts[0] or step or number:
+                write_walk(w, kv, part, step, number)
+            vector = step * model.n_heads + number * chunk.heads
+            w.attend(kv, f"step {step}", dst=part.o + vector * chunk.columns * head,
+                     act=part.query + vector * head, columns=chunk.columns, groups=chunk.heads,
+                     tokens=1, probability=chunk.probability, take0="query", raise0="attended")
