@@ -278,7 +278,7 @@ async def walks_keep_memory_busy(dut, paged):
         def announced(part):
             machine.announced.append(part)
             keys, values = config.part_beats(part["head_blocks"], bool(part["packed"]))
-            ends[0] += values if part["kind"] == Part.VALUES.value else keys
+            ends[0] += values if part["kind"] == Part.VALUES else keys
 
         def late():
             while True:
