@@ -16,8 +16,8 @@ from amaranth.lib import enum
 
 
 __all__ = ["Element", "Integer", "Float", "ELEMENTS", "ScaleKind", "Span", "Format", "FORMATS",
-           "ACTIVATIONS", "KV", "BLOCK", "KEYS", "NAN", "PROBABILITIES", "VALUES", "expanded", "keys",
-           "named", "supported", "values"]
+           "ACTIVATIONS", "KV", "BLOCK", "KEYS", "NAN", "PROBABILITIES", "VALUES", "expanded",
+           "keys", "named", "supported", "values"]
 
 
 #: What stands for a number that is none, among integers. No element has this value.

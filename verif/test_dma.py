@@ -37,7 +37,8 @@ CONFIGS = {
                           w_fifo=32768, d_fifo=16384, kv_staging=8, pages=64),
 }
 
-SIMULATORS = {"packed": ("verilator",), "nano": ("icarus",), "four_channels": ("verilator",), "server": ("verilator",)}
+SIMULATORS = {"nano": ("icarus",), "four_channels": ("verilator",), "packed": ("verilator",),
+              "server": ("verilator",)}
 
 #: Tokens of the window, and cycles of latency, with which memory must be kept busy.
 BUSY = {4: (1024, 60), 8: (1024, 60), 16: (1024, 60), 32: (2048, 60), 64: (4096, 100)}

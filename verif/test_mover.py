@@ -145,7 +145,7 @@ async def append_follows_the_layout(dut, restless):
             codes = bench.rng.integers(0, 256, number)
             kv = str(bench.rng.choice(config.kv))
             stride = config.kv_lines(head_blocks, KV[kv].packed) * 3
-            position = [31, 0, 16, 64, int(bench.rng.integers(0, 96))][n % 5]
+            position = [31, 0, 16, 65, int(bench.rng.integers(0, 96))][n % 5]
             line = int(bench.rng.integers(0, LINES - heads * stride))
             await machine.stage(staged, codes)
             reference.append(expected, staged.astype(np.int8), codes, line, position, heads,

@@ -86,8 +86,8 @@ class Place(wiring.Component):
                            + Mux(self.values, self.token, (s << 4) + (self.member << height) + i)),
         ]
 
-        # Keys: half h is in beat 2 i + h, or both in beat i; words smaller than a piece take several
-        # steps.
+        # Keys: half h is in beat 2 i + h, or both in beat i; words smaller than a piece take
+        # several steps.
         part, h = self.step[:part_bits], self.step[part_bits]
         piece, lane = Signal(128), Signal(4)
         key_offset, row = Signal.like(self.offset), Signal(5)
