@@ -22,7 +22,7 @@ ScaleRule = Annotated[str, typer.Option(
     help="Of power-of-two scales: floor, as in the MX standard, or up, so that nothing is "
          "clipped.")]
 KeysAndValues = Annotated[str, typer.Option(
-    help="Elements of keys and values: int8, e4m3 or e5m2.")]
+    help="Elements of keys and values: int8, e4m3, e5m2 or int4.")]
 Window = Annotated[int | None, typer.Option(
     help="Tokens that a token sees, itself among them; by default what the file says, or all.")]
 Sinks = Annotated[int, typer.Option(

@@ -61,17 +61,20 @@ def test_bundled_model(preset, format):
     ("mxfp8", dict(activation="e4m3", kv="e5m2")),
     ("nvfp4", dict(activation="e4m3", rule="up")),
     ("int16", dict(kv="e5m2", rule="up")),
+    ("int4", dict(kv="int4")),
+    ("mxfp8", dict(activation="e4m3", kv="int4", rule="up")),
 ], ids=str)
 def test_activations_keys_and_values_of_other_elements(format, numbers):
     check(BUNDLED, "formats", format, 4, **numbers)
 
 
-def test_keys_of_several_blocks_and_memory_that_stalls():
+@pytest.mark.parametrize("preset, kv", [("sim", "int8"), ("formats", "int4")])
+def test_keys_of_several_blocks_and_memory_that_stalls(preset, kv):
     """More than 32 tokens; refresh, random stalls and a slow bus change no bit."""
     timing = Timing(latency=100, refresh_every=780, refresh_for=10, stall_per_256=40, rate_num=2,
                     rate_den=3)
     prompt = PROMPT + [(37 * n) % 400 + 3 for n in range(32)]
-    check(BUNDLED, "sim", "int4", 4, timing=timing, prompt=prompt, seed=5)
+    check(BUNDLED, preset, "int4", 4, timing=timing, prompt=prompt, seed=5, kv=kv)
 
 
 @pytest.mark.parametrize("preset, sizes, timing", [

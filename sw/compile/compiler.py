@@ -6,7 +6,7 @@ import numpy as np
 
 from hw.config import load as load_config
 from hw.config import presets
-from hw.formats import FORMATS, named, supported
+from hw.formats import FORMATS, KV, named, supported
 from hw.isa import RULES
 from sw.errors import UserError
 from verif.reference.tape import pack
@@ -82,8 +82,8 @@ class Compiled:
     def listing(self):
         """The program as text."""
         return listing(self.words, labels=self.assembler.labels,
-                       comments=self.assembler.comments(), counters=COUNTERS, registers=self.registers,
-                       symbols=self.memory.symbols())
+                       comments=self.assembler.comments(), counters=COUNTERS,
+                       registers=self.registers, symbols=self.memory.symbols())
 
     def layout(self):
         """The memory map as text."""
@@ -190,7 +190,7 @@ def write_task(model, config, plan, chunks, sequences, task, tapes):
                        passed=sum(s.passed - s.start for s in sequences))
     blocks = None
     if len(sequences) > 1:
-        pool = make_pool(sequences, config.kv_lines(model.head_blocks))
+        pool = make_pool(sequences, config.kv_lines(model.head_blocks, KV[model.kv].packed))
         task, blocks = replace(task, sequences=sequences, pool=pool), pool.blocks
     layers = kv_layers(model, config, task.written, 1 if chunks is None else chunks.chunk, blocks)
     memory = lay_out(model, config, plan, layers, sequences, task, tapes)

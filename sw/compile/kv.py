@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hw.formats import KV
 from sw.models.attention import Attention
 from verif.reference.pattern import BLOCK
 
@@ -72,11 +73,12 @@ def kv_layers(model, config, positions, chunk=1, pool=None):
             kept = -(-sees.sinks // BLOCK)
             if kept + around < blocks:
                 blocks, ring = kept + around, around
-        head_lines = blocks * config.kv_lines(model.head_blocks)
+        head_lines = blocks * config.kv_lines(model.head_blocks, KV[model.kv].packed)
         bounds = ()
         if sees.sparse is not None:
             pages = positions // sees.sparse.page
-            bounds = (-(-pages // BLOCK) * config.bounds_lines(model.head_blocks),
+            bounds = (-(-pages // BLOCK) * config.bounds_lines(model.head_blocks,
+                                                                       KV[model.kv].packed),
                       row_lines(config, 2 * model.kv_blocks))
         found.append(KvLayer(line, head_lines, model.n_kv_heads, ring, sees, *bounds))
         line += found[-1].lines

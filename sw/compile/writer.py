@@ -129,6 +129,7 @@ class Writer:
         self.out.emit("walk", f"KV head {head}", base=self.line("kv") + head * kv.head_lines,
                       offset="kv", count="count", head_blocks=self.model.head_blocks,
                       window=sees.window, sinks=sees.sinks, ring=kv.ring, pattern=pattern,
+                      kv=self.model.kv,
                       **{"span": 1, **values})
 
     def attend(self, kv, comment, **values):
@@ -144,4 +145,4 @@ class Writer:
         values = {"count": "position", **values}
         self.out.emit("append", "", base=self.line("kv"), offset="kv", heads=kv.heads,
                       head_blocks=self.model.head_blocks, head_stride=kv.head_lines, ring=kv.ring,
-                      sinks=kv.sees.sinks, **values)
+                      sinks=kv.sees.sinks, kv=self.model.kv, **values)

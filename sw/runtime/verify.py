@@ -83,22 +83,23 @@ class Verifier:
 
     def _compare_kv(self, states, texts):
         compiled, config = self.compiled, self.compiled.config
+        kv_name = compiled.model.kv
         region = compiled.memory.regions["kv"]
         wanted, filled = self.before.copy(), np.zeros_like(self.before)
         for number, (sequence, state, text) in enumerate(zip(compiled.sequences, states, texts)):
             # What fills the last chunk may be anything.
             size = state.k.shape[-1]
-            anything = [np.ones(count, np.uint8) for count in (size, size // BLOCK, size)]
+            anything = [np.full(count, 0xFF, np.uint8) for count in (size, size // BLOCK, size)]
             for layer, head, position in product(
                     range(len(compiled.kv)), range(compiled.model.n_kv_heads),
                     range(sequence.start, max(text.positions, sequence.filled))):
                 place = self._place(number, layer, head, position), position % BLOCK
                 if position >= text.positions:
-                    kv_write(filled, config, *place, *anything, 1)
+                    kv_write(filled, config, *place, *anything, 0xFF, kv_name)
                     continue
-                at, element = (layer, 0, head, position), KV[compiled.model.kv]
+                at, element = (layer, 0, head, position), KV[kv_name]
                 kv_write(wanted, config, *place, element.encode(state.k[at]), state.k_codes[at],
-                         element.encode(state.v[at]), state.v_codes[at])
+                         element.encode(state.v[at]), state.v_codes[at], kv_name)
             for layer, kv in enumerate(compiled.kv):
                 if kv.sees.sparse is not None:
                     self._write_bounds(wanted, state.bounds.of(layer), kv, text.positions)
@@ -127,7 +128,8 @@ class Verifier:
             base = layer.line + layer.bounds + head * layer.bounds_lines
             for page in range(positions // layer.sees.sparse.page):
                 at = 0, head, page
-                bounds_write(image, config, base, page, element.encode(elements[at]), codes[at])
+                bounds_write(image, config, base, page, element.encode(elements[at]), codes[at],
+                             self.compiled.model.kv)
         start, raw = (layer.line + layer.running) * config.line_bytes, running[0].tobytes()
         image[start:start + len(raw)] = np.frombuffer(raw, np.uint8)
 
@@ -139,7 +141,8 @@ class Verifier:
         if pool is not None:
             place = pool.tables[number][place]
         return (kv.line + head * kv.head_lines
-                + place * compiled.config.kv_lines(compiled.model.head_blocks))
+                + place * compiled.config.kv_lines(compiled.model.head_blocks,
+                                                   KV[compiled.model.kv].packed))
 
 
 def copy_beginning(source, target, positions):
