@@ -31,7 +31,7 @@ CONFIGS = {
                           workspace=8192, w_fifo=8192, d_fifo=4096, outstanding=32, kv_staging=8,
                           pages=64),
     "packed":        dict(name="test", data_bits=64, channels=2, slices=2, lanes=8, burst=8,
-                          workspace=4096, w_fifo=2048, d_fifo=1024, outstanding=16, kv_staging=8,
+                          workspace=4096, w_fifo=2048, d_fifo=2048, outstanding=16, kv_staging=8,
                           pages=64, kv=("e4m3", "int4")),
     "server":        dict(name="test", data_bits=512, slices=8, lanes=16, workspace=16384,
                           w_fifo=32768, d_fifo=16384, kv_staging=8, pages=64),

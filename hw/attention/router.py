@@ -125,7 +125,7 @@ class Router(wiring.Component):
         return m
 
     def unfolded(self, m, packed, to_keys, to_values, moved, fetch, left):
-        """Beats of bytes; whether one is the last of a beat of ``d``, and the last row of a group."""
+        """Beats of bytes; whether one is the last of a beat of ``d``, and of a group of values."""
         # A group has 32 rows, or is the only one and has fewer.
         last = left[:exact_log2(BLOCK)] == 0
         if not self.config.packs:
