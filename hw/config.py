@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from math import gcd
 from pathlib import Path
 
-from .formats import ACTIVATIONS, FORMATS, KV, PROBABILITIES, ScaleKind, supported
+from .formats import ACTIVATIONS, FORMATS, KV, PROBABILITIES, ScaleKind, expanded, supported
 
 
 __all__ = ["Config", "presets", "load"]
@@ -179,6 +179,9 @@ class Config:
                         f"{key} must hold two bursts and four beats, at least "
                         f"{max(least, 4 * self.beat_bytes)} bytes, not {getattr(self, key)}")
         self._check(16 % self.depth == 0, f"depth must divide 16, not {self.depth}")
+        self._check(not self.packs or self.slices <= 16,
+                    f"kv int4 needs at most 16 slices, so that two values of a slice are in a "
+                    f"block, not {self.slices}")
 
     @staticmethod
     def _check(condition, message):
@@ -239,7 +242,12 @@ class Config:
         """Blocks of the workspace."""
         return self.workspace // (4 * BLOCK)
 
-    # Keys and values
+    # Keys and values. They are packed if memory holds two elements in a byte.
+
+    @property
+    def packs(self):
+        """Whether there are keys and values that are packed."""
+        return any(KV[name].packed for name in self.kv)
 
     @property
     def key_height(self):
@@ -256,10 +264,11 @@ class Config:
         """Beats that hold the 32 value scales of a KV block."""
         return -(-BLOCK // self.beat_bytes)
 
-    def key_beats(self, head_blocks):
+    def key_beats(self, head_blocks, packed=False):
         """Beats of the keys of a KV block, scales included."""
         groups = -(-head_blocks // self.scale_group(self.key_height, 1))
-        return self.key_tiles * (groups + 2 * head_blocks * self.key_height)
+        row = 1 if packed else 2
+        return self.key_tiles * (groups + row * head_blocks * self.key_height)
 
     def value_groups(self, head_blocks):
         """Groups of ``16 * slices`` channels in which values are stored."""
@@ -273,26 +282,27 @@ class Config:
         rows = -(-BLOCK * head_blocks // self.slices)
         return min(16, 1 << (rows - 1).bit_length())
 
-    def value_beats(self, head_blocks):
+    def value_beats(self, head_blocks, packed=False):
         """Beats of the values of a KV block."""
-        return 2 * self.value_pitch(head_blocks) * self.value_groups(head_blocks)
+        halves = 1 if packed else 2
+        return halves * self.value_pitch(head_blocks) * self.value_groups(head_blocks)
 
-    def kv_beats(self, head_blocks):
+    def kv_beats(self, head_blocks, packed=False):
         """Beats of a whole KV block."""
-        return sum(self.part_beats(head_blocks))
+        return sum(self.part_beats(head_blocks, packed))
 
-    def part_beats(self, head_blocks):
+    def part_beats(self, head_blocks, packed=False):
         """Beats of the two parts of a KV block: keys with the codes of values, and values."""
-        return (self.key_beats(head_blocks) + self.value_scale_beats,
-                self.value_beats(head_blocks))
+        return (self.key_beats(head_blocks, packed) + self.value_scale_beats,
+                self.value_beats(head_blocks, packed))
 
-    def bounds_lines(self, head_blocks):
+    def bounds_lines(self, head_blocks, packed=False):
         """Lines from one block of bounds to the next: keys of 32 pages, maxima before minima."""
-        return -(-self.key_beats(2 * head_blocks) * self.beat_bytes // self.line_bytes)
+        return -(-self.key_beats(2 * head_blocks, packed) * self.beat_bytes // self.line_bytes)
 
-    def kv_lines(self, head_blocks):
+    def kv_lines(self, head_blocks, packed=False):
         """Lines from one KV block to the next."""
-        return -(-self.kv_beats(head_blocks) * self.beat_bytes // self.line_bytes)
+        return -(-self.kv_beats(head_blocks, packed) * self.beat_bytes // self.line_bytes)
 
     @property
     def max_head_blocks(self):
@@ -309,7 +319,7 @@ class Config:
     @property
     def elements(self):
         """Elements that the array decodes: those of the weight formats, and of keys and values."""
-        found = [FORMATS[name].element for name in self.formats] + [KV[name] for name in self.kv]
+        found = [FORMATS[name].element for name in self.formats] + [*map(expanded, self.kv)]
         return tuple({element.name: element for element in found}.values())
 
     @property
@@ -377,11 +387,14 @@ class Config:
         work: as many as cover the way from the last beat of keys to the first one of values, in
         the time of a block of the smallest head; with one column, and with all of a group.
         """
+        # Of packed blocks the array takes longer than memory does, if that gives a beat a cycle.
+        read = max(self.kv_beats(1, self.packs) * self.beat_words, self.kv_beats(1))
+
         def blocks(columns):
             moves = columns * BLOCK // min(self.softmax_lanes, 16)  # all scores, or probabilities
             way   = (SUM_CYCLES + columns                           # sums are in the last column
                      + 2 * moves + SOFTMAX_CYCLES + BLOCK // self.softmax_lanes + PRODUCT_CYCLES)
-            return -(-way // max(moves, self.kv_beats(1) * self.beat_words))
+            return -(-way // max(moves, read))
 
         return min(7, max(blocks(1), blocks(self.columns)))
 

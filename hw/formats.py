@@ -16,8 +16,8 @@ from amaranth.lib import enum
 
 
 __all__ = ["Element", "Integer", "Float", "ELEMENTS", "ScaleKind", "Span", "Format", "FORMATS",
-           "ACTIVATIONS", "KV", "BLOCK", "KEYS", "NAN", "PROBABILITIES", "VALUES", "keys", "named",
-           "supported", "values"]
+           "ACTIVATIONS", "KV", "BLOCK", "KEYS", "NAN", "PROBABILITIES", "VALUES", "expanded",
+           "keys", "named", "supported", "values"]
 
 
 #: What stands for a number that is none, among integers. No element has this value.
@@ -86,6 +86,11 @@ class Element:
         """Whether elements go to the array as significand and shift."""
         return False
 
+    @property
+    def packed(self):
+        """Whether memory holds two keys or values in a byte."""
+        return False
+
     def decode(self, codes):
         """Integers of an array of codes."""
         return self.integers[np.asarray(codes)]
@@ -120,16 +125,32 @@ class Element:
         return wanted
 
 
+@dataclass(frozen=True)
 class Integer(Element):
-    """Two's complement."""
+    """Two's complement.
+
+    Attributes
+    ----------
+    zeros : int
+        Bits at the lower end of each code that are 0. Codes with others are no number.
+    """
+
+    zeros: int = 0
+
+    @property
+    def packed(self):
+        return self.bits - self.zeros <= 4
 
     def integer(self, code):
+        if code % (1 << self.zeros):
+            return NAN
         return code - (code >> (self.bits - 1) << self.bits)
 
     def round(self, x):
         """Nearest integers of float64 ``x``, ties to even, saturated."""
         smallest = int(self.numbers[0]) if self.full else -self.largest
-        return np.clip(np.rint(x), smallest, self.largest).astype(self.integers.dtype)
+        rounded = np.rint(np.ldexp(x, -self.zeros)) * (1 << self.zeros)
+        return np.clip(rounded, smallest, self.largest).astype(self.integers.dtype)
 
     def circuit(self, m, code, name):
         return code.as_signed()
@@ -344,8 +365,10 @@ def named(name):
 #: instructions, and they are among those of keys and values, in the same order.
 ACTIVATIONS = {"int8": ELEMENTS["mxint8"], "e4m3": ELEMENTS["e4m3"]}
 
-#: Elements of keys and values by name; their order is their number in instructions.
-KV = {"int8": ELEMENTS["mxint8"], "e4m3": ELEMENTS["e4m3"], "e5m2": ELEMENTS["e5m2"]}
+#: Elements of keys and values by name; their order is their number in instructions. Those of INT4
+#: are MXINT8 with four bits less, of which memory holds the upper halves.
+KV = {"int8": ELEMENTS["mxint8"], "e4m3": ELEMENTS["e4m3"], "e5m2": ELEMENTS["e5m2"],
+      "int4": Integer("mxint4", 8, -6, zeros=4)}
 
 #: What probabilities of attention are, whatever other activations are.
 PROBABILITIES = ACTIVATIONS["int8"]
@@ -358,14 +381,19 @@ def supported(format, activation):
     return not (format.double and ACTIVATIONS[activation].shifts)
 
 
+def expanded(kv):
+    """The :class:`Element` that the array sees of a name of :data:`KV`."""
+    return ELEMENTS["mxint8"] if KV[kv].packed else KV[kv]
+
+
 def keys(kv):
     """The :class:`Format` of keys, with a name of :data:`KV`."""
-    return Format("keys", KV[kv], ScaleKind.E8M0, "a power of two for each 32")
+    return Format("keys", expanded(kv), ScaleKind.E8M0, "a power of two for each 32")
 
 
 def values(kv):
     """The :class:`Format` of values: their scale belongs to their probability."""
-    return Format("values", KV[kv], ScaleKind.ONE, "")
+    return Format("values", expanded(kv), ScaleKind.ONE, "")
 
 
 #: Keys and values of INT8.

@@ -134,7 +134,8 @@ INSTRUCTIONS = (
         Field("span", 7, "tokens of the chunk, at least 1"), *WINDOW, RING,
         Field("pattern", 2, "blocks to read", PATTERNS),
         Field("page", 3, "log2 of the KV blocks of a chosen page"),
-        Field("chain", 1, "keys may come before the last values of the walk before"))),
+        Field("chain", 1, "keys may come before the last values of the walk before"),
+        Field("kv", 2, "elements of keys and values, or of bounds", KV))),
     Instruction("matmul", 24, "matmul", "Matrix product of columns and the W stream.", SYNC + (
         DST, Field("act", 12, "first activation block"),
         Field("halves", 12, "K in halves of 16"), Field("tiles", 12, "tiles, at least 1"),
@@ -195,7 +196,8 @@ INSTRUCTIONS = (
         reg("count", "register: position of the token, or of the page"),
         Field("heads", 5, "KV heads"), HEAD_BLOCKS,
         Field("head_stride", 24, "lines from one head to the next"), RING, WINDOW[1],
-        Field("bounds", 1, "keys only, into blocks of bounds"))),
+        Field("bounds", 1, "keys only, into blocks of bounds"),
+        Field("kv", 2, "elements of what is staged", KV))),
     Instruction("load", 51, "mover", "Read a 32-bit word; delivers it as load.", ADDRESS + (
         reg("count", "register: index of the word, counted from the address"),)),
     Instruction("choose", 52, "mover", "Read a list of pages, ascending, for walks to choose.",

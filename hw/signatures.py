@@ -118,6 +118,7 @@ class Part(enum.Enum, shape=2):
 kv_part = data.StructLayout({
     "kind":        Part,
     "head_blocks": 5,
+    "packed":      1,           # two elements in a byte
     "number":      27,          # of the block: it holds tokens 32 * number ..
     "first":       1,           # first of its kind in a walk
     "last":        1,           # last of its kind in a walk

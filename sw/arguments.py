@@ -6,7 +6,7 @@ import typer
 
 
 __all__ = ["Activations", "BlockList", "ChunkSize", "ConfigChoice", "FormatChoice", "GlobalEvery",
-           "KeysAndValues", "ModelFile", "PageSize", "ScaleRule", "Share", "Sinks", "Window"]
+           "KeysAndValues", "ModelFile", "PageSize", "Prompts", "ScaleRule", "Share", "Sinks", "Window"]
 
 
 ModelFile = Annotated[str, typer.Argument(help="A llama2.c or GGUF model file, or bundled.")]
@@ -22,7 +22,7 @@ ScaleRule = Annotated[str, typer.Option(
     help="Of power-of-two scales: floor, as in the MX standard, or up, so that nothing is "
          "clipped.")]
 KeysAndValues = Annotated[str, typer.Option(
-    help="Elements of keys and values: int8, e4m3 or e5m2.")]
+    help="Elements of keys and values: int8, e4m3, e5m2 or int4.")]
 Window = Annotated[int | None, typer.Option(
     help="Tokens that a token sees, itself among them; by default what the file says, or all.")]
 Sinks = Annotated[int, typer.Option(
@@ -38,6 +38,10 @@ Share = Annotated[str | None, typer.Option(
          "them, besides window and sinks; N is a power of two.")]
 PageSize = Annotated[int | None, typer.Option(
     metavar="TOKENS", help="Of a page, a power of two from 32 to 4096; by default 128.")]
+Prompts = Annotated[list[str], typer.Option(
+    help="Text to go on from; may be empty. Several, each with an option of its own, are written "
+         "one after another in one run, and share the keys and values of what they have in "
+         "common.")]
 ChunkSize = Annotated[int | None, typer.Option(
     help="Tokens of the prompt that pass through the model together, at most; 1: one by one. By "
          "default as many as fit.")]

@@ -61,17 +61,20 @@ def test_bundled_model(preset, format):
     ("mxfp8", dict(activation="e4m3", kv="e5m2")),
     ("nvfp4", dict(activation="e4m3", rule="up")),
     ("int16", dict(kv="e5m2", rule="up")),
+    ("int4", dict(kv="int4")),
+    ("mxfp8", dict(activation="e4m3", kv="int4", rule="up")),
 ], ids=str)
 def test_activations_keys_and_values_of_other_elements(format, numbers):
     check(BUNDLED, "formats", format, 4, **numbers)
 
 
-def test_keys_of_several_blocks_and_memory_that_stalls():
+@pytest.mark.parametrize("preset, kv", [("sim", "int8"), ("formats", "int4")])
+def test_keys_of_several_blocks_and_memory_that_stalls(preset, kv):
     """More than 32 tokens; refresh, random stalls and a slow bus change no bit."""
     timing = Timing(latency=100, refresh_every=780, refresh_for=10, stall_per_256=40, rate_num=2,
                     rate_den=3)
     prompt = PROMPT + [(37 * n) % 400 + 3 for n in range(32)]
-    check(BUNDLED, "sim", "int4", 4, timing=timing, prompt=prompt, seed=5)
+    check(BUNDLED, preset, "int4", 4, timing=timing, prompt=prompt, seed=5, kv=kv)
 
 
 @pytest.mark.parametrize("preset, sizes, timing", [
@@ -109,6 +112,24 @@ def test_sizes_that_need_padding(preset):
 def test_stories260k(format):
     """A model that others trained: hidden size 172 and heads of 8."""
     check(load(STORIES), "sim", format, 6)
+
+
+@pytest.mark.parametrize("chunk", [1, None], ids=["one by one", "in chunks"])
+def test_sequences_that_share_a_beginning(chunk):
+    """Two blocks are in three tables. Texts that end early leave weights that were ordered."""
+    model = replace(random_model(dim=32, hidden=32, n_heads=2, n_kv_heads=1, vocabulary=40,
+                                 context=200), ends=(40, 40))
+    prompts = [[1, *(n * n % 37 + 3 for n in range(66)), *rest]
+               for rest in ([9, 4], [5] * 20, [12])]
+    options = dict(prompt=prompts, chunk=chunk, sampling=Sampling(temperature=3.0, seed=9))
+    whole = check(model, "nano", "int8", 6, **options)
+    tokens = whole.texts[0].tokens
+    last = next(token for n, token in enumerate(tokens) if n and token not in tokens[:n])
+    ended = check(replace(model, ends=(last, last)), "nano", "int8", 6, **options)
+    assert [len(text.tokens) for text in whole.texts] == [6, 6, 6]
+    assert ended.texts[0].tokens == tokens[:tokens.index(last)]
+    # The shared blocks pass once.
+    assert whole.positions == sum(len(prompt) + 5 for prompt in prompts) - 2 * 64
 
 
 def write(config, compiled, verilog):

@@ -51,13 +51,17 @@ def test_bursts_cover_the_run_and_cross_no_border(config, start, words):
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 @pytest.mark.parametrize("head_blocks", [1, 2])
 @pytest.mark.parametrize("count, blocks", [(0, 0), (1, 1), (32, 1), (33, 2), (64, 2)])
-def test_walk_reads_keys_and_values_of_blocks_that_hold_tokens(config, head_blocks, count, blocks):
-    parts = walk(7, count, head_blocks, config)
-    keys, values = config.part_beats(head_blocks)
+@pytest.mark.parametrize("kv", ["e4m3", "int4"])
+def test_walk_reads_keys_and_values_of_blocks_that_hold_tokens(config, head_blocks, count, blocks,
+                                                               kv):
+    packed = kv == "int4"
+    parts = walk(7, count, head_blocks, config, kv=kv)
+    keys, values = config.part_beats(head_blocks, packed)
     assert len(parts) == blocks
     for n, block in enumerate(parts):
-        byte = (7 + n * config.kv_lines(head_blocks)) * config.line_bytes
-        known = {"head_blocks": head_blocks, "number": n, "first": n == 0, "last": n == blocks - 1}
+        byte = (7 + n * config.kv_lines(head_blocks, packed)) * config.line_bytes
+        known = {"head_blocks": head_blocks, "packed": packed, "number": n, "first": n == 0,
+                 "last": n == blocks - 1}
         assert block == (({"kind": Part.KEYS.value, **known}, byte, keys),
                          ({"kind": Part.VALUES.value, **known}, byte + keys * config.beat_bytes,
                           values))

@@ -18,7 +18,17 @@ from gfloat.formats import (
 )
 
 from hw.config import Config
-from hw.formats import ACTIVATIONS, BLOCK, ELEMENTS, FORMATS, KV, NAN, PROBABILITIES, supported
+from hw.formats import (
+    ACTIVATIONS,
+    BLOCK,
+    ELEMENTS,
+    FORMATS,
+    KV,
+    NAN,
+    PROBABILITIES,
+    expanded,
+    supported,
+)
 from hw.matmul.widths import plain_bits
 
 
@@ -35,7 +45,7 @@ GFLOAT = {"mxint8": format_info_ocp_int8, "e2m1": format_info_ocp_e2m1,
 #: Pairs of the array: weights with activations, and keys and values with what they meet.
 PAIRS = sorted({(format.element.name, element.name) for format in FORMATS.values()
                 for name, element in ACTIVATIONS.items() if supported(format, name)}
-               | {(kv.name, element.name) for kv in KV.values()
+               | {(expanded(kv).name, element.name) for kv in KV
                   for element in (PROBABILITIES, *ACTIVATIONS.values())})
 
 

@@ -39,7 +39,7 @@ def test_int8_logits_are_close_to_those_in_float(sizes):
     ("int16", "int8", "up", "int8", 0.04), ("int8row", "int8", "floor", "int8", 0.04),
     ("int8", "e4m3", "up", "e4m3", 0.15), ("mxfp8", "e4m3", "floor", "e4m3", 0.18),
     ("int8", "int8", "up", "e5m2", 0.25), ("mxfp6", "int8", "floor", "int8", 0.2),
-    ("nvfp4", "int8", "floor", "int8", 0.4)])
+    ("nvfp4", "int8", "floor", "int8", 0.4), ("int16", "int8", "floor", "int4", 0.4)])
 def test_logits_of_other_formats_are_close_to_those_in_float(format, activation, rule, kv, bound):
     source = random_model(sharpness=0.7)
     model = quantise_model(source, format, activation=activation, rule=rule, kv=kv)

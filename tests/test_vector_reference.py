@@ -1,12 +1,13 @@
 """The vector operations' references against float64 mathematics and against ONNX."""
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from hw.formats import KV
+from hw.formats import KV, NAN
 from verif.reference.divide import divide
 from verif.reference.floats import bits, maximum, minimum
 from verif.reference.gate import gate
@@ -170,13 +171,46 @@ def test_what_is_small_beside_a_block_keeps_its_own_digits(element, rule):
     x = values(12, 1000, 64, spread=8)
     elements, codes = quantise(x, 2, element, rule)
     unit = np.exp2(codes[:, :1] - 127.0 + KV[element].lsb)
-    digits = {"int8": 0, "e4m3": 2.0**-4, "e5m2": 2.0**-3}[element]
+    digits = {"e4m3": 2.0**-4, "e5m2": 2.0**-3}.get(element, 0)
     error = np.abs(elements * unit - x)
     clipped = np.abs(elements) == KV[element].largest
-    nearest = error <= np.maximum(digits * np.abs(x), unit / 2)
+    step = 16 * unit if element == "int4" else unit
+    nearest = error <= np.maximum(digits * np.abs(x), step / 2)
     assert clipped.any() and (error <= np.abs(x) / 8)[clipped].all()
     # Rounding the scale up clips nothing.
     assert nearest[~clipped].all() and (rule == "floor" or nearest.all())
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_int4_is_the_nearest_of_15_numbers(rule):
+    """Each element is compared with all of -7/4 .. 7/4; of two as near, the even one is meant."""
+    rng, numbers = np.random.default_rng(16), np.arange(-7, 8) / 4
+    x = np.concatenate([values(17, 500, 32, spread=8),
+                        np.ldexp(rng.integers(-64, 65, (500, 32)), rng.integers(-9, 9, (500, 1)))])
+    x = x.astype(np.float32)
+    elements, codes = quantise(x, element="int4", rule=rule)
+    for row, found, code in zip(x.astype(np.float64), elements, codes[:, 0].tolist()):
+        largest = np.abs(row).max()
+        power = 2.0**(code - 127)
+        assert power <= largest < 2 * power if rule == "floor" else (
+            1.75 / 2 * power < largest <= 1.75 * power)
+        distance = np.abs(row[:, None] / power - numbers)
+        # A quarter is odd if it is an odd number of them.
+        nearest = np.argmin(distance + 1e-12 * (4 * numbers % 2 == 1), axis=1)
+        assert np.array_equal(found * 2.0**-6, numbers[nearest])
+
+
+def test_codes_of_int4_are_the_upper_halves_of_bytes():
+    """As another library knows the upper halves; no other byte is a number."""
+    element = KV["int4"]
+    codes = np.arange(16)
+    wanted = (codes - (codes >> 3 << 4)).astype(ml_dtypes.int4).astype(np.float64) / 4
+    assert np.array_equal(element.decode(codes << 4) * 2.0**element.lsb, wanted)
+    assert (element.decode([n for n in range(256) if n % 16]) == NAN).all()
+    integers = np.arange(-7, 8) * 16
+    assert np.array_equal(element.encode(integers).view(np.int8), integers)
+    with pytest.raises(ValueError, match="mxint4 elements are -128 to 112"):
+        element.encode([8])
 
 
 def test_quantise_refuses_other_rules():

@@ -9,7 +9,7 @@ from hw.formats import ACTIVATIONS, FORMATS, KV
 from hw.formats import keys as keys_format
 from hw.signatures import Part
 from verif.reference.attention import attention, scores
-from verif.reference.kv import kv_write
+from verif.reference.kv import bounds_write, kv_write
 from verif.reference.matmul import matmul
 from verif.reference.pattern import blocks_read
 from verif.reference.tape import pack, tiling
@@ -35,10 +35,10 @@ def as_numbers(beats):
 class Queries:
     """Random queries of ``columns`` and ``groups``, ``blocks`` activation blocks each."""
 
-    def __init__(self, config, rng, columns, groups, blocks):
+    def __init__(self, config, rng, columns, groups, blocks, kv=None):
         self.config, self.columns, self.groups, self.blocks = config, columns, groups, blocks
         self.activation, self.kv = (str(rng.choice(names))
-                                    for names in (config.activations, config.kv))
+                                    for names in (config.activations, [kv] if kv else config.kv))
         vectors = columns * groups
         self.expects = True     # a result
         self.q, first = elements(rng, ACTIVATIONS[self.activation], vectors, 32 * blocks)
@@ -73,8 +73,8 @@ class Head(Queries):
 
     Shape = Shape
 
-    def __init__(self, config, rng, shape, chain=False):
-        super().__init__(config, rng, shape.columns, shape.groups, shape.head_blocks)
+    def __init__(self, config, rng, shape, chain=False, kv=None):
+        super().__init__(config, rng, shape.columns, shape.groups, shape.head_blocks, kv)
         self.shape, self.chain, self.rng = shape, chain, rng
         self.numbers = blocks_read(shape.count, shape.columns if shape.tokens else 1,
                                    shape.window, shape.sinks, shape.chosen)
@@ -103,14 +103,16 @@ class Head(Queries):
         What lies behind the last token is garbage.
         """
         config, blocks = self.config, self.shape.head_blocks
-        lengths = config.part_beats(blocks)
+        packed  = KV[self.kv].packed
+        lengths = config.part_beats(blocks, packed)
         number  = self.numbers[index]
-        image   = self.rng.integers(0, 256, config.kv_lines(blocks) * config.line_bytes, np.uint8)
+        image   = self.rng.integers(0, 256, config.kv_lines(blocks, packed) * config.line_bytes,
+                                    np.uint8)
         for t in np.flatnonzero(self.tokens // 32 == number):
             kv_write(image, config, 0, int(self.tokens[t]) % 32, KV[self.kv].encode(self.k[t]),
-                     self.k_codes[t], KV[self.kv].encode(self.v[t]), self.v_codes[t])
+                     self.k_codes[t], KV[self.kv].encode(self.v[t]), self.v_codes[t], self.kv)
         beats = as_numbers(image[:sum(lengths) * config.beat_bytes].reshape(-1, config.beat_bytes))
-        same = {"head_blocks": blocks, "number": number, "first": index == 0,
+        same = {"head_blocks": blocks, "packed": packed, "number": number, "first": index == 0,
                 "last": index == len(self.numbers) - 1}
         return (({"kind": Part.KEYS, **same}, beats[:lengths[0]]),
                 ({"kind": Part.VALUES, **same}, beats[lengths[0]:]))
@@ -140,11 +142,20 @@ class Bounds(Queries):
     def parts(self):
         """The part, and the beats, of each block of bounds."""
         for n in range(self.blocks_of_pages):
-            own  = slice(32 * n, 32 * n + 32)
-            tape = pack(self.k[own], self.k_codes[own], keys_format(self.kv), self.config.slices)
-            beats = np.frombuffer(tape, np.uint8).reshape(-1, self.config.beat_bytes)
-            yield ({"kind": Part.BOUNDS, "head_blocks": self.head_blocks, "number": n,
-                    "first": n == 0, "last": n == self.blocks_of_pages - 1}, as_numbers(beats))
+            yield ({"kind": Part.BOUNDS, "head_blocks": self.head_blocks,
+                    "packed": KV[self.kv].packed, "number": n, "first": n == 0,
+                    "last": n == self.blocks_of_pages - 1}, as_numbers(self.beats(n)))
+
+    def beats(self, n):
+        """Beats of a block of bounds: those of a matrix, unless they are packed."""
+        config, own = self.config, slice(32 * n, 32 * n + 32)
+        if not KV[self.kv].packed:
+            tape = pack(self.k[own], self.k_codes[own], keys_format(self.kv), config.slices)
+            return np.frombuffer(tape, np.uint8).reshape(-1, config.beat_bytes)
+        image = np.zeros(config.bounds_lines(self.head_blocks, True) * config.line_bytes, np.uint8)
+        for page, (k, codes) in enumerate(zip(self.k[own], self.k_codes[own])):
+            bounds_write(image, config, 0, page, KV[self.kv].encode(k), codes, self.kv)
+        return image.reshape(-1, config.beat_bytes)[:config.key_beats(2 * self.head_blocks, True)]
 
     def jobs(self):
         """Jobs for the selector; one if there are no pages."""

@@ -12,6 +12,7 @@ from cocotb.triggers import RisingEdge
 from hw.attention.engine import AttentionEngine
 from hw.attention.geometry import select_job, value_tail
 from hw.config import Config
+from hw.formats import KV
 from hw.matmul.engine import MatmulEngine
 from hw.matmul.timing import Timing
 from hw.signatures import Command, Raise, Take, act_write, kv_part, row_write, scores
@@ -33,6 +34,10 @@ CONFIGS = {
     "floats":      dict(name="test", data_bits=64, slices=2, columns=2, lanes=4, depth=16,
                         max_head=64, act_blocks=64, activations=("int8", "e4m3"),
                         kv=("int8", "e4m3", "e5m2")),
+    "int4":        dict(name="test", data_bits=128, slices=2, columns=4, lanes=8, depth=16,
+                        max_head=64, act_blocks=128, kv=("int4", "e4m3"), pages=128),
+    "one_packed":  dict(name="test", data_bits=32, slices=1, columns=2, lanes=2, depth=16,
+                        max_head=64, act_blocks=64, kv_groups=2, kv=("int4", "int8")),
     "sim":         dict(name="test", data_bits=128, slices=2, columns=8, lanes=8, depth=16,
                         max_head=64, act_blocks=256, kv_groups=2, workspace=2**18),
     "server":      dict(name="test", data_bits=512, slices=8, columns=8, lanes=16, depth=16,
@@ -326,13 +331,17 @@ async def bounds_are_scored_for_the_selector(dut, d):
         await Traffic(bench, d=d()).run(commands)
 
 
+#: What timed heads consist of.
+TIMED = config.kv[0]
+
+
 def limits(shape):
     """Cycles that a KV block takes at least: of memory, of the array, and of the softmax."""
     heads, height = shape.head_blocks, config.key_height
     spread = max(0, Timing(config).loop - 2 * height)
     keys   = config.key_tiles * (2 * heads * height + (heads - 1) * spread)
     values = 2 * (16 * (config.value_groups(heads) - 1) + value_tail(config, heads))
-    return {"memory": config.kv_beats(heads) * config.beat_words,
+    return {"memory": config.kv_beats(heads, KV[TIMED].packed) * config.beat_words,
             "array": shape.groups * (keys + values) + 2,
             "softmax": shape.columns * shape.groups * 32 // min(config.softmax_lanes, 16)}
 
@@ -379,7 +388,7 @@ async def decoding_takes_the_time_of_memory(dut, head_blocks):
     async with Bench(dut) as bench:
         traffic = Traffic(bench, d=paced(dut))
         shape = dict(columns=min(4, config.columns), head_blocks=head_blocks)
-        heads = [[Head(config, bench.rng, Head.Shape(**shape, count=32 * blocks))]
+        heads = [[Head(config, bench.rng, Head.Shape(**shape, count=32 * blocks), kv=TIMED)]
                  for blocks in (8, 24)]
         assert await fraction(traffic, ("memory", "array", "softmax"), *heads) >= 0.97
 
@@ -392,7 +401,7 @@ async def chunks_take_the_time_of_the_array(dut, head_blocks, blocks):
         traffic = Traffic(bench)
         shape = Head.Shape(columns=config.columns, groups=config.kv_groups, count=32 * blocks,
                            head_blocks=head_blocks, tokens=1)
-        heads = [[Head(config, bench.rng, shape, chain=n > 0)
+        heads = [[Head(config, bench.rng, shape, chain=n > 0, kv=TIMED)
                   for n in range(-(-number // blocks))] for number in (8, 24)]
         # With few blocks, those of two heads do not cover the way of their probabilities.
         least = {1: 0.4, 2: 0.6}.get(blocks, 0.95)

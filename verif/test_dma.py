@@ -30,14 +30,18 @@ CONFIGS = {
     "four_channels": dict(name="test", data_bits=64, channels=4, slices=4, lanes=16, burst=4,
                           workspace=8192, w_fifo=8192, d_fifo=4096, outstanding=32, kv_staging=8,
                           pages=64),
+    "packed":        dict(name="test", data_bits=64, channels=2, slices=2, lanes=8, burst=8,
+                          workspace=4096, w_fifo=2048, d_fifo=1024, outstanding=16, kv_staging=8,
+                          pages=64, kv=("e4m3", "int4")),
     "server":        dict(name="test", data_bits=512, slices=8, lanes=16, workspace=16384,
                           w_fifo=32768, d_fifo=16384, kv_staging=8, pages=64),
 }
 
-SIMULATORS = {"nano": ("icarus",), "four_channels": ("verilator",), "server": ("verilator",)}
+SIMULATORS = {"nano": ("icarus",), "four_channels": ("verilator",), "packed": ("verilator",),
+              "server": ("verilator",)}
 
 #: Tokens of the window, and cycles of latency, with which memory must be kept busy.
-BUSY = {4: (1024, 60), 8: (1024, 60), 32: (2048, 60), 64: (4096, 100)}
+BUSY = {4: (1024, 60), 8: (1024, 60), 16: (1024, 60), 32: (2048, 60), 64: (4096, 100)}
 
 
 def component(config):
@@ -274,8 +278,8 @@ async def walks_keep_memory_busy(dut, paged):
 
         def announced(part):
             machine.announced.append(part)
-            keys, values = config.part_beats(part["head_blocks"])
-            ends[0] += values if part["kind"] == Part.VALUES.value else keys
+            keys, values = config.part_beats(part["head_blocks"], bool(part["packed"]))
+            ends[0] += values if part["kind"] == Part.VALUES else keys
 
         def late():
             while True:

@@ -5,6 +5,7 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from hw.config import Config
+from hw.formats import KV
 from hw.signatures import choice
 from verif.bench import Bench, current
 from verif.memory_system import MoverSystem
@@ -22,12 +23,20 @@ CONFIGS = {
                         max_head=128),
     "many_slices": dict(name="test", data_bits=512, channels=1, slices=64, lanes=32,
                         workspace=16384, max_head=128, d_fifo=8192, pages=64),
+    "packed":      dict(name="test", data_bits=32, slices=1, lanes=2, workspace=4096,
+                        max_head=128, outstanding=4, pages=64, kv=("int8", "int4")),
+    "two_packed":  dict(name="test", data_bits=128, channels=1, slices=2, lanes=8, workspace=4096,
+                        max_head=128, w_fifo=2048, outstanding=8, pages=64,
+                        kv=("int4", "e4m3")),
+    "wide_packed": dict(name="test", data_bits=512, channels=1, slices=16, lanes=16, burst=4,
+                        workspace=16384, d_fifo=8192, max_head=64, kv=("int8", "int4")),
     "wide_word":   dict(name="test", data_bits=512, channels=4, slices=16, lanes=16, burst=4,
                         workspace=16384, d_fifo=8192, max_head=64),
 }
 
 SIMULATORS = {"nano": ("icarus",), "four_slices": ("icarus",), "many_slices": ("verilator",),
-              "wide_word": ("verilator",)}
+              "wide_word": ("verilator",), "packed": ("icarus",), "two_packed": ("verilator",),
+              "wide_packed": ("verilator",)}
 
 SIZE = 1 << 18
 BLOCK = 32
@@ -134,15 +143,16 @@ async def append_follows_the_layout(dut, restless):
             number = 2 * heads * head_blocks
             staged = bench.rng.integers(-128, 128, (number, BLOCK))
             codes = bench.rng.integers(0, 256, number)
-            stride = config.kv_lines(head_blocks) * 3
-            position = [31, 0, 16, 64, int(bench.rng.integers(0, 96))][n % 5]
+            kv = str(bench.rng.choice(config.kv))
+            stride = config.kv_lines(head_blocks, KV[kv].packed) * 3
+            position = [31, 0, 16, 65, int(bench.rng.integers(0, 96))][n % 5]
             line = int(bench.rng.integers(0, LINES - heads * stride))
             await machine.stage(staged, codes)
             reference.append(expected, staged.astype(np.int8), codes, line, position, heads,
-                             head_blocks, stride, config)
+                             head_blocks, stride, config, kv=kv)
             await machine.allow(4, number)
             await machine.send("append", line, position, heads=heads, head_blocks=head_blocks,
-                               head_stride=stride, take0=4, raise0=7, raise1=8)
+                               head_stride=stride, kv=kv, take0=4, raise0=7, raise1=8)
             # The staging memory may be written again as soon as the command has ended.
             heads_done, blocks_done = heads_done + heads, blocks_done + number
         await machine.rest()
@@ -197,9 +207,10 @@ async def append_uses_rings_tables_and_bounds(dut, restless):
         heads_done, blocks_done = 0, 0
         for n in range(24):
             heads, head_blocks = int(rng.integers(1, 3)), int(rng.integers(1, 3))
-            bounds = config.pages and n % 3 == 2
+            bounds, kv = config.pages and n % 3 == 2, str(rng.choice(config.kv))
             # Few places, so that two heads fit memory.
-            stride = config.bounds_lines(head_blocks) if bounds else config.kv_lines(head_blocks)
+            stride = (config.bounds_lines if bounds else config.kv_lines)(head_blocks,
+                                                                          KV[kv].packed)
             places = min(9, LINES // (2 * stride))
             kept = int(rng.integers(0, min(3, places)))
             sinks = int(rng.integers(32 * (kept - 1) + 1, 32 * kept + 1)) if kept else 0
@@ -212,7 +223,7 @@ async def append_uses_rings_tables_and_bounds(dut, restless):
                 position = int(rng.integers(0, 32 * places))
             staged, codes, line, position, fields = random_append(
                 bench, machine, heads, head_blocks, position, places * stride, ring=ring,
-                sinks=sinks, bounds=int(bounds))
+                sinks=sinks, bounds=int(bounds), kv=kv)
             if table is None:
                 dut.table.value, dut.entries.value = int(rng.integers(0, 2**32)), 0
             else:

@@ -26,6 +26,7 @@ CONFIGS = {
     "int8":      ROOM | dict(lanes=2, columns=2),
     "e5m2":      ROOM | dict(lanes=4, columns=3, kv=("e5m2",)),
     "e4m3":      ROOM | dict(lanes=8, columns=4, activations=("e4m3",), kv=("e4m3",)),
+    "int4":      ROOM | dict(lanes=4, columns=2, kv=("int4",)),
     "all":       ROOM | dict(lanes=8, columns=8, activations=("int8", "e4m3"), kv=tuple(KV)),
     "all_lanes": ROOM | dict(lanes=32, columns=5, activations=("int8", "e4m3"), kv=tuple(KV)),
 }
@@ -118,7 +119,8 @@ async def matches_reference(dut, element, rule):
         machine = Machine(bench, pace=0.9)
         x = directed(bench.rng, element)
         least = LEAST[cocotb.SIM_NAME]
-        x = bench.rng.permutation(np.concatenate([x, random_blocks(bench.rng, 100)]))
+        more = max(100, least // BLOCK + 1 - len(x))
+        x = bench.rng.permutation(np.concatenate([x, random_blocks(bench.rng, more)]))
         x = x if x.size < 2 * least else x[:least // BLOCK + 1]
         assert x.size >= least
         for group, part in zip((1, 2, 5), np.array_split(x, 3)):

@@ -9,6 +9,7 @@ from hw.attention.geometry import BLOCK, select_job, softmax_job, turn_job
 from hw.attention.router import Router
 from hw.attention.softmax import Softmax
 from hw.attention.transposer import Transposer
+from hw.memory.fifo import Fifo
 from hw.memory.queue import Queue
 from hw.signatures import (
     Command,
@@ -27,6 +28,10 @@ __all__ = ["AttentionEngine"]
 
 #: Parts that wait: the router runs ahead of the products by what transposer and unpacker hold.
 PARTS = 4
+
+#: Beats of keys that wait where memory is as fast as the array. Values come a tile, of 32 beats,
+#: before the array takes them; so the keys behind them must come while it does.
+KEYS = 64
 
 
 class AttentionEngine(wiring.Component):
@@ -154,7 +159,13 @@ class AttentionEngine(wiring.Component):
 
         # Keys and values.
         wiring.connect(m, wiring.flipped(self.d), router.d)
-        wiring.connect(m, router.keys, wiring.flipped(self.keys))
+        if config.packs:
+            m.submodules.keys_fifo = fifo = Fifo(8 * config.beat_bytes, KEYS)
+            wiring.connect(m, router.keys, fifo.i)
+            wiring.connect(m, fifo.o, wiring.flipped(self.keys))
+            m.d.comb += fifo.flush.eq(self.flush)
+        else:
+            wiring.connect(m, router.keys, wiring.flipped(self.keys))
         wiring.connect(m, router.values, transposer.i)
         wiring.connect(m, transposer.o, wiring.flipped(self.values))
 

@@ -5,17 +5,25 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.attention.geometry import BLOCK, by_head_blocks, value_row
+from hw.attention.geometry import BLOCK, value_row
+from hw.attention.unfold import Unfold
+from hw.memory.sizes import sizes
 from hw.signatures import Part, kv_part
 
 
 __all__ = ["Router"]
 
 
+#: Beats of a section of packed keys: one of scales, and a piece for each of them.
+SECTION = 17
+
+
 class Router(wiring.Component):
     """Deals the beats of parts of KV blocks: keys and codes of values, values, or bounds.
 
     The order within a block is that of :func:`verif.reference.kv.kv_read`. Bounds go where keys go.
+    Behind the router all keys and values are bytes: beats of packed ones become two, but those of
+    the keys' scales, the first of each 17, do not.
 
     Latency
     -------
@@ -24,9 +32,9 @@ class Router(wiring.Component):
 
     Throughput
     ----------
-    One beat per cycle, without a gap between parts. The router runs ahead of its takers as far as
-    they let it: codes wait in a register until they are taken. ``d.ready`` depends combinationally
-    on the ``ready`` of ``keys`` and ``values``.
+    One beat of bytes per cycle, without a gap between parts. The router runs ahead of its takers as
+    far as they let it: codes wait in a register until they are taken. ``d.ready`` depends
+    combinationally on the ``ready`` of ``keys`` and ``values``.
 
     Parameters
     ----------
@@ -62,23 +70,24 @@ class Router(wiring.Component):
         # Control: whose beats come, and how many after this one.
         lengths = {
             Part.KEYS:   config.key_beats,
-            Part.VALUES: lambda blocks: config.part_beats(blocks)[1],
-            Part.BOUNDS: lambda blocks: config.key_beats(2 * blocks),
+            Part.VALUES: config.value_beats,
+            Part.BOUNDS: lambda blocks, packed: config.key_beats(2 * blocks, packed),
         }
         if not config.pages:
             del lengths[Part.BOUNDS]
-        lengths = {kind: by_head_blocks(m, config, part.head_blocks, function,
-                                        f"{kind.name.lower()}_length")
+        lengths = {kind: sizes(m, config, part, f"{kind.name.lower()}_length", function)
                    for kind, function in lengths.items()}
         left    = Signal(max(map(len, lengths.values())))
         has_codes, to_keys, to_codes, to_values = Signal(), Signal(), Signal(), Signal()
         moved, ends, fetch = Signal(), Signal(), Signal()
+        packed = Signal()
+        beats, final, last_row = self.unfolded(m, packed, to_keys, to_values, moved, fetch, left)
         m.d.comb += [
-            self.keys.valid.eq(to_keys & self.d.valid),
-            self.values.valid.eq(to_values & self.d.valid),
-            self.d.ready.eq((to_keys & self.keys.ready) | (to_values & self.values.ready)
-                            | (to_codes & ~self.codes.valid)),
-            moved.eq(self.d.valid & self.d.ready),
+            self.keys.valid.eq(to_keys & beats.valid),
+            self.values.valid.eq(to_values & beats.valid),
+            beats.ready.eq((to_keys & self.keys.ready) | (to_values & self.values.ready)
+                           | (to_codes & ~self.codes.valid)),
+            moved.eq(beats.valid & beats.ready & final),
             ends.eq(moved & (left == 0)),
             fetch.eq(~(to_keys | to_codes | to_values) | (ends & ~has_codes)),
             self.parts.ready.eq(fetch),
@@ -92,7 +101,7 @@ class Router(wiring.Component):
             m.d.sync += [
                 to_keys.eq(self.parts.valid & (part.kind != Part.VALUES)),
                 to_values.eq(self.parts.valid & (part.kind == Part.VALUES)),
-                to_codes.eq(0), has_codes.eq(part.kind == Part.KEYS),
+                to_codes.eq(0), has_codes.eq(part.kind == Part.KEYS), packed.eq(part.packed),
             ]
             with m.Switch(part.kind):
                 for kind, length in lengths.items():
@@ -109,9 +118,25 @@ class Router(wiring.Component):
 
         # Keys and values are what comes.
         m.d.comb += [
-            self.keys.payload.eq(self.d.payload),
-            Value.cast(self.values.p.data).eq(self.d.payload),
-            # A group has 32 beats, or is the only one and has fewer.
-            self.values.p.last.eq(left[:exact_log2(BLOCK)] == 0),
+            self.keys.payload.eq(beats.payload),
+            Value.cast(self.values.p.data).eq(beats.payload),
+            self.values.p.last.eq(last_row),
         ]
         return m
+
+    def unfolded(self, m, packed, to_keys, to_values, moved, fetch, left):
+        """Beats of bytes; whether one is the last of a beat of ``d``, and the last row of a group."""
+        # A group has 32 rows, or is the only one and has fewer.
+        last = left[:exact_log2(BLOCK)] == 0
+        if not self.config.packs:
+            return self.d, Const(1), last
+        section = Signal(range(SECTION))        # beat in it; the first one has the scales
+        with m.If(to_keys & moved):
+            m.d.sync += section.eq(Mux(section == SECTION - 1, 0, section + 1))
+        with m.If(fetch):
+            m.d.sync += section.eq(0)
+        m.submodules.unfold = unfold = Unfold(self.config)
+        wiring.connect(m, wiring.flipped(self.d), unfold.i)
+        m.d.comb += unfold.packed.eq(packed & (to_values | (to_keys & (section != 0))))
+        last_packed = (left[:exact_log2(BLOCK // 2)] == 0) & unfold.final
+        return unfold.o, unfold.final, Mux(packed, last_packed, last)

@@ -6,11 +6,12 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from ..signatures import Part, kv_part
-from .lines import block, sizes
+from .lines import block
 from .order import ordered
 from .plan import Kind
 from .queue import Queue
 from .reader import descriptor
+from .sizes import sizes
 
 
 __all__ = ["Announce"]
@@ -47,7 +48,7 @@ class Announce(wiring.Component):
         self.config = config
         # The FIFO's beats, one behind it, one that is being joined; a part that is being requested
         # and one that waits for that.
-        smallest = min(*config.part_beats(1), config.key_beats(2))
+        smallest = min(*config.part_beats(1, config.packs), config.key_beats(2, config.packs))
         beats = config.d_fifo // config.beat_bytes + 2
         self.depth = -(-beats // smallest) + 4
         super().__init__({
@@ -63,9 +64,9 @@ class Announce(wiring.Component):
         connect(m, queue.o, flipped(self.parts))
         line, beat = exact_log2(config.line_bytes), exact_log2(config.beat_bytes)
 
-        keys = sizes(m, config, item.head_blocks, "keys", lambda n: config.part_beats(n)[0])
-        values = sizes(m, config, item.head_blocks, "values", lambda n: config.part_beats(n)[1])
-        bounds = sizes(m, config, item.head_blocks, "bounds", lambda n: config.key_beats(2 * n))
+        keys = sizes(m, config, item, "keys", lambda *head: config.part_beats(*head)[0])
+        values = sizes(m, config, item, "values", config.value_beats)
+        bounds = sizes(m, config, item, "bounds", lambda n, *how: config.key_beats(2 * n, *how))
         beats, kind = Signal(32), Signal(Part)
         m.d.comb += beats.eq(keys)
         with m.If(i.values):
@@ -82,6 +83,7 @@ class Announce(wiring.Component):
             accepted.eq(self.i.valid & self.i.ready),
             queue.i.valid.eq(accepted & (i.kind != Kind.STREAM)),
             queue.i.p.kind.eq(kind), queue.i.p.head_blocks.eq(item.head_blocks),
+            queue.i.p.packed.eq(item.packed),
             queue.i.p.number.eq(item.number), queue.i.p.first.eq(i.first),
             queue.i.p.last.eq(item.last),
         ]

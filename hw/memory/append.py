@@ -9,6 +9,7 @@ from ..config import BLOCK
 from ..signatures import write_data
 from .finder import Finder
 from .place import Place
+from .sizes import sizes
 from .staging import staging_block
 
 
@@ -18,8 +19,9 @@ __all__ = ["Append"]
 class Append(wiring.Component):
     """Writes each staged block to where the layout of KV blocks wants it.
 
-    Each write is a word with strobes. A key block is two pieces of 16 bytes and a code. A value
-    block is dealt out to the slices; the code of a head's values comes from its first block.
+    Each write is a word with strobes. A key block is two pieces of 16 bytes and a code, or one
+    piece if it is packed. A value block is dealt out to the slices; the code of a head's values
+    comes from its first block.
     Bounds of a page are keys of ``2 * head_blocks`` blocks, without values.
 
     The reference is :func:`verif.reference.memory.append`.
@@ -41,6 +43,8 @@ class Append(wiring.Component):
         Line of the first head's first KV block, and lines from one head to the next.
     count, heads, head_blocks : ``In``
         Position of the token, or number of the page, and geometry.
+    packed : ``In(1)``
+        Elements have 4 bits.
     ring, sinks : ``In``
         The blocks that KV blocks use in turn, and the tokens that lie before them.
     bounds : ``In(1)``
@@ -66,7 +70,7 @@ class Append(wiring.Component):
         super().__init__({
             "go": In(1), "done": Out(1),
             "address": In(32), "head_stride": In(24), "count": In(32),
-            "heads": In(5), "head_blocks": In(5),
+            "heads": In(5), "head_blocks": In(5), "packed": In(1),
             "ring": In(16), "sinks": In(12), "bounds": In(1),
             "entries": In(20), "lookup": Out(1), "entry": Out(20),
             "found": In(stream.Signature(32)), "fault": Out(1),
@@ -82,21 +86,18 @@ class Append(wiring.Component):
         m.submodules.place = place = Place(config)
         m.submodules.finder = finder = Finder(config)
         bounds = self.bounds if config.pages else Const(0)
+        packed = self.packed & config.packs
 
         def table(name, of_tokens, of_pages):
-            """A number that follows from ``head_blocks``, for KV blocks or for bounds."""
-            heads = range(1, config.max_head_blocks + 1)
-            values = [Mux(bounds, of_pages(n), of_tokens(n)) if config.pages
-                      else Const(of_tokens(n)) for n in heads]
-            result = Signal(max(map(len, values)), name=name)
-            with m.Switch(self.head_blocks):
-                for n, value in zip(heads, values):
-                    with m.Case(n):
-                        m.d.comb += result.eq(value)
-            return result
+            """A number that follows from the head, for KV blocks or for bounds."""
+            tokens = sizes(m, config, self, name, of_tokens)
+            if not config.pages:
+                return tokens
+            return Mux(bounds, sizes(m, config, self, f"bounds_{name}", of_pages), tokens)
 
-        key_beats = table("key_beats", config.key_beats, lambda n: config.key_beats(2 * n))
-        pitch = table("pitch", config.value_pitch, config.value_pitch)
+        key_beats = table("key_beats", config.key_beats,
+                          lambda n, packed: config.key_beats(2 * n, packed))
+        pitch = sizes(m, config, self, "pitch", lambda n, _: config.value_pitch(n))
         token = self.count[:5]
         # With one slice the second half of the tokens is a tile of its own.
         first_beat = Mux(token[4], key_beats >> 1, 0) if config.key_tiles == 2 else Const(0)
@@ -175,13 +176,20 @@ class Append(wiring.Component):
         ]
         shared = above << exact_log2(config.slices) >> exact_log2(BLOCK)
 
-        # Beats: where the head's first block lies, and then from block to block.
-        rows = 2 * config.key_height
+        # Beats: where the head's first block lies, and then from block to block. Two rows of values
+        # share a beat if they are packed.
+        row, rows, group = Signal(5), Signal(range(2 * config.key_height + 1)), Signal(7)
+        tiles = 2 if config.slices == 1 else 1
+        m.d.comb += [
+            row.eq((half | inside) >> packed),
+            rows.eq(Mux(packed, config.key_height, 2 * config.key_height)),
+            group.eq(Mux(packed, tiles * BLOCK // 2, tiles * BLOCK)),
+        ]
         with m.If(enter):
             m.d.sync += [member.eq(Mux(values, shared, 0)),
                          code_beat.eq(Mux(values, key_beats, first_beat)),
-                         data_beat.eq(Mux(values, key_beats + config.value_scale_beats
-                                          + (half | inside), first_beat + 1))]
+                         data_beat.eq(Mux(values, key_beats + config.value_scale_beats + row,
+                                          first_beat + 1))]
         with m.If(self.released & ~values):
             m.d.sync += [member.eq(member + 1), data_beat.eq(data_beat + rows)]
             with m.If(member == place.group - 1):
@@ -190,14 +198,14 @@ class Append(wiring.Component):
         with m.If(self.released & values):
             m.d.sync += member.eq(member + 1)
             with m.If(member == max(config.slices // 2, 1) - 1):
-                m.d.sync += [member.eq(0),
-                             data_beat.eq(data_beat + (2 * BLOCK if config.slices == 1 else BLOCK))]
+                m.d.sync += [member.eq(0), data_beat.eq(data_beat + group)]
 
         # Words. Some have no byte of this block; only the first block has the head's code.
         word = exact_log2(config.word_bytes)
         address = Signal(config.address_bits)
         m.d.comb += [
             place.block.eq(self.staging), place.values.eq(values), place.token.eq(token),
+            place.packed.eq(packed),
             place.data_beat.eq(data_beat), place.code_beat.eq(code_beat),
             place.member.eq(member), place.step.eq(step),
             wanted.eq(place.strobe.any() & ~(values & place.last & (block != 0))),

@@ -8,32 +8,24 @@ from amaranth.utils import bits_for
 from ..primitives import Multiplier
 from .plan import Kind
 from .queue import Queue
+from .sizes import sizes
 from .table import placed
 
 
-__all__ = ["block", "sizes", "Lines"]
+__all__ = ["block", "Lines"]
 
 
 #: A block, or a stream, that is ready to be read.
 block = data.StructLayout({
     "address": 32,                          # lines
     "number": 32,                           # of a stream, its beats
-    "head_blocks": 5, "last": 1,
+    "head_blocks": 5, "packed": 1, "last": 1,
 })
 
 #: What decides when it is read.
 ready_block = data.StructLayout({"kind": Kind, "first": 1, "chain": 1, "take0": 4, "data": block})
 
 
-def sizes(m, config, head_blocks, name, size):
-    """``size(n)`` for heads of ``n`` blocks, as a new signal; for each head that is supported."""
-    choices = {n: size(n) for n in range(1, config.max_head_blocks + 1)}
-    result = Signal(range(max(choices.values()) + 1), name=name)
-    with m.Switch(head_blocks):
-        for n, value in choices.items():
-            with m.Case(n):
-                m.d.comb += result.eq(value)
-    return result
 
 
 class Lines(wiring.Component):
@@ -67,7 +59,7 @@ class Lines(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        smallest = config.kv_beats(1) * config.beat_words
+        smallest = config.kv_beats(1, config.packs) * config.beat_words
         self.depth = 2 - (-2 * config.outstanding * config.burst // smallest)
         self.bits = bits_for(max(config.kv_lines(config.max_head_blocks),
                                  config.bounds_lines(config.max_head_blocks)))
@@ -93,8 +85,8 @@ class Lines(wiring.Component):
         ]
         m.d.sync += multiplying.eq(Cat(self.i.valid & self.i.ready, multiplying))
 
-        lines = sizes(m, config, i.head_blocks, "lines", config.kv_lines)
-        bounds = sizes(m, config, i.head_blocks, "bounds", config.bounds_lines)
+        lines = sizes(m, config, i, "lines", config.kv_lines)
+        bounds = sizes(m, config, i, "bounds", config.bounds_lines)
         m.d.comb += [
             *(blocks.i.p[name].eq(i[name]) for name, _ in ready_block if name != "data"),
             *(blocks.i.p.data[name].eq(i[name]) for name, _ in block),

@@ -26,6 +26,7 @@ from .pages import Pages
 from .queue import Queue
 from .reader import Reader
 from .scatter import Scatter
+from .sizes import is_packed
 from .staging import Staging, staging_write
 
 
@@ -132,6 +133,7 @@ class Mover(wiring.Component):
             append.heads.eq(fields["append"].heads),
             append.head_blocks.eq(fields["append"].head_blocks),
             append.head_stride.eq(fields["append"].head_stride),
+            append.packed.eq(is_packed(config, fields["append"].kv)),
             append.ring.eq(fields["append"].ring), append.sinks.eq(fields["append"].sinks),
             append.bounds.eq(fields["append"].bounds), append.entries.eq(self.entries),
             load.address.eq((Mux(append.lookup, self.table, command.address) << line)

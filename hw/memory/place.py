@@ -18,7 +18,8 @@ class Place(wiring.Component):
 
     Keys are two pieces of 16 bytes in the token's slice, two consecutive beats, and a code among
     the scales. Values are a part of one beat (with one slice, two beats), dealt out to all slices,
-    and a code among the value scales. Combinational.
+    and a code among the value scales. Of packed elements the upper halves are written: two pieces
+    that follow each other become one, the second behind the first. Combinational.
 
     Parameters
     ----------
@@ -29,6 +30,8 @@ class Place(wiring.Component):
     block : ``In(staging_block)``
     values : ``In(1)``
         The block is one of values.
+    packed : ``In(1)``
+        Elements have 4 bits.
     token : ``In(5)``
         Number of the token in its KV block.
     data_beat : ``In``
@@ -55,7 +58,7 @@ class Place(wiring.Component):
         most = config.max_head_blocks
         beats = bits_for(max(config.kv_beats(most), config.key_beats(2 * most)))
         super().__init__({
-            "block": In(staging_block), "values": In(1), "token": In(5),
+            "block": In(staging_block), "values": In(1), "packed": In(1), "token": In(5),
             "data_beat": In(beats), "code_beat": In(beats),
             "member": In(range(max(self.group, config.slices // 2, 2))),
             "step": In(range(max(2 * self.piece_words, self.value_words) + 1)),
@@ -74,20 +77,25 @@ class Place(wiring.Component):
         s = self.token[:exact_log2(config.slices)]
         i = self.token[exact_log2(config.slices):][:height]
         code_offset, code = Signal.like(self.offset), self.block.code
+        part_bits = exact_log2(self.piece_words)
+        packed = self.packed & config.packs
+        pieces = Mux(packed, 1, 2)
         m.d.comb += [
-            self.last.eq(self.step == Mux(self.values, self.value_words, 2 * self.piece_words)),
+            self.last.eq(self.step == Mux(self.values, self.value_words, pieces << part_bits)),
             code_offset.eq((self.code_beat << beat)
                            + Mux(self.values, self.token, (s << 4) + (self.member << height) + i)),
         ]
 
-        # Keys: half h is in beat 2 i + h; words smaller than a piece take several steps.
-        part = self.step[:exact_log2(self.piece_words)]
-        h = self.step[exact_log2(self.piece_words)]
+        # Keys: half h is in beat 2 i + h, or both in beat i; words smaller than a piece take
+        # several steps.
+        part, h = self.step[:part_bits], self.step[part_bits]
         piece, lane = Signal(128), Signal(4)
-        key_offset = Signal.like(self.offset)
+        key_offset, row = Signal.like(self.offset), Signal(5)
+        elements = [Value.cast(element) for element in self.block.data]
         m.d.comb += [
-            piece.eq(self.block.data.as_value().word_select(h, 128)),
-            key_offset.eq(((self.data_beat + (i << 1) + h) << beat) + (s << 4) + (part << word)),
+            piece.eq(Mux(packed, upper_halves(elements), Cat(elements).word_select(h, 128))),
+            row.eq(Mux(packed, i, (i << 1) + h)),
+            key_offset.eq(((self.data_beat + row) << beat) + (s << 4) + (part << word)),
         ]
         if word >= 4:
             m.d.comb += lane.eq(key_offset[4:word])
@@ -105,7 +113,8 @@ class Place(wiring.Component):
         value_beat, value_word = Signal.like(self.data_beat), value_step[:beat - word]
         m.d.comb += value_beat.eq(self.data_beat)
         if config.slices == 1:
-            m.d.comb += value_beat.eq(self.data_beat + (value_step[-1] << 5))
+            m.d.comb += value_beat.eq(self.data_beat + Mux(packed, value_step[-1] << 4,
+                                                           value_step[-1] << 5))
 
         with m.If(self.last):
             m.d.comb += [
@@ -126,10 +135,30 @@ class Place(wiring.Component):
     def _value_image(self, m):
         """Bytes of the beat, and which of them this block provides."""
         slices = self.config.slices
-        if slices == 1:
-            return self.block.data.as_value(), Const(-1, BLOCK)
-        channels = [i * slices + s for s in range(slices) for i in range(16)]
-        provided = Signal(slices // 2)
-        m.d.comb += provided.eq(1 << self.member[:exact_log2(slices // 2)])
-        return (Cat(self.block.data[channel % BLOCK] for channel in channels),
-                Cat(provided[channel // BLOCK] for channel in channels))
+        beats  = 2 if slices == 1 else 1
+        pieces = [[16 * beat + i * slices + s for i in range(16)]
+                  for beat in range(beats) for s in range(slices)]
+        provided = Signal(max(1, slices // 2))
+        m.d.comb += provided.eq(1 << self.member[:exact_log2(max(1, slices // 2))])
+
+        def elements(channels):
+            return [Value.cast(self.block.data[channel % BLOCK]) for channel in channels]
+
+        def strobes(channels):
+            return Cat(provided[channel // BLOCK % len(provided)] for channel in channels)
+
+        image  = Cat(Cat(elements(piece)) for piece in pieces)
+        strobe = Cat(strobes(piece) for piece in pieces)
+        if not self.config.packs:
+            return image, strobe
+        # Rows of two consecutive tokens share a beat; a piece has eight bytes of each.
+        odd = self.token[0]
+        packed_image  = Cat(upper_halves(elements(piece)).replicate(2) for piece in pieces)
+        packed_strobe = Cat(Cat(strobes(piece[::2]) & (~odd).replicate(8),
+                                strobes(piece[::2]) & odd.replicate(8)) for piece in pieces)
+        return (Mux(self.packed, packed_image, image), Mux(self.packed, packed_strobe, strobe))
+
+
+def upper_halves(elements):
+    """Upper halves of bytes, two in a byte, the first one below."""
+    return Cat(element[4:8] for element in elements)

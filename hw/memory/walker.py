@@ -15,6 +15,7 @@ from .pattern import Pattern
 from .plan import BOUNDS, CHOSEN, Kind, Plan, walk
 from .queue import Queue
 from .reader import descriptor
+from .sizes import is_packed
 from .slots import Slots
 from .table import Table
 
@@ -166,6 +167,7 @@ class Walker(wiring.Component):
             d.p.chosen.eq(fields.pattern == CHOSEN),
             d.p.table.eq(self.table),
             d.p.count.eq(command.count), d.p.take0.eq(fields.take0),
+            d.p.packed.eq(is_packed(self.config, fields.kv)),
             d.p.kind.eq(Mux(fields.pattern == BOUNDS, Kind.BOUNDS, Kind.BLOCK)),
         ]
         # Bounds lie neither in a ring nor in a table.

@@ -1,4 +1,4 @@
-"""FP32 elements to INT8 or FP8 with a given scale."""
+"""FP32 elements to INT8, INT4 or FP8 with a given scale."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
@@ -16,8 +16,8 @@ __all__ = ["Rounder"]
 class Rounder(wiring.Component):
     """One element of a block: ``x / 2^(code - 127)``, rounded to nearest even and saturated.
 
-    All elements are made by one shifter. It leaves seven bits of the significand for INT8, and
-    as many as they have for floats, at its lower end. The code of a float is that plus its
+    All elements are made by one shifter. It leaves as many bits of the significand as the element
+    has, seven for INT8 and three for INT4, at its lower end. The code of a float is that plus its
     exponent field, less one for the leading one; so rounding may carry from one into the other.
 
     Latency
@@ -129,5 +129,5 @@ class Rounder(wiring.Component):
             if rounding.floating:
                 m.d.sync += self.o.eq(Cat(magnitude, s5_negative & magnitude.any()))
             else:
-                m.d.sync += self.o.eq(Mux(s5_negative, -magnitude, magnitude))
+                m.d.sync += self.o.eq(Mux(s5_negative, -magnitude, magnitude) << rounding.zeros)
         return m

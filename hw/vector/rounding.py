@@ -22,7 +22,9 @@ class Rounding:
     exponent, least : int
         Of the largest element, and of the smallest normal one: of integers, the same.
     largest : int
-        Code of the largest element.
+        Code of the largest element, without ``zeros``.
+    zeros : int
+        Bits of a code behind those of its significand.
     ones : int
         The significand of the largest element is ``2 - 2^-ones``.
     """
@@ -32,10 +34,12 @@ class Rounding:
         self.name     = name
         self.number   = list(KV).index(name)
         self.floating = hasattr(element, "mantissa")
-        self.bits     = element.mantissa + 1 if self.floating else element.largest.bit_length()
+        self.zeros    = 0 if self.floating else element.zeros
+        self.bits     = (element.mantissa + 1 if self.floating
+                         else element.largest.bit_length() - self.zeros)
         self.exponent = element.exponent
-        self.least    = element.lsb + self.bits - 1
-        self.largest  = int(element.encode(element.largest))
+        self.least    = element.lsb + self.zeros + self.bits - 1
+        self.largest  = int(element.encode(element.largest)) >> self.zeros
         self.ones     = f"{element.largest:b}".rstrip("0").count("1") - 1
 
 

@@ -14,6 +14,7 @@ from sw.arguments import (
     KeysAndValues,
     ModelFile,
     PageSize,
+    Prompts,
     ScaleRule,
     Share,
     Sinks,
@@ -35,7 +36,7 @@ def command(
     sparse: Share = None,
     page: PageSize = None,
     chunk: ChunkSize = None,
-    prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "Once upon a time",
+    prompt: Prompts = ("Once upon a time",),
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
     check: Annotated[bool, typer.Option(
         "--check", help="The variant that writes all logits to memory.")] = False,

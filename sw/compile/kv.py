@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hw.formats import KV
 from sw.models.attention import Attention
 from verif.reference.pattern import BLOCK
 
@@ -56,25 +57,28 @@ class KvLayer:
         return self.running + self.running_lines
 
 
-def kv_layers(model, config, positions, chunk=1):
+def kv_layers(model, config, positions, chunk=1, pool=None):
     """The :class:`KvLayer` of each layer of a model, for texts of ``positions`` tokens that are
-    appended up to ``chunk`` at a time before the first of them looks back."""
+    appended up to ``chunk`` at a time before the first of them looks back. A head has as many
+    blocks as ``pool`` if tables say where they lie; then there are no rings."""
     found, line = [], 0
     for sees in model.sees:
         sees = sees.within(positions)
         blocks, ring = -(-positions // BLOCK), 0
-        if sees.window and sees.blocks is None and sees.sparse is None:
+        if pool is not None:
+            blocks = pool
+        elif sees.window and sees.blocks is None and sees.sparse is None:
             # A window may begin and end inside a block.
             around = -(-(sees.window + chunk - 1) // BLOCK) + 1
             kept = -(-sees.sinks // BLOCK)
             if kept + around < blocks:
                 blocks, ring = kept + around, around
-        head_lines = blocks * config.kv_lines(model.head_blocks)
+        head_lines = blocks * config.kv_lines(model.head_blocks, KV[model.kv].packed)
         bounds = ()
         if sees.sparse is not None:
             pages = positions // sees.sparse.page
-            bounds = (-(-pages // BLOCK) * config.bounds_lines(model.head_blocks),
-                      row_lines(config, 2 * model.kv_blocks))
+            lines = config.bounds_lines(model.head_blocks, KV[model.kv].packed)
+            bounds = -(-pages // BLOCK) * lines, row_lines(config, 2 * model.kv_blocks)
         found.append(KvLayer(line, head_lines, model.n_kv_heads, ring, sees, *bounds))
         line += found[-1].lines
     return tuple(found)

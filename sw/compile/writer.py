@@ -32,6 +32,8 @@ COUNTERS = {name: number + 1 for number, name in enumerate((
 REGISTERS = {name: number + 1 for number, name in enumerate((
     "position", "token", "count", "row", "rope", "gain", "kv", "layer", "prompt", "end", "next",
     "page", "pages", "line", "round"))}
+#: Sparse layers and several sequences never meet in a program.
+REGISTERS["sequence"] = REGISTERS["page"]
 
 MINUS_ONE = 0xFFFFFFFF
 #: Largest count of one ``raise``.
@@ -55,6 +57,11 @@ class Writer:
         and the quantise between them in the queue of the vector unit.
         """
         return self.config.queue >= 8
+
+    @property
+    def orders_ahead(self):
+        """Whether a sequence ends with the weights ordered that the next one begins with."""
+        return bool(self.task.sequences) and self.chunk is None
 
     def line(self, name):
         """First line of a region."""
@@ -122,6 +129,7 @@ class Writer:
         self.out.emit("walk", f"KV head {head}", base=self.line("kv") + head * kv.head_lines,
                       offset="kv", count="count", head_blocks=self.model.head_blocks,
                       window=sees.window, sinks=sees.sinks, ring=kv.ring, pattern=pattern,
+                      kv=self.model.kv,
                       **{"span": 1, **values})
 
     def attend(self, kv, comment, **values):
@@ -137,4 +145,4 @@ class Writer:
         values = {"count": "position", **values}
         self.out.emit("append", "", base=self.line("kv"), offset="kv", heads=kv.heads,
                       head_blocks=self.model.head_blocks, head_stride=kv.head_lines, ring=kv.ring,
-                      sinks=kv.sees.sinks, **values)
+                      sinks=kv.sees.sinks, kv=self.model.kv, **values)

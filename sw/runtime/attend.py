@@ -57,7 +57,7 @@ def queries(m, f):
 def take(m, own):
     """Take the next part of the D stream."""
     f, part = own.f, m.d_fifo.popleft()
-    keys, key_codes, values, value_code = block_places(m.config, f.head_blocks)
+    keys, key_codes, values, value_code = block_places(m.config, f.head_blocks, f.kv)
     if part.kind == "keys":
         if own.walk is None and not part.first:
             raise Hazard("an attend begins in the middle of a walk")
@@ -66,10 +66,10 @@ def take(m, own):
         at = f.probability + len(own.numbers) % (m.config.keys_ahead + 1) * f.groups
         m.act[:f.columns, at:at + f.groups] = m.rng.integers(0, 256, (f.columns, f.groups, BLOCK))
         own.numbers.append(part.number)
-        own.parts.append([part.raw[keys], part.raw[key_codes], part.raw[value_code]])
+        own.parts.append([keys.get(part.raw), part.raw[key_codes], part.raw[value_code]])
         return
     block = own.numbers.index(part.number)
-    own.parts[block].append(part.raw[values])
+    own.parts[block].append(values.get(part.raw))
     own.ended = part.last
 
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hw import register_map as rm
-from verif.reference.kv import Places
+from hw.formats import KV
+from verif.reference.kv import Cells, Places
 from verif.reference.pattern import BLOCK, blocks_read, chosen_blocks, slot
 
 from .fault import Fault
@@ -43,18 +44,20 @@ class Owed(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def block_places(config, head_blocks):
-    """Byte offsets in a KV block, arrays with a row for each of 32 tokens.
+def block_places(config, head_blocks, kv="int8"):
+    """Where the elements and codes of a KV block lie, with a row for each of 32 tokens.
 
-    ``(keys, key codes, values, value code)``; the first two and the last are offsets in the part
-    of keys, the values' are those in the part of values.
+    ``(keys, key codes, values, value code)``, elements as :class:`.Cells`, codes as byte offsets;
+    those of values in the part of values, the others in the part of keys.
     """
-    split = config.part_beats(head_blocks)[0] * config.beat_bytes
-    places = [Places(config, 0, token, head_blocks) for token in range(BLOCK)]
-    keys, key_codes, values, value_code = (
-        np.array([getattr(place, name) for place in places])
-        for name in ("keys", "key_codes", "values", "value_code"))
-    return keys, key_codes, values - split, value_code
+    packed = KV[kv].packed
+    split = config.part_beats(head_blocks, packed)[0] * config.beat_bytes
+    places = [Places(config, 0, token, head_blocks, packed=packed) for token in range(BLOCK)]
+    keys, values = (Cells.stack([getattr(place, name) for place in places])
+                    for name in ("keys", "values"))
+    key_codes, value_code = (np.array([getattr(place, name) for place in places])
+                             for name in ("key_codes", "value_code"))
+    return keys, key_codes, values + -split, value_code
 
 
 def block_line(m, f, number, lines):
@@ -75,8 +78,9 @@ def run_walk(m, f):
         yield from read_bounds(m, f)
         return
     numbers = yield from numbers_to_read(m, f)
-    lines, (key_beats, value_beats) = (m.config.kv_lines(f.head_blocks),
-                                       m.config.part_beats(f.head_blocks))
+    packed = KV[f.kv].packed
+    lines, (key_beats, value_beats) = (m.config.kv_lines(f.head_blocks, packed),
+                                       m.config.part_beats(f.head_blocks, packed))
     held = max(0, f.count - f.span) // BLOCK
     waits = f.take0 != 0
     for n, number in enumerate(numbers):
@@ -105,10 +109,10 @@ def read_bounds(m, f):
         yield from pay(m)
     blocks = -(-f.count // BLOCK)
     for number in range(blocks):
-        line = f.address + number * m.config.bounds_lines(f.head_blocks)
+        line = f.address + number * m.config.bounds_lines(f.head_blocks, KV[f.kv].packed)
         part = Part("bounds", f, number, number == 0, number == blocks - 1, None)
         yield from read(m, part, line * m.config.line_bytes,
-                        m.config.key_beats(2 * f.head_blocks))
+                        m.config.key_beats(2 * f.head_blocks, KV[f.kv].packed))
 
 
 def numbers_to_read(m, f):
@@ -148,9 +152,10 @@ def run_append(m, f):
     for _ in range(blocks if f.bounds else 2 * blocks):
         yield f.take0
     number, token = divmod(f.count, BLOCK)
-    lines = (m.config.bounds_lines if f.bounds else m.config.kv_lines)(f.head_blocks)
-    places = Places(m.config, 0, token, rows)
-    beats = m.config.key_beats(rows) if f.bounds else m.config.kv_beats(rows)
+    packed = KV[f.kv].packed
+    lines = (m.config.bounds_lines if f.bounds else m.config.kv_lines)(f.head_blocks, packed)
+    places = Places(m.config, 0, token, rows, packed=packed)
+    beats = (m.config.key_beats if f.bounds else m.config.kv_beats)(rows, packed)
     starts = []
     # As staged: keys of all heads, then values.
     for head in range(f.heads):
@@ -161,7 +166,7 @@ def run_append(m, f):
         starts.append(start)
         m.check_write(start, beats * m.config.beat_bytes)
         keys = slice(head * rows, (head + 1) * rows)
-        m.memory[start + places.keys] = m.staging[keys].reshape(-1)
+        (places.keys + start).put(m.memory, m.staging[keys].reshape(-1))
         m.memory[start + places.key_codes] = m.staging_codes[keys]
         for _ in range(rows):
             m.raise_counter(f.raise1)
@@ -171,7 +176,7 @@ def run_append(m, f):
     for head in range(0 if f.bounds else f.heads):
         yield 0
         values = slice(blocks + head * rows, blocks + (head + 1) * rows)
-        m.memory[starts[head] + places.values] = m.staging[values].reshape(-1)
+        (places.values + starts[head]).put(m.memory, m.staging[values].reshape(-1))
         m.memory[starts[head] + places.value_code] = m.staging_codes[values.start]
         for _ in range(rows):
             m.raise_counter(f.raise1)

@@ -29,7 +29,8 @@ CASES = [Case(weights, activations) for weights in WEIGHTS
 CASES += [Case("int8", "int8", "up"), Case("mxfp8", "e4m3", "up", "e4m3"),
           Case("int8", "e4m3", "up"), Case("mxfp4", "int8", "up"),
           Case("int8", "int8", "floor", "e4m3"), Case("int8", "int8", "up", "e4m3"),
-          Case("int8", "int8", "floor", "e5m2"), Case("int8", "int8", "up", "e5m2")]
+          Case("int8", "int8", "floor", "e5m2"), Case("int8", "int8", "up", "e5m2"),
+          Case("int8", "int8", "floor", "int4"), Case("int8", "int8", "up", "int4")]
 
 
 def mean_loss(inference, ids, length=512):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hw.formats import KV
 from verif.reference.kv import bounds_write, kv_write
 from verif.reference.pattern import blocks_read, slot
 
@@ -44,7 +45,7 @@ def bursts(address, words, config):
 
 
 def walk(address, count, head_blocks, config, *, span=1, window=0, sinks=0, ring=0, chosen=(),
-         bounds=False, table=None):
+         bounds=False, table=None, kv="int8"):
     """Parts of the blocks that a walk reads: for each block keys and values, or only bounds.
 
     A part is ``(announcement, byte address, beats)``, the announcement a dict of what
@@ -54,19 +55,20 @@ def walk(address, count, head_blocks, config, *, span=1, window=0, sinks=0, ring
 
     Reference for :class:`hw.memory.walker.Walker`.
     """
-    stride = (config.bounds_lines if bounds else config.kv_lines)(head_blocks)
+    packed = KV[kv].packed
+    stride = (config.bounds_lines if bounds else config.kv_lines)(head_blocks, packed)
     if bounds:
-        numbers, lengths = blocks_read(count), {BOUNDS: config.key_beats(2 * head_blocks)}
+        numbers, lengths = blocks_read(count), {BOUNDS: config.key_beats(2 * head_blocks, packed)}
     else:
         numbers = blocks_read(count, span, window, sinks, chosen)
-        lengths = dict(zip((KEYS, VALUES), config.part_beats(head_blocks)))
+        lengths = dict(zip((KEYS, VALUES), config.part_beats(head_blocks, packed)))
     result = []
     for number in numbers:
         place = number if bounds else slot(number, ring, sinks)
         if table is not None and not bounds:
             place = int(table[place])
         byte = (address + place * stride) % 2**32 * config.line_bytes
-        known = {"head_blocks": head_blocks, "number": number,
+        known = {"head_blocks": head_blocks, "packed": int(packed), "number": number,
                  "first": int(number == numbers[0]), "last": int(number == numbers[-1])}
         parts = []
         for kind, beats in lengths.items():
@@ -97,7 +99,7 @@ def scatter(image, workspace, address, a, blocks, config):
 
 
 def append(image, staging, codes, address, position, heads, head_blocks, head_stride, config, *,
-           ring=0, sinks=0, bounds=False, table=None):
+           ring=0, sinks=0, bounds=False, table=None, kv="int8"):
     """Write the staged keys and values of the token at ``position`` into memory, in place.
 
     ``staging`` is int8 [2 * heads * head_blocks, 32], first all keys, then all values; ``codes``
@@ -109,7 +111,8 @@ def append(image, staging, codes, address, position, heads, head_blocks, head_st
     if bounds:
         for head, (elements, scales) in enumerate(zip(staging.reshape(heads, -1),
                                                       codes.reshape(heads, -1))):
-            bounds_write(image, config, address + head * head_stride, position, elements, scales)
+            bounds_write(image, config, address + head * head_stride, position, elements, scales,
+                         kv)
         return
     shape = (2, heads, head_blocks)
     elements, codes = staging.reshape(*shape, BLOCK), codes.reshape(shape)
@@ -117,7 +120,7 @@ def append(image, staging, codes, address, position, heads, head_blocks, head_st
         kv_write(image, config, address + head * head_stride, position,
                  elements[0, head].reshape(-1), codes[0, head],
                  elements[1, head].reshape(-1), codes[1, head, 0],
-                 ring=ring, sinks=sinks, table=table)
+                 kv=kv, ring=ring, sinks=sinks, table=table)
 
 
 def load(image, address, index, config):
