@@ -33,8 +33,8 @@ CONFIGS = {
 #: Blocks of vectors, around the blocks of a batch.
 LENGTHS = {2: [1, 2], 4: [1, 2, 3, 5], 8: [1, 3, 4, 5, 8, 9], 32: [1, 2, 7, 16, 17]}
 
-#: Lanes -> operation and blocks -> cycles from a command to rest. ``heads`` is a ``divide`` of heads
-#: of one block.
+#: Lanes -> operation and blocks -> cycles from a command to rest. ``heads`` divides heads of one
+#: block.
 CYCLES = {
     2: {("norm", 4): 293, ("rope", 8): 273, ("gate", 12): 1455, ("sum", 4): 81, ("maximum", 4): 78,
         ("divide", 4): 95, ("heads", 16): 301, ("quantise", 4): 97, ("pick", 4): 78,

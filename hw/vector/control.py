@@ -64,7 +64,8 @@ class Control(wiring.Component):
             "commands": In(stream.Signature(Command)),
             "command": Out(parameters), "step": Out(Step),
             "begin": Out(1), "second": Out(1), "restart": Out(1), "ready": In(12),
-            "enter": Out(1), "coming": Out(Step), "left": Out(12), "covered": In(12), "blocks": Out(12), "count": Out(12),
+            "enter": Out(1), "coming": Out(Step),
+            "left": Out(12), "covered": In(12), "blocks": Out(12), "count": Out(12),
             "fill": Out(1), "filled": In(1), "run": Out(1), "final": In(1), "empty": In(1),
             "resting": In(1), "deliver": Out(1), "busy": Out(1),
         })

@@ -1,6 +1,6 @@
 """Rows of the scratch memory that do not come from the lanes."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
