@@ -19,6 +19,7 @@ from sw.runtime.emulator import Emulator
 from tests.models import random_model
 from tests.test_sw_emulator import run
 from verif.reference.forward import State, forward
+from verif.reference.memory import append
 from verif.reference.pattern import blocks_read
 
 
@@ -175,6 +176,26 @@ def test_a_table_says_where_blocks_lie():
     assert [part.raw.tobytes() for part in device.d_fifo] == [
         *(device.read(start, keys) for start in starts),
         *(device.read(start + keys, values) for start in starts)]
+
+
+@pytest.mark.parametrize("bounds", [0, 1])
+def test_one_of_several_staged_tokens_is_appended(bounds):
+    config = replace(DEEP, pages=64)
+    device = Emulator(config, memory_bytes=1 << 16)
+    geometry = dict(heads=2, head_blocks=1, head_stride=64, token=3, bounds=bounds)
+    device.program([isa.encode("set", rd=1, imm=9),
+                    isa.encode("append", base=5, count=1, **geometry),
+                    isa.encode("branch", target=2)])
+    device.start()
+    rng, shape = np.random.default_rng(0), device.staging.shape
+    device.staging[:] = rng.integers(0, 256, shape)
+    device.staging_codes[:] = rng.integers(0, 256, shape[0])
+    expected = device.memory.copy()
+    append(expected, device.staging.view(np.int8), device.staging_codes, 5, 9, config=config,
+           **geometry)
+    assert not np.array_equal(device.memory, expected)
+    device.run(50)
+    assert np.array_equal(device.memory, expected)
 
 
 # What users ask for

@@ -30,6 +30,8 @@ class Machine:
         Bytes of memory.
     restless : bool
         Latencies are random, and all streams stall.
+    delay : int
+        Latency of memory otherwise.
 
     Members
     -------
@@ -39,7 +41,7 @@ class Machine:
         (``raise0`` or ``raise1``, counter) -> how often it was raised.
     """
 
-    def __init__(self, bench, config, size, restless):
+    def __init__(self, bench, config, size, restless, delay=20):
         dut, rng = bench.dut, bench.rng
         seeds = random.Random(int(rng.integers(1 << 30)))
 
@@ -49,7 +51,7 @@ class Machine:
         def latency(channel):
             source = random.Random(seeds.random())
             while True:
-                yield source.randint(1, 30) if restless else 20
+                yield source.randint(1, 30) if restless else delay
 
         self.bench, self.dut, self.config = bench, dut, config
         self.image = rng.integers(0, 256, size).astype(np.uint8)

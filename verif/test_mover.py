@@ -141,18 +141,21 @@ async def append_follows_the_layout(dut, restless):
                       and 2 * heads * head_blocks <= config.kv_staging]
         for n, (heads, head_blocks) in enumerate(geometries * 2):
             number = 2 * heads * head_blocks
-            staged = bench.rng.integers(-128, 128, (number, BLOCK))
-            codes = bench.rng.integers(0, 256, number)
+            tokens = min(16, config.kv_staging // number)
+            token = int(bench.rng.integers(tokens))
+            staged = bench.rng.integers(-128, 128, (tokens * number, BLOCK))
+            codes = bench.rng.integers(0, 256, tokens * number)
             kv = str(bench.rng.choice(config.kv))
             stride = config.kv_lines(head_blocks, KV[kv].packed) * 3
             position = [31, 0, 16, 65, int(bench.rng.integers(0, 96))][n % 5]
             line = int(bench.rng.integers(0, LINES - heads * stride))
             await machine.stage(staged, codes)
             reference.append(expected, staged.astype(np.int8), codes, line, position, heads,
-                             head_blocks, stride, config, kv=kv)
+                             head_blocks, stride, config, token=token, kv=kv)
             await machine.allow(4, number)
             await machine.send("append", line, position, heads=heads, head_blocks=head_blocks,
-                               head_stride=stride, kv=kv, take0=4, raise0=7, raise1=8)
+                               head_stride=stride, token=token, kv=kv, take0=4, raise0=7,
+                               raise1=8)
             # The staging memory may be written again as soon as the command has ended.
             heads_done, blocks_done = heads_done + heads, blocks_done + number
         await machine.rest()
@@ -190,11 +193,56 @@ async def append_tells_each_head_when_it_is_in_memory(dut):
 
 def random_append(bench, machine, heads, head_blocks, position, lines, **where):
     """Staged blocks, their codes, and the arguments that reference and command share."""
-    number = 2 * heads * head_blocks
+    token = int(bench.rng.integers(0, 2))
+    number = 2 * heads * head_blocks * (1 + token)
     staged = bench.rng.integers(-128, 128, (number, BLOCK)).astype(np.int8)
     line = int(bench.rng.integers(0, LINES - heads * lines + 1))
     return staged, bench.rng.integers(0, 256, number), line, position, dict(
-        heads=heads, head_blocks=head_blocks, head_stride=lines, **where)
+        heads=heads, head_blocks=head_blocks, head_stride=lines, token=token, **where)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(restless=[False, True])
+async def tokens_staged_together_are_appended_one_after_the_other(dut, restless):
+    """Their blocks follow each other, in the staging memory and in time."""
+    async with Bench(dut) as bench:
+        machine = surround(bench, restless)
+        tokens, heads = min(16, config.kv_staging // 4), 2
+        staged = bench.rng.integers(-128, 128, (4 * tokens, BLOCK)).astype(np.int8)
+        codes = bench.rng.integers(0, 256, len(staged))
+        expected, stride = machine.image.copy(), 2 * config.kv_lines(1)
+        await machine.stage(staged, codes)
+        for token in range(tokens):
+            fields = dict(heads=heads, head_blocks=1, head_stride=stride, token=token)
+            reference.append(expected, staged, codes, 1, 27 + token, config=config, **fields)
+            await machine.allow(4, 4)
+            await machine.send("append", 1, 27 + token, take0=4, raise0=7, raise1=8, **fields)
+        await machine.rest()
+        assert np.array_equal(machine.image, expected)
+        assert machine.raised == {("raise0", 7): tokens * heads, ("raise1", 8): len(staged)}
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms", skip=config.outstanding < 8)
+async def each_head_takes_its_words_and_four_cycles(dut):
+    """And a cycle for each staged block that is taken, if the place has been found by then."""
+    async with Bench(dut) as bench:
+        machine = Machine(bench, config, SIZE, False, delay=1)
+        keys   = 2 * max(1, 16 // config.word_bytes) + 1
+        values = config.beat_words * (2 if config.slices == 1 else 1)
+        for head_blocks in (1, 2):
+            cycles, ideal = {}, head_blocks * (keys + values) + 1 + 4
+            for heads in (1, 2, 3):
+                await machine.allow(4, 2 * heads * head_blocks)
+                sent = cocotb.start_soon(machine.send(
+                    "append", 0, 5, heads=heads, head_blocks=head_blocks, head_stride=64, take0=4))
+                cycles[heads] = 0
+                while not sent.done():
+                    await RisingEdge(dut.clk)
+                    cycles[heads] += 1
+                await machine.rest()
+            for heads in (2, 3):
+                more = cycles[heads] - cycles[heads - 1]
+                assert ideal <= more <= ideal + 2 * head_blocks, f"{cycles}, ideally {ideal} a head"
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -238,11 +286,12 @@ async def append_uses_rings_tables_and_bounds(dut, restless):
             await machine.stage(staged, codes)
             reference.append(expected, staged, codes, line, position, config=config, table=table,
                              **fields)
-            await machine.allow(4, len(staged))
+            number = 2 * heads * head_blocks
+            await machine.allow(4, number)
             await machine.send("append", line, position, take0=4, raise0=7, raise1=8, **fields)
             await machine.rest()
             assert np.array_equal(machine.image, expected), f"{position} {fields} {table}"
-            heads_done, blocks_done = heads_done + heads, blocks_done + len(staged)
+            heads_done, blocks_done = heads_done + heads, blocks_done + number
         assert machine.raised == {("raise0", 7): heads_done, ("raise1", 8): blocks_done}
 
 

@@ -33,16 +33,21 @@ CONFIGS = {
 #: Blocks of vectors, around the blocks of a batch.
 LENGTHS = {2: [1, 2], 4: [1, 2, 3, 5], 8: [1, 3, 4, 5, 8, 9], 32: [1, 2, 7, 16, 17]}
 
-#: Lanes -> operation and blocks -> cycles from a command to rest.
+#: Lanes -> operation and blocks -> cycles from a command to rest. ``heads`` divides heads of one
+#: block.
 CYCLES = {
     2: {("norm", 4): 293, ("rope", 8): 273, ("gate", 12): 1455, ("sum", 4): 81, ("maximum", 4): 78,
-        ("divide", 4): 119, ("quantise", 4): 97, ("pick", 4): 78, ("noise", 1): 317},
+        ("divide", 4): 95, ("heads", 16): 301, ("quantise", 4): 97, ("pick", 4): 78,
+        ("noise", 1): 317},
     4: {("norm", 4): 180, ("rope", 8): 145, ("gate", 12): 729, ("sum", 4): 49, ("maximum", 4): 46,
-        ("divide", 4): 87, ("quantise", 4): 57, ("pick", 4): 48, ("noise", 1): 287},
+        ("divide", 4): 63, ("heads", 16): 173, ("quantise", 4): 57, ("pick", 4): 48,
+        ("noise", 1): 287},
     8: {("norm", 4): 130, ("rope", 8): 81, ("gate", 12): 366, ("sum", 4): 33, ("maximum", 4): 30,
-        ("divide", 4): 71, ("quantise", 4): 38, ("pick", 4): 36, ("noise", 1): 275},
+        ("divide", 4): 47, ("heads", 16): 109, ("quantise", 4): 38, ("pick", 4): 36,
+        ("noise", 1): 275},
     32: {("norm", 4): 108, ("norm", 16): 200, ("rope", 8): 33, ("gate", 12): 113, ("sum", 4): 21,
-         ("maximum", 4): 18, ("quantise", 4): 29, ("pick", 4): 48, ("noise", 1): 287},
+         ("maximum", 4): 18, ("heads", 16): 61, ("quantise", 4): 29, ("pick", 4): 48,
+         ("noise", 1): 287},
 }
 
 SIMULATORS = {label: ("verilator",) for label in CONFIGS if label != "two_lanes"}
@@ -190,6 +195,37 @@ async def extreme_values(dut, op):
 
 
 @cocotb.test()
+@cocotb.parametrize(pace=[1.0, 0.3, 0.05])
+async def divides_many_heads(dut, pace):
+    """More heads than a batch holds, the last one with fewer blocks; sums and blocks come late."""
+    async with Bench(dut) as bench:
+        unit = await machine(bench, pace=pace)
+        for n, (blocks, period) in enumerate([(16, 1), (17, 1), (33, 1), (32, 2), (35, 2), (9, 15),
+                                              (31, 15), (5, 0)]):
+            job = elementwise("divide", bench.rng, blocks, period=period or 15,
+                              **(SYNC if n % 2 else {}))
+            job.fields["period"] = period
+            await unit.run(job)
+
+
+@cocotb.test()
+@cocotb.parametrize(counted=[False, True])
+async def divisors_do_not_wait_for_later_ones(dut, counted):
+    """Heads are divided when their own sums and blocks are there, whatever comes after them."""
+    async with Bench(dut) as bench:
+        unit = await machine(bench)
+        for heads, period in ((1, 1), (3, 2), (15, 1), (16, 1), (18, 1)):
+            job = elementwise("divide", bench.rng, 20 * period, period=period,
+                              **(SYNC if counted else dict(raise0=5, raise1=6)))
+            job.sums, later = job.sums[:heads], job.sums[heads:]
+            run = cocotb.start_soon(unit.run(job))
+            await bench.cycles(400 + 5 * heads * period * config.block_rows)
+            assert len(job.results) == (20 - heads) * period
+            unit.sums.start(later)
+            await run
+
+
+@cocotb.test()
 async def one_counter_may_be_taken_twice(dut):
     """Both blocks of a gate may come by the same counter."""
     async with Bench(dut) as bench:
@@ -274,6 +310,7 @@ async def cycles_are_as_documented(dut):
             job = (quantising(bench.rng, 1, blocks) if op == "quantise" else
                    picking(values(bench.rng, blocks)) if op == "pick" else
                    picking(values(bench.rng, blocks), 1.0, 3) if op == "noise" else
+                   elementwise("divide", bench.rng, blocks, period=1) if op == "heads" else
                    elementwise(op, bench.rng, blocks))
             found[op, blocks] = await unit.run(job)
         assert found == CYCLES[config.lanes], f"cycles are {found}"

@@ -28,8 +28,9 @@ class Append(wiring.Component):
 
     Throughput
     ----------
-    Two cycles a staging block, and one for each word written. The place of the KV block is found
-    while the command waits for its staging blocks.
+    One cycle for each word written, and for each of a value block's words that has none of its
+    bytes; two for the keys, and two for the values, of a head. The next block is read while one is
+    written. The place of the KV block is found while the command waits for its staging blocks.
 
     Parameters
     ----------
@@ -45,6 +46,8 @@ class Append(wiring.Component):
         Position of the token, or number of the page, and geometry.
     packed : ``In(1)``
         Elements have 4 bits.
+    token : ``In(4)``
+        Which of the tokens that are staged: as many blocks lie before it as each of them has.
     ring, sinks : ``In``
         The blocks that KV blocks use in turn, and the tokens that lie before them.
     bounds : ``In(1)``
@@ -54,15 +57,15 @@ class Append(wiring.Component):
     done : ``Out(1)``
         The last head was marked.
     staging : ``In(staging_block)``
-        The block at ``index``, a cycle later.
-    index : ``Out``
+        The block at ``index``, a cycle after ``read``.
+    read, index : ``Out(1)``, ``Out``
     writes : ``Out(stream.Signature(write_data(config)))``
     marks : ``Out(stream.Signature(0))``
         The last word of a head was handed over.
     ok, take : ``In(1)``, ``Out(1)``
         Permission for one staging block.
     released : ``Out(1)``
-        A staging block was read.
+        A staging block has been written.
     """
 
     def __init__(self, config):
@@ -70,11 +73,12 @@ class Append(wiring.Component):
         super().__init__({
             "go": In(1), "done": Out(1),
             "address": In(32), "head_stride": In(24), "count": In(32),
-            "heads": In(5), "head_blocks": In(5), "packed": In(1),
+            "token": In(4), "heads": In(5), "head_blocks": In(5), "packed": In(1),
             "ring": In(16), "sinks": In(12), "bounds": In(1),
             "entries": In(20), "lookup": Out(1), "entry": Out(20),
             "found": In(stream.Signature(32)), "fault": Out(1),
-            "staging": In(staging_block), "index": Out(ceil_log2(config.kv_staging)),
+            "staging": In(staging_block), "read": Out(1),
+            "index": Out(ceil_log2(config.kv_staging)),
             "writes": Out(stream.Signature(write_data(config))),
             "marks": Out(stream.Signature(0)),
             "ok": In(1), "take": Out(1), "released": Out(1),
@@ -103,7 +107,8 @@ class Append(wiring.Component):
         first_beat = Mux(token[4], key_beats >> 1, 0) if config.key_tiles == 2 else Const(0)
 
         # Control. Blocks that follow each other in the staging memory: keys of a head, or values.
-        run, need = Signal(5), Signal(10)
+        run, need, size = Signal(5), Signal(11), Signal(11)
+        m.d.sync += size.eq(self.heads * self.head_blocks << 1)
         m.d.comb += [
             run.eq(Mux(bounds, self.head_blocks << 1, self.head_blocks)),
             finder.i.p.address.eq(self.address), finder.i.p.number.eq(self.count[5:]),
@@ -120,13 +125,15 @@ class Append(wiring.Component):
         head, block = Signal.like(self.heads), Signal.like(run)
         data_beat, code_beat = Signal.like(place.data_beat), Signal.like(place.code_beat)
         member, step = Signal.like(place.member), Signal.like(place.step)
-        enter, writing, wanted, moved = Signal(), Signal(), Signal(), Signal()
+        enter, writing, wanted, moved, written = (Signal(name=name) for name in (
+            "enter", "writing", "wanted", "moved", "written"))
         m.d.comb += final.eq(values | bounds)
+        with m.If(self.read):
+            m.d.sync += self.index.eq(self.index + 1)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [
-                    need.eq(self.heads * self.head_blocks * 2), values.eq(0), self.index.eq(0),
-                    head.eq(0),
+                    need.eq(self.heads * self.head_blocks << 1), values.eq(0), head.eq(0),
                 ]
                 m.d.comb += finder.i.valid.eq(self.go)
                 with m.If(self.go):
@@ -137,24 +144,24 @@ class Append(wiring.Component):
                              finder.o.ready.eq(need == 0)]
                 with m.If(self.take):
                     m.d.sync += need.eq(need - 1)
-                m.d.sync += [base.eq(finder.o.payload), at_head.eq(finder.o.payload)]
+                m.d.sync += [base.eq(finder.o.payload), at_head.eq(finder.o.payload),
+                             self.index.eq(size * self.token)]
                 with m.If(finder.o.valid & finder.o.ready):
-                    m.next = "ENTER"
+                    m.next = "READ"
+            with m.State("READ"):
+                m.d.comb += self.read.eq(1)
+                m.next = "ENTER"
             with m.State("ENTER"):
                 m.d.comb += enter.eq(1)
-                m.d.sync += block.eq(0)
-                m.next = "READ"
-            with m.State("READ"):
-                m.d.sync += step.eq(0)
+                m.d.sync += [block.eq(0), step.eq(0)]
                 m.next = "WRITE"
             with m.State("WRITE"):
                 m.d.comb += [writing.eq(1), moved.eq(self.writes.ready | ~wanted)]
                 with m.If(moved):
                     m.d.sync += step.eq(step + 1)
-                with m.If(moved & place.last):
-                    m.d.comb += self.released.eq(1)
-                    m.d.sync += [self.index.eq(self.index + 1), block.eq(block + 1)]
-                    m.next = "READ"
+                with m.If(moved & written):
+                    m.d.comb += [self.released.eq(1), self.read.eq(1)]
+                    m.d.sync += [step.eq(0), block.eq(block + 1)]
                     with m.If(block + 1 == run):
                         m.next = "LEAVE"
             with m.State("LEAVE"):
@@ -208,7 +215,8 @@ class Append(wiring.Component):
             place.packed.eq(packed),
             place.data_beat.eq(data_beat), place.code_beat.eq(code_beat),
             place.member.eq(member), place.step.eq(step),
-            wanted.eq(place.strobe.any() & ~(values & place.last & (block != 0))),
+            wanted.eq(place.strobe.any()),
+            written.eq(Mux(values & (block != 0), step == place.value_words - 1, place.last)),
             address.eq((at_head << exact_log2(config.line_bytes)) + place.offset),
             self.writes.p.address.eq(Cat(Const(0, word), address[word:])),
             self.writes.p.data.eq(place.data), self.writes.p.strobe.eq(place.strobe),

@@ -129,6 +129,7 @@ class Mover(wiring.Component):
             gather.dst.eq(fields["gather"].dst), gather.blocks.eq(fields["gather"].blocks),
             scatter.address.eq(command.address << line),
             scatter.a.eq(fields["scatter"].a), scatter.blocks.eq(fields["scatter"].blocks),
+            append.token.eq(fields["append"].token),
             append.address.eq(command.address), append.count.eq(command.count),
             append.heads.eq(fields["append"].heads),
             append.head_blocks.eq(fields["append"].head_blocks),
@@ -174,7 +175,7 @@ class Mover(wiring.Component):
         connect(m, gather.write, flipped(self.write))
         connect(m, scatter.read, flipped(self.read))
         m.d.comb += [staging.write.eq(self.staging), staging.address.eq(append.index),
-                     append.staging.eq(staging.data)]
+                     staging.read.eq(append.read), append.staging.eq(staging.data)]
 
         # Writes.
         connect(m, words.o, flipped(self.writes))

@@ -31,8 +31,8 @@ class Staging(wiring.Component):
 
     Latency
     -------
-    ``data`` is the block at ``address`` one cycle later; a write is seen by reads that start in
-    the cycle after it.
+    ``data`` is the block at ``address`` one cycle after ``read``, until the next one; a write is
+    seen by reads that start in the cycle after it.
 
     Throughput
     ----------
@@ -46,7 +46,7 @@ class Staging(wiring.Component):
     -------
     write : ``In(staging_write(config))``
         From the quantiser.
-    address : ``In(ceil_log2(config.kv_staging))``
+    read, address : ``In(1)``, ``In(ceil_log2(config.kv_staging))``
         Block to read.
     data : ``Out(staging_block)``
         What the block holds.
@@ -58,7 +58,7 @@ class Staging(wiring.Component):
         self.config = config
         super().__init__({
             "write": In(staging_write(config)),
-            "address": In(ceil_log2(config.kv_staging)),
+            "read": In(1), "address": In(ceil_log2(config.kv_staging)),
             "data": Out(staging_block),
         })
 
@@ -73,7 +73,7 @@ class Staging(wiring.Component):
                 write.addr.eq(self.write.address),
                 write.data.eq(self.write.data),
                 write.en.eq(self.write.en & (self.write.half == half)),
-                read.addr.eq(self.address),
+                read.addr.eq(self.address), read.en.eq(self.read),
             ]
             halves.append(read.data)
         m.submodules.codes = codes = Memory(shape=8, depth=self.config.kv_staging, init=[])
@@ -82,7 +82,7 @@ class Staging(wiring.Component):
             write.addr.eq(self.write.address),
             write.data.eq(self.write.code),
             write.en.eq(self.write.en),
-            read.addr.eq(self.address),
+            read.addr.eq(self.address), read.en.eq(self.read),
             self.data.eq(Cat(*halves, read.data)),
         ]
         return m

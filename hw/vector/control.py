@@ -41,6 +41,8 @@ class Control(wiring.Component):
         Blocks that are there.
     enter, coming : ``Out(1)``, ``Out(Step)``
         A step begins, this one; it is ``step`` from the next cycle on.
+    left, covered : ``Out(12)``, ``In(12)``
+        Blocks of the command that remain; those of the divisors of the step before.
     blocks, count : ``Out(12)``
         Blocks of the step, with ``enter``, and after it.
     fill, filled : ``Out(1)``, ``In(1)``
@@ -62,7 +64,8 @@ class Control(wiring.Component):
             "commands": In(stream.Signature(Command)),
             "command": Out(parameters), "step": Out(Step),
             "begin": Out(1), "second": Out(1), "restart": Out(1), "ready": In(12),
-            "enter": Out(1), "coming": Out(Step), "blocks": Out(12), "count": Out(12),
+            "enter": Out(1), "coming": Out(Step),
+            "left": Out(12), "covered": In(12), "blocks": Out(12), "count": Out(12),
             "fill": Out(1), "filled": In(1), "run": Out(1), "final": In(1), "empty": In(1),
             "resting": In(1), "deliver": Out(1), "busy": Out(1),
         })
@@ -80,13 +83,11 @@ class Control(wiring.Component):
                     m.d.comb += coming.eq(Step.const(fields))
 
         # Blocks of the coming step.
-        left = Signal(12)
         with m.Switch(coming.length):
             with m.Case(Length.ALL):
-                m.d.comb += self.blocks.eq(left)
-            with m.Case(Length.HEAD):
-                whole = (command.period == 0) | (left < command.period)
-                m.d.comb += self.blocks.eq(Mux(whole, left, command.period))
+                m.d.comb += self.blocks.eq(self.left)
+            with m.Case(Length.HEADS):
+                m.d.comb += self.blocks.eq(self.covered)
             with m.Case(Length.BATCH):
                 m.d.comb += self.blocks.eq(Mux(self.ready > self.batch, self.batch, self.ready))
             with m.Default():
@@ -104,7 +105,7 @@ class Control(wiring.Component):
                 with m.If(self.commands.valid):
                     m.d.sync += [
                         self.busy.eq(1), self.second.eq(0), command.eq(decoder.o),
-                        number.eq(decoder.o.entry), left.eq(decoder.o.blocks),
+                        number.eq(decoder.o.entry), self.left.eq(decoder.o.blocks),
                     ]
                     m.next = "BEGIN"
             with m.State("BEGIN"):
@@ -117,7 +118,7 @@ class Control(wiring.Component):
                 m.d.comb += self.enter.eq(there & (self.empty | coming.chain))
                 with m.If(self.enter):
                     m.next = "RUN"
-                    with m.If(coming.fill == Fill.NONE):
+                    with m.If((coming.fill == Fill.NONE) | (coming.fill == Fill.DIVISORS)):
                         m.d.comb += self.run.eq(1)
                     with m.Else():
                         m.next = "FILL"
@@ -131,8 +132,9 @@ class Control(wiring.Component):
                     m.d.sync += number.eq(number + 1)
                     m.next = "ENTER"
                     with m.If(step.last):
-                        m.d.sync += [number.eq(step.loop), left.eq(left - self.count)]
-                        with m.If(left == self.count):
+                        m.d.sync += [number.eq(step.loop),
+                                         self.left.eq(self.left - self.count)]
+                        with m.If(self.left == self.count):
                             m.next = "FINISH"
             with m.State("FINISH"):
                 with m.If(self.empty & self.resting):

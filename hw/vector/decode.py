@@ -23,6 +23,7 @@ parameters = data.StructLayout({
     "element": 2, "rule": 1, "sign": 2,
     "index": 16, "first": 1, "last": 1,
     "position": 32,                       # counter of the noise
+    "periodic": 1,                        # something, a table or a divisor, has ``period`` blocks
     "table": 1,                           # b repeats every period
     "alternate": 1,                       # a and b are alternating blocks
     "late_b": 1,                          # all of a is taken before b
@@ -54,7 +55,9 @@ class Decoder(wiring.Component):
                     if "b" not in fields and name != "gate":
                         m.d.comb += self.o.take1.eq(0)
                     if name == "rope":
-                        m.d.comb += self.o.table.eq(1)
+                        m.d.comb += [self.o.table.eq(1), self.o.periodic.eq(1)]
+                    if name == "divide":
+                        m.d.comb += self.o.periodic.eq(1)
                     if name == "norm":
                         m.d.comb += self.o.late_b.eq(1)
                     if name == "gate":

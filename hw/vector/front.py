@@ -50,8 +50,10 @@ class Front(wiring.Component):
         The scratch memory is to be filled for the step; it is.
     batch_rows : ``Out``
         Rows of the step, if it uses the scratch memory.
-    space : ``In(1)``
-        The quantiser lets a block begin.
+    left, ready, covered : ``Out(12)``, ``Out(1)``, ``In(12)``
+        Blocks of the command that remain; one of them is there; those of a batch of divisors.
+    space, last : ``In(1)``
+        What takes part lets a block, or a divisor's row, begin; that is the last divisor.
     go, slot, row, start, end, final : ``Out(1)``
         A slot is issued: which one, and whether it is the last one of its row, the first or last
         one of a block, or the last one of the step.
@@ -73,7 +75,8 @@ class Front(wiring.Component):
             "commands": In(stream.Signature(Command)), "take0": Out(Take), "take1": Out(Take),
             "command": Out(parameters), "step": Out(Step), "coming": Out(Step),
             "begin": Out(1), "enter": Out(1), "fill": Out(1), "filled": In(1),
-            "batch_rows": Out(range(rows + 1)), "space": In(1),
+            "batch_rows": Out(range(rows + 1)),
+            "left": Out(12), "ready": Out(1), "covered": In(12), "space": In(1), "last": In(1),
             "go": Out(1), "slot": Out(1), "row": Out(1), "start": Out(1), "end": Out(1),
             "final": Out(1), "term": Out(1), "arrived": Out(token),
             "resting": In(1), "deliver": Out(1), "busy": Out(1),
@@ -97,6 +100,8 @@ class Front(wiring.Component):
             control.ready.eq(taker.ready), control.final.eq(issue.final),
             control.empty.eq(flight.count == 0), control.resting.eq(self.resting),
             self.deliver.eq(control.deliver), self.busy.eq(control.busy),
+            self.left.eq(control.left), control.covered.eq(self.covered),
+            self.ready.eq(taker.ready != 0),
         ]
 
         # Source blocks. A norm first takes all of a, then all of the gain.
@@ -104,7 +109,7 @@ class Front(wiring.Component):
         wiring.connect(m, taker.take0, wiring.flipped(self.take0))
         wiring.connect(m, taker.take1, wiring.flipped(self.take1))
         m.d.comb += [
-            by_block.eq((step.length == Length.ALL) | (step.length == Length.HEAD)),
+            by_block.eq((step.length == Length.ALL) | (step.length == Length.HEADS)),
             taker.start.eq(control.begin | control.restart),
             taker.blocks.eq(command.blocks),
             taker.id0.eq(Mux(control.second, 0, command.take0)),
@@ -120,9 +125,10 @@ class Front(wiring.Component):
         m.d.comb += [
             self.batch_rows.eq(control.count * block_rows),
             issue.load.eq(control.enter), issue.blocks.eq(control.blocks),
-            issue.single.eq(coming.length == Length.ROW), issue.start.eq(control.run),
+            issue.single.eq((coming.length == Length.ROW) | (coming.length == Length.DIVISORS)),
+            issue.last.eq((step.length == Length.ROW) | self.last), issue.start.eq(control.run),
             issue.twice.eq(step.term == Term.PAIR), issue.spaced.eq(step.to == To.REDUCTION),
-            issue.may_begin.eq((~by_block | (taker.ready != 0)) & self.space),
+            issue.may_begin.eq((~by_block | self.ready) & self.space),
             issue.may_go.eq(~step.chain | (flight.count < self.batch_rows)),
             self.go.eq(issue.go), self.slot.eq(issue.slot), self.row.eq(issue.row),
             self.start.eq(issue.begin), self.end.eq(issue.end), self.final.eq(issue.final),

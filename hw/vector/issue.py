@@ -28,13 +28,15 @@ class Issue(wiring.Component):
     Members
     -------
     load, blocks, single : ``In(1)``, ``In(12)``, ``In(1)``
-        A step comes, of so many blocks, or, if ``single``, of one row.
+        A step comes, of so many blocks, or, if ``single``, of single rows.
+    last : ``In(1)``
+        The next of single rows is the step's last.
     start : ``In(1)``
         Begin the step; with ``load`` or later.
     twice, spaced : ``In(1)``
         Rows take two slots; blocks keep their distance. Constant while ``busy``.
     may_begin, may_go : ``In(1)``
-        A block, or any slot, may be issued in this cycle.
+        A block or a single row, or any slot, may be issued in this cycle.
     go, slot : ``Out(1)``
         A slot is issued: the first or the second one of its row.
     row, begin, end, final : ``Out(1)``
@@ -48,7 +50,7 @@ class Issue(wiring.Component):
         self.config = config
         self.spacing = spacing
         super().__init__({
-            "load": In(1), "blocks": In(12), "single": In(1), "start": In(1),
+            "load": In(1), "blocks": In(12), "single": In(1), "last": In(1), "start": In(1),
             "twice": In(1), "spaced": In(1), "may_begin": In(1), "may_go": In(1),
             "go": Out(1), "slot": Out(1),
             "row": Out(1), "begin": Out(1), "end": Out(1), "final": Out(1), "busy": Out(1),
@@ -62,17 +64,18 @@ class Issue(wiring.Component):
         row      = Signal(range(rows))
         at_begin = Signal()
         at_last  = Signal()
+        single   = Signal()
         distance = Signal(range(self.spacing + 1))
         m.d.comb += [
             self.go.eq(self.busy & self.may_go & (~at_begin | (self.may_begin & (distance == 0)))),
             self.row.eq(self.go & (~self.twice | self.slot)),
             self.begin.eq(self.go & at_begin),
             self.end.eq(self.row & (row == rows - 1)),
-            self.final.eq(self.row & at_last & (row == rows - 1)),
+            self.final.eq(self.row & Mux(single, self.last, at_last) & (row == rows - 1)),
         ]
         with m.If(self.go):
             m.d.sync += [at_begin.eq(0), self.slot.eq(self.twice & ~self.slot)]
-        with m.If(self.row):
+        with m.If(self.row & ~single):
             m.d.sync += row.eq(Mux(self.end, 0, row + 1))
         with m.If(self.end):
             m.d.sync += [left.eq(left - 1), at_last.eq(left == 2), at_begin.eq(1)]
@@ -88,8 +91,8 @@ class Issue(wiring.Component):
             m.d.sync += self.busy.eq(1)
         with m.If(self.load):
             m.d.sync += [
-                self.slot.eq(0), at_begin.eq(1),
+                self.slot.eq(0), at_begin.eq(1), single.eq(self.single),
                 row.eq(Mux(self.single, rows - 1, 0)),
-                left.eq(self.blocks), at_last.eq(self.single | (self.blocks == 1)),
+                left.eq(self.blocks), at_last.eq(self.blocks == 1),
             ]
         return m

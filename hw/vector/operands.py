@@ -44,6 +44,8 @@ class Operands(wiring.Component):
     a_en, b_en : ``Out(1)``
     a, b, dst : ``Out(ceil_log2(config.rows))``
         Addresses.
+    turn : ``Out(1)``
+        The slot is the last one of a period.
     """
 
     def __init__(self, config):
@@ -54,7 +56,7 @@ class Operands(wiring.Component):
             "begin": In(1), "mark": In(1), "rewind": In(1),
             "go": In(1), "row": In(1), "end": In(1), "term": In(1), "read": In(1), "write": In(1),
             "a_en": Out(1), "b_en": Out(1),
-            "a": Out(address), "b": Out(address), "dst": Out(address),
+            "a": Out(address), "b": Out(address), "dst": Out(address), "turn": Out(1),
         })
 
     def elaborate(self, platform):
@@ -87,13 +89,15 @@ class Operands(wiring.Component):
             dst.advance.eq(self.write),
         ]
 
-        # A table begins again after each period.
+        # A table begins again after each period; so does a divisor.
         block = Signal(4)
         with m.If(self.begin):
             m.d.sync += block.eq(0)
-        with m.If(self.end & command.table):
+        with m.If(self.end & command.periodic & step.uses_a):
             m.d.sync += block.eq(block + 1)
             with m.If(block + 1 == command.period):
-                m.d.comb += b.load.eq(1)
+                m.d.comb += self.turn.eq(1)
                 m.d.sync += block.eq(0)
+        with m.If(self.turn):
+            m.d.comb += b.load.eq(1)
         return m

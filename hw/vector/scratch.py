@@ -35,8 +35,8 @@ class Scratch(wiring.Component):
     -------
     enter, keep : ``In(1)``
         A step begins: go to the first row, for reading, and, unless ``keep``, for writing.
-    read, o : ``In(1)``, ``Out(config.row_bits)``
-        The next row.
+    read, stay, o : ``In(1)``, ``In(1)``, ``Out(config.row_bits)``
+        The next row; with ``stay`` it is the next one again.
     write, i : ``In(1)``, ``In(config.row_bits)``
         The next row.
     fill : ``In(scratch_fill(config, rows))``
@@ -48,7 +48,7 @@ class Scratch(wiring.Component):
         self.rows = rows
         super().__init__({
             "enter": In(1), "keep": In(1),
-            "read": In(1), "o": Out(config.row_bits),
+            "read": In(1), "stay": In(1), "o": Out(config.row_bits),
             "write": In(1), "i": In(config.row_bits),
             "fill": In(scratch_fill(config, rows)),
         })
@@ -59,7 +59,7 @@ class Scratch(wiring.Component):
         write, read = memory.write_port(granularity=64), memory.read_port()
 
         read_row, write_row = Signal(range(self.rows)), Signal(range(self.rows))
-        with m.If(self.read):
+        with m.If(self.read & ~self.stay):
             m.d.sync += read_row.eq(read_row + 1)
         with m.If(self.write):
             m.d.sync += write_row.eq(write_row + 1)

@@ -71,10 +71,12 @@ class Length(enum.Enum, shape=3):
     """Rows of a step."""
 
     ALL = 0       # all blocks that remain, each as soon as it is there
-    HEAD = 1      # up to ``period`` blocks, likewise
+    HEADS = 1     # blocks of the divisors of the step before, likewise; each ``period`` of them
+                  # use one row of the scratch memory
     BATCH = 2     # blocks that are there, as many as the scratch memory holds
     SAME = 3      # the blocks of the step before
     ROW = 4       # one row
+    DIVISORS = 5  # a row for each divisor, as many as are there and as the scratch memory holds
 
 
 class Factor(enum.Enum, shape=3):
@@ -95,11 +97,11 @@ class Addend(enum.Enum, shape=1):
 
 
 class Fill(enum.Enum, shape=2):
-    """What is put into the scratch memory before the step."""
+    """What is put into the scratch memory before the step, or, of divisors, while it runs."""
 
     NONE = 0
     TOTAL = 1             # of the reduction, in row 0
-    DIVISOR = 2           # the next of the stream of sums, in row 0
+    DIVISORS = 2          # of the stream of sums
     NOISE = 3             # random numbers, as 1.m
 
 
@@ -165,11 +167,11 @@ OPS = {
         dict(x=X.S, y=Y.B, to=To.WORKSPACE, length=Length.SAME, chain=1, release=1, last=1,
              loop=2),
     ],
+    # r = reciprocal of each sum; a * r of its head
     "divide": [
-        dict(fill=Fill.DIVISOR, route=Route.FUNCTION_OF_S,
-             function=Function.RECIPROCAL, to=To.SCALAR, length=Length.ROW),
-        dict(x=X.A, y=Y.CONSTANT, factor=Factor.SCALAR, to=To.WORKSPACE, length=Length.HEAD,
-             release=1, last=1),
+        dict(fill=Fill.DIVISORS, route=Route.FUNCTION_OF_S,
+             function=Function.RECIPROCAL, to=To.SCRATCH, length=Length.DIVISORS),
+        dict(x=X.S, y=Y.A, to=To.WORKSPACE, length=Length.HEADS, release=1, last=1),
     ],
     "pick": [
         dict(x=X.A, y=Y.CONSTANT, factor=Factor.IMMEDIATE, to=To.PICK, release=1, last=1),

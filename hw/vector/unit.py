@@ -18,7 +18,7 @@ from .quantiser import Quantiser
 from .raiser import Raiser
 from .reduction import Reduction
 from .scratch import Scratch
-from .steps import Term, To
+from .steps import Fill, Length, Term, To
 
 
 __all__ = ["VectorUnit"]
@@ -42,7 +42,8 @@ class VectorUnit(wiring.Component):
     ----------
     A row each cycle in every step. ``sum``, ``multiply``, ``maximum``, ``minimum``, ``divide``,
     ``pick``: 1 step; ``rope``: 1 step of two cycles a row; ``norm``: 3; ``gate``: 4. Steps with
-    results in the scratch memory take as many blocks at once as are there and as it holds.
+    results in the scratch memory take as many blocks at once, ``divide`` as many divisors, as are
+    there and as it holds.
 
     Parameters
     ----------
@@ -134,6 +135,7 @@ class VectorUnit(wiring.Component):
             self.write.data.eq(lanes.o),
             scratch.enter.eq(front.enter), scratch.keep.eq(coming.chain),
             scratch.read.eq(step.uses_s & Mux(step.term == Term.S, front.term, front.row)),
+            scratch.stay.eq((step.length == Length.HEADS) & ~operands.turn),
             scratch.write.eq(arrives[To.SCRATCH]), scratch.i.eq(lanes.o),
             filler.fill.eq(front.fill), filler.kind.eq(step.fill),
             filler.rows.eq(front.batch_rows), front.filled.eq(filler.filled),
@@ -141,6 +143,14 @@ class VectorUnit(wiring.Component):
         ]
         wiring.connect(m, wiring.flipped(self.sums), filler.sums)
         wiring.connect(m, filler.o, scratch.fill)
+        divides = Signal()
+        m.d.comb += [
+            divides.eq(step.length == Length.DIVISORS),
+            filler.divide.eq(front.enter & (coming.fill == Fill.DIVISORS)),
+            filler.left.eq(front.left), filler.ready.eq(front.ready),
+            filler.blocked.eq(scratch.write), filler.used.eq(front.row & divides),
+            front.last.eq(filler.last), front.covered.eq(filler.covered),
+        ]
 
         # Lanes, and the reduction behind their tree.
         scalar = Signal(32)
@@ -171,7 +181,7 @@ class VectorUnit(wiring.Component):
             picker.forget.eq(command.first), picker.deliver.eq(front.deliver),
             picker.valid.eq(arrives[To.PICK]), picker.values.eq(lanes.o),
             quantises.eq(step.to == To.QUANTISER),
-            front.space.eq(~quantises | quantiser.space),
+            front.space.eq((~quantises | quantiser.space) & (~divides | filler.there)),
             quantiser.start.eq(front.begin & command.quantise),
             quantiser.row_read.eq(front.row & quantises),
             quantiser.block_begin.eq(front.start & quantises),

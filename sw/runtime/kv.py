@@ -149,6 +149,7 @@ def run_append(m, f):
     """Write a token's keys and values, or a page's bounds, head by head."""
     rows = 2 * f.head_blocks if f.bounds else f.head_blocks
     blocks = f.heads * rows
+    first = f.token * 2 * f.heads * f.head_blocks
     for _ in range(blocks if f.bounds else 2 * blocks):
         yield f.take0
     number, token = divmod(f.count, BLOCK)
@@ -165,7 +166,7 @@ def run_append(m, f):
         start = line * m.config.line_bytes
         starts.append(start)
         m.check_write(start, beats * m.config.beat_bytes)
-        keys = slice(head * rows, (head + 1) * rows)
+        keys = slice(first + head * rows, first + (head + 1) * rows)
         (places.keys + start).put(m.memory, m.staging[keys].reshape(-1))
         m.memory[start + places.key_codes] = m.staging_codes[keys]
         for _ in range(rows):
@@ -175,7 +176,7 @@ def run_append(m, f):
             m.raise_counter(f.raise0)
     for head in range(0 if f.bounds else f.heads):
         yield 0
-        values = slice(blocks + head * rows, blocks + (head + 1) * rows)
+        values = slice(first + blocks + head * rows, first + blocks + (head + 1) * rows)
         (places.values + starts[head]).put(m.memory, m.staging[values].reshape(-1))
         m.memory[starts[head] + places.value_code] = m.staging_codes[values.start]
         for _ in range(rows):

@@ -99,15 +99,18 @@ def scatter(image, workspace, address, a, blocks, config):
 
 
 def append(image, staging, codes, address, position, heads, head_blocks, head_stride, config, *,
-           ring=0, sinks=0, bounds=False, table=None, kv="int8"):
+           ring=0, sinks=0, bounds=False, table=None, token=0, kv="int8"):
     """Write the staged keys and values of the token at ``position`` into memory, in place.
 
-    ``staging`` is int8 [2 * heads * head_blocks, 32], first all keys, then all values; ``codes``
-    has one code for each block. With ``bounds`` it holds the bounds of the page at ``position``,
+    ``staging`` is int8 [.., 32], ``2 * heads * head_blocks`` blocks for each staged token, first
+    all keys, then all values; ``codes`` has one code for each block. It is ``token`` of these that
+    is written. With ``bounds`` it holds the bounds of the page at ``position``,
     head by head. ``table`` is the block table, or None; a block beyond it is an
     :class:`IndexError`, and nothing is written. Reference for :class:`hw.memory.append.Append`.
     """
-    codes = np.asarray(codes)
+    number = 2 * heads * head_blocks
+    staging = staging[token * number:][:number]
+    codes = np.asarray(codes)[token * number:][:number]
     if bounds:
         for head, (elements, scales) in enumerate(zip(staging.reshape(heads, -1),
                                                       codes.reshape(heads, -1))):
