@@ -6,7 +6,8 @@ import typer
 
 
 __all__ = ["Activations", "BlockList", "ChunkSize", "ConfigChoice", "FormatChoice", "GlobalEvery",
-           "KeysAndValues", "ModelFile", "ScaleRule", "Sinks", "Window"]
+           "KeysAndValues", "ModelFile", "PageSize", "Prompts", "ScaleRule", "Share", "Sinks",
+           "Window"]
 
 
 ModelFile = Annotated[str, typer.Argument(help="A llama2.c or GGUF model file, or bundled.")]
@@ -32,6 +33,16 @@ GlobalEvery = Annotated[int | None, typer.Option(
 BlockList = Annotated[str | None, typer.Option(
     help="Blocks of 32 tokens that are seen besides window and sinks, such as 0,3-7, or a file "
          "with such a list.")]
+Share = Annotated[str | None, typer.Option(
+    metavar="1/N",
+    help="Layers that would see all tokens see the pages of keys that score highest, this share of "
+         "them, besides window and sinks; N is a power of two.")]
+PageSize = Annotated[int | None, typer.Option(
+    metavar="TOKENS", help="Of a page, a power of two from 32 to 4096; by default 128.")]
+Prompts = Annotated[list[str], typer.Option(
+    help="Text to go on from; may be empty. Several, each with an option of its own, are written "
+         "one after another in one run, and share the keys and values of what they have in "
+         "common.")]
 ChunkSize = Annotated[int | None, typer.Option(
     help="Tokens of the prompt that pass through the model together, at most; 1: one by one. By "
          "default as many as fit.")]

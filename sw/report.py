@@ -43,8 +43,9 @@ class Report:
                 ("attention", sees(model)),
                 ("machine", f"{config}: {16 * config.slices * config.columns} multipliers, "
                             f"{config.word_bytes} bytes a cycle ({self.device})"),
-                ("tokens", f"{len(self.compiled.prompt)} of the prompt, "
+                ("tokens", f"{self.compiled.task.prompt} of {prompts(self.compiled)}, "
                            f"{len(outcome.tokens)} generated"),
+                *shared(self.compiled),
                 ("chunks", chunks(self.compiled))]
         if cycles:
             share = {key: f"{100 * counters[key] / cycles:.1f} %"
@@ -91,6 +92,8 @@ class Report:
             "kv": self.compiled.model.kv,
             "config": str(self.compiled.config), "device": self.device,
             "prompt": self.compiled.prompt, "tokens": self.outcome.tokens, "text": self.text,
+            "sequences": [{"prompt": list(s.prompt), "tokens": text.tokens, "shared": s.start}
+                          for s, text in zip(self.compiled.sequences, self.outcome.texts)],
             "positions": self.outcome.positions, "seconds": self.seconds,
             "counters": self.outcome.counters,
         }, indent=2) + "\n")
@@ -107,6 +110,8 @@ def sees(model):
             text += f" and the first {layer.sinks}"
         if layer.blocks is not None:
             text += f" and {len(layer.blocks)} blocks"
+        if layer.sparse is not None:
+            text += f" and 1/{1 << layer.sparse.shift} of pages of {layer.sparse.page}"
         shown[text] = shown.get(text, 0) + 1
     return "; ".join(f"{text} in {count} layers" for text, count in shown.items())
 
@@ -117,3 +122,17 @@ def chunks(compiled):
     if not task.chunks:
         return "none, tokens of the prompt pass one by one"
     return f"{task.chunks} of {compiled.chunk.chunk} tokens, for {task.passed} of the prompt"
+
+
+def prompts(compiled):
+    number = len(compiled.sequences)
+    return "the prompt" if number == 1 else f"{number} prompts"
+
+
+def shared(compiled):
+    """What several sequences have in common, as rows."""
+    pool = compiled.task.pool
+    if pool is None:
+        return []
+    return [("shared", f"the first {compiled.sequences[-1].start} tokens of each prompt; "
+                       f"{pool.blocks} KV blocks a head instead of {pool.unshared}")]

@@ -13,6 +13,7 @@ from sw.compile.compiler import compile_model
 from sw.compile.program import Sampling
 from sw.errors import UserError
 from sw.models import load
+from sw.models.attention import choose_attention
 from sw.models.bundled import model_path
 from sw.runtime.session import Session
 from sw.runtime.verify import Verifier
@@ -76,6 +77,22 @@ def test_keys_of_several_blocks_and_memory_that_stalls(preset, kv):
     check(BUNDLED, preset, "int4", 4, timing=timing, prompt=prompt, seed=5, kv=kv)
 
 
+@pytest.mark.parametrize("preset, sizes, timing", [
+    ("sim", dict(n_heads=4, n_kv_heads=2), None),
+    ("nano", dict(dim=32, n_heads=8, n_kv_heads=1, n_layers=1),
+     Timing(latency=100, refresh_every=780, refresh_for=10, stall_per_256=40))],
+    ids=["sim", "nano"])
+def test_layers_choose_pages(preset, sizes, timing):
+    """From no page on: several KV heads, with layers of windows between, or one whose query heads
+    choose in two rounds."""
+    model = random_model(**sizes, context=200)
+    windows = (40, 5, 2) if preset == "sim" else (None, 0, None)
+    sees = choose_attention(len(model.layers), *windows, sparse="1/2", page=32)
+    outcome = check(replace(model, attention=sees, ends=(2**32 - 1,) * 2), preset, "int8", 150,
+                    prompt=[1, 5, 9], timing=timing)
+    assert outcome.positions == 152
+
+
 def test_sampling_draws_the_same_tokens_as_the_reference():
     sampling = Sampling(temperature=1.0, seed=2**40 + 3)
     greedy = check(BUNDLED, "nano", "int4", 4)
@@ -95,6 +112,24 @@ def test_sizes_that_need_padding(preset):
 def test_stories260k(format):
     """A model that others trained: hidden size 172 and heads of 8."""
     check(load(STORIES), "sim", format, 6)
+
+
+@pytest.mark.parametrize("chunk", [1, None], ids=["one by one", "in chunks"])
+def test_sequences_that_share_a_beginning(chunk):
+    """Two blocks are in three tables. Texts that end early leave weights that were ordered."""
+    model = replace(random_model(dim=32, hidden=32, n_heads=2, n_kv_heads=1, vocabulary=40,
+                                 context=200), ends=(40, 40))
+    prompts = [[1, *(n * n % 37 + 3 for n in range(66)), *rest]
+               for rest in ([9, 4], [5] * 20, [12])]
+    options = dict(prompt=prompts, chunk=chunk, sampling=Sampling(temperature=3.0, seed=9))
+    whole = check(model, "nano", "int8", 6, **options)
+    tokens = whole.texts[0].tokens
+    last = next(token for n, token in enumerate(tokens) if n and token not in tokens[:n])
+    ended = check(replace(model, ends=(last, last)), "nano", "int8", 6, **options)
+    assert [len(text.tokens) for text in whole.texts] == [6, 6, 6]
+    assert ended.texts[0].tokens == tokens[:tokens.index(last)]
+    # The shared blocks pass once.
+    assert whole.positions == sum(len(prompt) + 5 for prompt in prompts) - 2 * 64
 
 
 def write(config, compiled, verilog):

@@ -280,8 +280,9 @@ def test_a_wrong_bit_is_found_and_named():
 
 def test_a_wrong_choice_is_found():
     compiled, device, session, verifier = verifier_after_a_run()
-    tokens = session.outcome.tokens
-    wrong = replace(session.outcome, tokens=[*tokens[:-1], (tokens[-1] + 1) % 300])
+    text, = session.outcome.texts
+    changed = replace(text, tokens=[*text.tokens[:-1], (text.tokens[-1] + 1) % 300])
+    wrong = replace(session.outcome, texts=(changed,))
     with pytest.raises(UserError, match="after position 5, the reference"):
         verifier.verify(wrong)
 

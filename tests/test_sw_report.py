@@ -6,7 +6,7 @@ from hw import register_map as rm
 from hw.config import load as load_config
 from sw.compile.compiler import compile_model
 from sw.report import Report
-from sw.runtime.session import Outcome
+from sw.runtime.session import Outcome, Text
 from tests.models import random_model
 
 
@@ -17,7 +17,8 @@ def report(cycles, nans=0):
                  "dependency": cycles // 8, "other": cycles // 8, "w_words": 3000,
                  "d_words": 400, "g_words": 100, "written": 20, "instructions": 800,
                  "nan_groups": nans}
-    outcome = Outcome(tokens=[7, 8, 9], positions=4, counters=counters)
+    texts = Text(tokens=[7, 8, 9], positions=4),
+    outcome = Outcome(texts=texts, positions=4, counters=counters)
     return Report(compiled=compiled, outcome=outcome, seconds=2.0, text="a story", device="sim")
 
 

@@ -93,6 +93,25 @@ def test_windows_are_chosen(folder, capsys):
     assert "repeats 1" in refusal(capsys, *run(folder, "--window", 3, "--blocks", "1,1"))
 
 
+def test_several_prompts_share_what_they_have_in_common(folder, capsys):
+    save(random_model(shared=False, context=200), folder / "model.bin")
+    common, report = "ab" * 40, folder / "report"
+    asked = ("--prompt", common + "a", "--prompt", common + " ab", "--tokens", 2)
+    text = tokamac(capsys, *run(folder, *asked, "--check", "--report", report))
+    assert text.startswith(f"[1 of 2]\n{common}a") and f"\n\n[2 of 2]\n{common} ab" in text
+    assert "equal the reference, bit for bit" in text
+    assert re.search("tokens +8. of 2 prompts, 4 generated", text)
+    assert re.search("shared +the first 32 tokens of each prompt; 3 KV blocks a head instead of 4",
+                     text)
+    figures = json.loads((report / "report.json").read_text())
+    assert [s["shared"] for s in figures["sequences"]] == [0, 32]
+    assert [len(s["tokens"]) for s in figures["sequences"]] == [2, 2]
+    assert figures["text"].startswith("[1 of 2]") and len(figures["tokens"]) == 4
+    assert "entries=2" in tokamac(capsys, "listing", folder / "model.bin", *asked)
+    assert "the prompt has 202 tokens" in refusal(
+        capsys, *run(folder, "--prompt", "a", "--prompt", "a" * 200))
+
+
 def test_formats_lists_bits_groups_and_scales(capsys):
     text = tokamac(capsys, "formats")
     for row in (r"int8 +8\.5 +32 +FP16", r"nvfp4 +4\.5 +16 +E4M3", r"int4g128 +4\.125 +128 +FP16",

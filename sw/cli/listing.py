@@ -13,7 +13,10 @@ from sw.arguments import (
     GlobalEvery,
     KeysAndValues,
     ModelFile,
+    PageSize,
+    Prompts,
     ScaleRule,
+    Share,
     Sinks,
     Window,
 )
@@ -30,8 +33,10 @@ def command(
     sinks: Sinks = 0,
     global_every: GlobalEvery = None,
     blocks: BlockList = None,
+    sparse: Share = None,
+    page: PageSize = None,
     chunk: ChunkSize = None,
-    prompt: Annotated[str, typer.Option(help="Text to go on from.")] = "Once upon a time",
+    prompt: Prompts = ("Once upon a time",),
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
     check: Annotated[bool, typer.Option(
         "--check", help="The variant that writes all logits to memory.")] = False,
@@ -41,6 +46,7 @@ def command(
 
     compiled, _ = compile_choice(model, prompt, tokens, config, format, check=check,
                                  activation=activations, rule=scale_rule, kv=kv,
-                                 sees=(window, sinks, global_every, blocks), chunk=chunk)
+                                 sees=(window, sinks, global_every, blocks, sparse, page),
+                                 chunk=chunk)
     typer.echo(compiled.layout())
     typer.echo(compiled.listing(), nl=False)

@@ -3,6 +3,7 @@
 
 import time
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,10 @@ from sw.arguments import (
     GlobalEvery,
     KeysAndValues,
     ModelFile,
+    PageSize,
+    Prompts,
     ScaleRule,
+    Share,
     Sinks,
     Window,
 )
@@ -29,8 +33,7 @@ DEFAULTS = ("sim", "formats")
 
 def command(
     model: ModelFile = "bundled",
-    prompt: Annotated[str, typer.Option(
-        help="Text to go on from; may be empty.")] = "Once upon a time",
+    prompt: Prompts = ("Once upon a time",),
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 56,
     config: ConfigChoice = None,
     format: FormatChoice = None,
@@ -46,6 +49,8 @@ def command(
     sinks: Sinks = 0,
     global_every: GlobalEvery = None,
     blocks: BlockList = None,
+    sparse: Share = None,
+    page: PageSize = None,
     chunk: ChunkSize = None,
     check: Annotated[bool, typer.Option(
         "--check", help="Compare all logits, keys and values with the reference.")] = False,
@@ -75,12 +80,13 @@ def command(
                                      temperature=temperature, seed=seed, tokenizer=tokenizer,
                                      activation=activations, rule=scale_rule, kv=kv,
                                      quantiser=quantiser, calibration=calibration,
-                                     sees=(window, sinks, global_every, blocks), chunk=chunk)
+                                     sees=(window, sinks, global_every, blocks, sparse, page),
+                                     chunk=chunk)
     machine = open_device(device, compiled, latency, waves)
     session = Session(machine, compiled)
     verifier = Verifier(machine, compiled) if check else None
     start = time.perf_counter()
-    text = write_text(session, compiled.prompt, words)
+    text = write_texts(session, words)
     seconds = time.perf_counter() - start
     summary = Report(compiled=compiled, outcome=session.outcome, seconds=seconds, text=text,
                      device=device)
@@ -98,7 +104,8 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
                    calibration=None, sees=(None, 0, None, None), chunk=None):
     """The compiled task of a command line, and its tokenizer.
 
-    ``sees`` has what :func:`sw.models.attention.choose_attention` takes.
+    ``prompt`` has a text for each sequence, ``sees`` what
+    :func:`sw.models.attention.choose_attention` takes.
     """
     from dataclasses import replace
     from math import isfinite
@@ -130,7 +137,7 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
     chosen = None if config is None else load_config(config)
     path = model_path(model)
     loaded = load(path)
-    asked = choose_attention(len(loaded.layers), *sees)
+    asked = choose_attention(len(loaded.layers), *sees, given=loaded.attention)
     if asked:
         loaded = replace(loaded, attention=asked)
     if chosen is None:
@@ -145,8 +152,8 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
             return choose(quantiser, model, format, words, rule=rule, calibration=calibration,
                           show=show)
 
-    compiled = compile_model(loaded, chosen, words.encode(prompt), tokens, format=format,
-                             activation=activation, rule=rule, kv=kv,
+    compiled = compile_model(loaded, chosen, [words.encode(one) for one in prompt], tokens,
+                             format=format, activation=activation, rule=rule, kv=kv,
                              sampling=Sampling(temperature=temperature, seed=seed), check=check,
                              calibrate=calibrate, chunk=chunk)
     for note in compiled.model.notes:
@@ -201,24 +208,30 @@ def finish_waves(machine, path):
     typer.echo(f"waves: gtkwave {save}")
 
 
-def write_text(session, prompt, tokenizer):
-    """Print the text as it comes, and return it."""
+def write_texts(session, tokenizer):
+    """Print the text of each sequence as it comes, and return all."""
+    tokens, sequences, texts = session.tokens(), session.compiled.sequences, []
+    for number, sequence in enumerate(sequences):
+        if len(sequences) > 1:
+            texts.append(f"[{number + 1} of {len(sequences)}]\n")
+            typer.echo(texts[-1], nl=False)
+        texts.append(write_text(sequence.prompt, tokens, tokenizer) + "\n\n")
+    # The run ends behind the last text.
+    for _ in tokens:
+        pass
+    return "".join(texts).rstrip("\n")
+
+
+def write_text(prompt, tokens, tokenizer):
+    """Print a prompt and what comes, up to None, and return it."""
     from codecs import getincrementaldecoder
 
     decoder = getincrementaldecoder("utf-8")(errors="replace")
     previous, parts = None, []
-
-    def show(token):
-        nonlocal previous
-        part = decoder.decode(tokenizer.piece(previous, token))
+    for token in chain(prompt, iter(lambda: next(tokens, None), None)):
+        parts.append(decoder.decode(tokenizer.piece(previous, token)))
         previous = token
-        parts.append(part)
-        typer.echo(part, nl=False)
-
-    for token in prompt:
-        show(token)
-    for token in session.tokens():
-        show(token)
+        typer.echo(parts[-1], nl=False)
     parts.append(decoder.decode(b"", final=True))
     typer.echo(parts[-1] + "\n")
     return "".join(parts)

@@ -105,8 +105,9 @@ class ChunkPlan:
 def chunk_plans(model, config, plan, prompt, most=None):
     """Every :class:`ChunkPlan` that fits, the fastest first; ``most`` bounds its tokens."""
     most = min(prompt - 1, most or prompt)
-    if any(sees.blocks is not None for sees in model.sees):
-        # What a list makes visible depends on the last token of a walk.
+    if any(sees.blocks is not None or sees.sparse is not None for sees in model.sees):
+        # What a list makes visible depends on the last token of a walk, and tokens choose pages one
+        # by one.
         return
     matrices = [matrix for layer in model.layers for matrix in layer.matrices]
     most_groups = MOST_GROUPS if all(repeats(matrix, config) for matrix in matrices) else 1

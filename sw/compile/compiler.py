@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hw.formats import FORMATS, named, supported
+from hw.config import load as load_config
+from hw.config import presets
+from hw.formats import FORMATS, KV, named, supported
 from hw.isa import RULES
 from sw.errors import UserError
 from verif.reference.tape import pack
@@ -14,8 +16,17 @@ from .chunks import ChunkPlan, chunk_plans
 from .kv import kv_layers, lists_of_blocks
 from .layers import QuantisedModel, quantise_model, row_unit
 from .memory import MemoryMap
+from .paging import (
+    Sequence,
+    cut_sequences,
+    make_pool,
+    pass_in_chunks,
+    place_rows_of_prompts,
+    place_sequences,
+)
 from .plan import Plan, chunk_matrices, make_plan
 from .program import Sampling, Task, write_program
+from .sparse import find_sparse
 from .writer import COUNTERS, REGISTERS
 
 
@@ -38,6 +49,7 @@ class Compiled:
     kv : tuple of :class:`sw.compile.kv.KvLayer`
         Where keys and values lie, from region ``kv`` on.
     prompt : list of int
+        The first one, if there are several sequences.
     words : list of int
         The program.
     assembler : :class:`sw.compile.assembler.Assembler`
@@ -54,11 +66,24 @@ class Compiled:
     words: list
     assembler: Assembler
 
+    @property
+    def sequences(self):
+        """The :class:`sw.compile.paging.Sequence` of each text."""
+        task = self.task
+        return task.sequences or (Sequence(prompt=tuple(self.prompt), positions=task.positions,
+                                           passed=task.passed, filled=task.filled),)
+
+    @property
+    def registers(self):
+        """Name to number of each register, one name for each."""
+        other = "page" if self.task.sequences else "sequence"
+        return {name: number for name, number in REGISTERS.items() if name != other}
+
     def listing(self):
         """The program as text."""
         return listing(self.words, labels=self.assembler.labels,
-                       comments=self.assembler.comments(), counters=COUNTERS, registers=REGISTERS,
-                       symbols=self.memory.symbols())
+                       comments=self.assembler.comments(), counters=COUNTERS,
+                       registers=self.registers, symbols=self.memory.symbols())
 
     def layout(self):
         """The memory map as text."""
@@ -68,13 +93,14 @@ class Compiled:
                  for r in self.memory.regions.values()]
         return "\n".join(rows) + "\n"
 
-    def logits_address(self, position):
-        """``(byte address, elements)`` of each chunk of the logits of a position (check mode), from
-        ``task.passed`` on.
+    def logits_address(self, position, number=0):
+        """``(byte address, elements)`` of each chunk of the logits of a position (check mode) of a
+        sequence, from ``passed`` on.
         """
         parts, line = [], self.memory.regions["logits"].line
         chunk_lines = [self.memory.row_lines(chunk.blocks) for chunk in self.plan.chunks]
-        line += (position - self.task.passed) * sum(chunk_lines)
+        before = sum(s.positions - s.passed for s in self.sequences[:number])
+        line += (before + position - self.sequences[number].passed) * sum(chunk_lines)
         for chunk, lines in zip(self.plan.chunks, chunk_lines):
             parts.append((line * self.config.line_bytes, 32 * chunk.blocks))
             line += lines
@@ -83,7 +109,7 @@ class Compiled:
 
 def compile_model(model, config, prompt, tokens, *, format=None, activation="int8",
                   rule="floor", kv="int8", sampling=None, check=False, calibrate=None,
-                  chunk=None):
+                  chunk=None, share=True):
     """Compile a model for a machine and a task.
 
     Parameters
@@ -91,10 +117,10 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
     model : :class:`sw.models.Model` or :class:`sw.compile.layers.QuantisedModel`
         The latter must have been quantised for ``config.slices``.
     config : :class:`hw.config.Config`
-    prompt : list of int
-        Tokens to begin with, at least one.
+    prompt : list of int, or list of such lists
+        Tokens to begin with, at least one; a list of each, if there are several sequences.
     tokens : int
-        Tokens to generate, at least one.
+        Tokens to generate, at least one, for each sequence.
     format, activation, rule, kv : str
         For a model that is not quantised; see :class:`sw.compile.layers.QuantisedModel`.
     sampling : :class:`sw.compile.program.Sampling`
@@ -107,7 +133,10 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
     chunk : int, optional
         Tokens of the prompt that pass through the model together, at most; by default as many as
         fit. 1: one by one.
+    share : bool
+        Whether several sequences share the keys and values of their common beginning.
     """
+    prompts = [list(one) for one in prompt] if is_list_of_lists(prompt) else [list(prompt)]
     if not isinstance(model, QuantisedModel):
         if rule not in RULES:
             raise UserError(f"the scale rule must be {' or '.join(RULES)}, not {rule!r}")
@@ -124,15 +153,24 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
         if len(matrix.weights) % row_unit(config.slices, matrix.format):
             raise ValueError(f"a matrix of {len(matrix.weights)} rows of {matrix.format} is not "
                              f"padded for the {config.slices} slices of {config}")
-    check_task(model, config, prompt, tokens)
+    for one in prompts:
+        check_task(model, config, one, tokens)
     if chunk is not None and chunk < 1:
         raise UserError(f"a chunk must have at least 1 token, not {chunk}")
-    plan = make_plan(model, config)
-    task = Task(prompt=len(prompt), positions=len(prompt) + tokens - 1,
+    sequences = cut_sequences(prompts, tokens, share)
+    task = Task(prompt=sum(map(len, prompts)), positions=max(s.positions for s in sequences),
                 sampling=sampling or Sampling(), check=check)
+    check_pages(model, config, task.positions)
+    plan = make_plan(model, config)
+    if find_sparse(model) is not None:
+        if len(prompts) > 1:
+            raise UserError("layers that choose pages take one prompt, not "
+                            f"{len(prompts)}: bounds of pages are not shared")
+        model = replace(model, together=plan.columns * plan.groups)
     tapes = pack_matrices(model, config, plan)
-    for chunks in (*chunk_plans(model, config, plan, len(prompt), chunk), None):
-        found = write_task(model, config, plan, chunks, prompt, task, tapes)
+    longest = max(len(s.prompt) - s.start for s in sequences)
+    for chunks in (*chunk_plans(model, config, plan, longest, chunk), None):
+        found = write_task(model, config, plan, chunks, sequences, task, tapes)
         if len(found.words) <= config.program:
             return found
     raise UserError(f"{model.name} needs a program of {len(found.words)} instructions, program "
@@ -140,21 +178,30 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
                     "workspace or program memory helps")
 
 
-def write_task(model, config, plan, chunks, prompt, task, tapes):
+def is_list_of_lists(prompt):
+    return len(prompt) > 0 and all(isinstance(one, (list, tuple)) for one in prompt)
+
+
+def write_task(model, config, plan, chunks, sequences, task, tapes):
     """The :class:`Compiled` of a task with chunks of one size, or without them."""
     if chunks is not None:
-        number = chunks.chunks(len(prompt), model.context)
-        filled = number * chunks.chunk
-        task = replace(task, chunks=number, filled=filled, passed=min(filled, len(prompt) - 1))
-    layers = kv_layers(model, config, task.written, 1 if chunks is None else chunks.chunk)
-    memory = lay_out(model, config, plan, layers, prompt, task, tapes)
+        sequences, number = pass_in_chunks(sequences, chunks, model.context)
+        task = replace(task, chunks=number, filled=max(s.filled for s in sequences),
+                       passed=sum(s.passed - s.start for s in sequences))
+    blocks = None
+    if len(sequences) > 1:
+        pool = make_pool(sequences, config.kv_lines(model.head_blocks, KV[model.kv].packed))
+        task, blocks = replace(task, sequences=sequences, pool=pool), pool.blocks
+    layers = kv_layers(model, config, task.written, 1 if chunks is None else chunks.chunk, blocks)
+    memory = lay_out(model, config, plan, layers, sequences, task, tapes)
     limit = min(1 << config.address_bits, config.line_bytes << 32)
     if memory.bytes > limit:
         raise UserError(f"{model.name} needs {memory.bytes} bytes of memory, configuration "
                         f"{config} addresses {limit}; use more address_bits")
     assembler = write_program(model, config, plan, chunks, memory, layers, task)
     return Compiled(model=model, config=config, task=task, plan=plan, chunk=chunks, memory=memory,
-                    kv=layers, prompt=list(prompt), words=assembler.words(), assembler=assembler)
+                    kv=layers, prompt=list(sequences[0].prompt), words=assembler.words(),
+                    assembler=assembler)
 
 
 def check_head(name, size, config):
@@ -186,6 +233,22 @@ def check_task(model, config, prompt, tokens):
         sees.check_range(model.name, model.context)
 
 
+def check_pages(model, config, positions):
+    """Raise :class:`UserError` if a machine cannot choose among the pages of a text."""
+    sees = find_sparse(model)
+    if sees is None:
+        return
+    if not config.pages:
+        having = [name for name in presets() if load_config(name).pages]
+        raise UserError(f"configuration {config} chooses no pages (pages = 0); presets "
+                        f"{', '.join(having)} do")
+    page = sees.sparse.page
+    if positions // page > config.pages:
+        raise UserError(f"{positions} tokens are {positions // page} pages of {page}, "
+                        f"configuration {config} chooses from at most {config.pages}; use larger "
+                        "pages")
+
+
 def check_formats(config, formats, activation, kv):
     """Raise :class:`UserError` unless a machine has these formats of weights and elements."""
     for wanted, having, what in ((formats, config.formats, "weight format"),
@@ -212,10 +275,14 @@ def pack_matrices(model, config, plan):
                 ("classifier", chunk_matrices(model, plan)))}
 
 
-def lay_out(model, config, plan, layers, prompt, task, tapes):
+def lay_out(model, config, plan, layers, sequences, task, tapes):
     """The :class:`sw.compile.memory.MemoryMap` of a model and a task."""
     memory = MemoryMap(config)
-    memory.place_data("prompt", np.asarray(prompt, "<u4").tobytes())
+    logits_lines = sum(memory.row_lines(chunk.blocks) for chunk in plan.chunks)
+    if task.sequences:
+        place_sequences(memory, task, logits_lines, memory.row_lines(model.dim_blocks))
+    else:
+        memory.place_data("prompt", np.asarray(sequences[0].prompt, "<u4").tobytes())
     memory.place_rows("final_gain", model.gain[None])
     # The gains of layer 0 follow those of the last layer, for the next token.
     gains = [gain for layer in (*model.layers, model.layers[0])
@@ -225,10 +292,7 @@ def lay_out(model, config, plan, layers, prompt, task, tapes):
     memory.place_rows("rope_q", model.rope_q[:task.written])
     memory.place_rows("embedding", model.embedding)
     if task.chunks:
-        # In the order in which they are needed: a chunk's rows are read at once.
-        rows = np.zeros(task.filled, int)
-        rows[:task.passed] = prompt[:task.passed]
-        memory.place_rows("prompt_rows", model.embedding[rows])
+        place_rows_of_prompts(memory, model.embedding, sequences)
     for name, tape in tapes.items():
         memory.place_data(name, tape)
     for number, blocks in enumerate(lists_of_blocks(layers)):
@@ -236,6 +300,6 @@ def lay_out(model, config, plan, layers, prompt, task, tapes):
     memory.begin_writable()
     memory.place("kv", sum(layer.lines for layer in layers) * config.line_bytes)
     if task.check:
-        lines = sum(memory.row_lines(chunk.blocks) for chunk in plan.chunks)
-        memory.place("logits", (task.positions - task.passed) * lines * config.line_bytes)
+        positions = sum(s.positions - s.passed for s in sequences)
+        memory.place("logits", positions * logits_lines * config.line_bytes)
     return memory

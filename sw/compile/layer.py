@@ -1,5 +1,6 @@
 """Writes the layers of one token: loops over layers that run the same instructions."""
 
+from . import sparse
 from .writer import MINUS_ONE
 
 
@@ -86,8 +87,12 @@ def write_layer(w, number):
     out, model, plan = w.out, w.model, w.plan
     dim, line = model.dim_blocks, w.row_lines(model.dim_blocks)
     layer, kv = model.layers[number], w.kv[number]
+    chooses = kv.sees.sparse is not None
 
-    w.walk(kv, 0, take0="appended")
+    if chooses:
+        sparse.write_early(w, kv, number)
+    else:
+        w.walk(kv, 0, take0="appended")
     w.norm("attention", plan.gain[0], take1="gain_ready", raise0="done", raise1="gain_free")
     w.quantise("", plan.n, plan.vector, dim)
     w.gather("gain of the next layer", plan.gain[0], dim, w.line("gains"), offset="gain",
@@ -95,7 +100,12 @@ def write_layer(w, number):
     w.matmul("keys, values, queries", layer.kvq, dst=plan.rows, act=plan.vector,
              take0="act", raise0="rows")
     write_keys_and_values(w, kv)
+    if chooses:
+        sparse.write_parts(w)
+        sparse.write_bounds(w, kv, number)
     write_attention(w, kv)
+    if chooses:
+        sparse.write_kept(w)
     w.matmul("attention's output matrix", layer.output, dst=plan.x,
              act=plan.vector, drain="add", take0="act", raise0="x_ready")
 
@@ -126,11 +136,11 @@ def write_keys_and_values(w, kv):
     out.emit("rope", "queries", dst=q, a=q, b=plan.rope_q, blocks=model.q_blocks, period=head,
              take0="rows", raise0="done")
     w.quantise("queries of a KV head lie in columns", q, plan.query, model.q_blocks,
-               raise0="query", per_vector=head, columns=plan.columns)
+               raise0=0 if kv.sees.sparse else "query", per_vector=head, columns=plan.columns)
     if plan.extra:
         # The tiles' rows beyond the queries are zeros, and nobody else takes their blocks.
-        out.emit("multiply", "zeros", dst=q, a=q + model.q_blocks, b=q + model.q_blocks,
-                 blocks=plan.extra, take0="rows")
+        zeros = q + model.q_blocks
+        out.emit("multiply", "zeros", dst=zeros, a=zeros, b=zeros, blocks=plan.extra, take0="rows")
 
 
 def write_attention(w, kv):
@@ -138,15 +148,23 @@ def write_attention(w, kv):
     out, model, plan = w.out, w.model, w.plan
     head, together = model.head_blocks, plan.columns * plan.groups
     blocks = together * head
-    rounds = model.queries // together
-    for n in range(model.n_heads // together):
+    rounds, number = model.queries // together, model.n_heads // together
+    chooses = kv.sees.sparse is not None
+    if chooses:
+        sparse.write_select(w, kv, 0)
+    for n in range(number):
         kv_head, again = divmod(n, rounds)
-        if n:
-            # The first walk of the layer was dispatched at its beginning.
-            w.walk(kv, kv_head, chain=int(w.chains), **({} if again else {"take0": "appended"}))
+        if chooses and n + 1 < number:
+            # Pages are chosen while the heads before attend.
+            sparse.write_select(w, kv, n + 1)
+        if n or chooses:
+            # Else the walk was dispatched at the beginning of the layer.
+            w.walk(kv, kv_head, chain=int(w.chains and not chooses),
+                   **({} if again else {"take0": "appended"}))
         w.attend(kv, f"query heads {n * together}..{(n + 1) * together - 1}",
                  dst=plan.o + n * blocks, act=plan.query + n * plan.groups * head,
-                 columns=plan.columns, groups=plan.groups, take0="query", raise0="attended")
+                 columns=plan.columns, groups=plan.groups, take0=0 if chooses else "query",
+                 raise0="attended")
         out.emit("divide", "", dst=plan.o + n * blocks, a=plan.o + n * blocks, blocks=blocks,
                  period=head, take0="attended", raise0="done")
         w.quantise("", plan.o + n * blocks, plan.vector + n * blocks, blocks)

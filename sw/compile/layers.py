@@ -66,6 +66,8 @@ class QuantisedModel:
         Sentences for the user: what is not as it was in the file.
     attention : tuple of :class:`sw.models.attention.Attention`
         What each layer sees; empty if all see everything.
+    together : int
+        Query heads of a KV head that choose pages together, if layers do; 0: all of them.
     """
 
     name: str
@@ -90,6 +92,7 @@ class QuantisedModel:
     rule: str = "floor"
     kv: str = "int8"
     attention: tuple = ()
+    together: int = 0
 
     @property
     def sees(self):

@@ -8,10 +8,15 @@ import numpy as np
 from hw.register_map import PAGE
 
 
-__all__ = ["HEADER_MAGIC", "MemoryMap", "Region"]
+__all__ = ["HEADER_MAGIC", "MemoryMap", "Region", "row_lines"]
 
 HEADER_MAGIC = b"TKMI"
 HEADER_VERSION = 1
+
+
+def row_lines(config, blocks):
+    """Lines of a row of float32 blocks."""
+    return -(-128 * blocks // config.line_bytes)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class MemoryMap:
 
     def row_lines(self, blocks):
         """Lines of a row of float32 blocks."""
-        return -(-128 * blocks // self.config.line_bytes)
+        return row_lines(self.config, blocks)
 
     def begin_writable(self):
         """Let the regions from here on be written by the machine."""

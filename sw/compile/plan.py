@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sw.errors import UserError
 
 from .layers import row_unit
+from .sparse import find_sparse
 
 
 __all__ = ["Chunk", "Plan", "chunk_matrices", "make_plan"]
@@ -31,6 +32,8 @@ class Plan:
     ----------
     x, n, gain, final_gain, rope_k, rope_q : int
         Residual stream, normed vector, two buffers for gains, the last norm's gain, rotary rows.
+    bounds : int
+        Largest, then smallest keys so far of a page, of layers that choose pages.
     rows, o, h : int
         Keys, values and queries; attention's output; gate and up. The last shares room with the
         other two, and ``chunks`` with all three.
@@ -40,9 +43,10 @@ class Plan:
         Blocks of zeros that the tiles of K, V and Q produce beyond the queries.
     columns, groups : int
         Query heads that attend together: in columns, and groups of columns.
-    vector, inner, query, probability : int
+    vector, inner, query, parts, probability : int
         Activation blocks of matrix products of the residual stream or of attention's output; of
-        the feed-forward network; of queries and of probabilities (which share room with the last).
+        the feed-forward network; of queries, of their positive and negative elements, by which
+        pages are chosen, and of probabilities (which three share room with the last).
     chunks : tuple of :class:`Chunk`
     ring : int
         Blocks of logits that may be unread at once, if there are several chunks; else 0.
@@ -54,6 +58,7 @@ class Plan:
     final_gain: int
     rope_k: int
     rope_q: int
+    bounds: int
     rows: int
     o: int
     h: int
@@ -64,6 +69,7 @@ class Plan:
     vector: int
     inner: int
     query: int
+    parts: int
     probability: int
     act_used: int
     chunks: tuple = field(repr=False)
@@ -82,11 +88,13 @@ def make_plan(model, config):
         raise UserError(f"{who}: a token's keys and values are {2 * model.kv_blocks} blocks, "
                         f"kv_staging holds {config.kv_staging}")
     columns, groups = heads_together(model.queries, config)
+    sparse = find_sparse(model) is not None
 
     # Workspace.
     at, fixed = 0, {}
     for name, blocks in (("x", dim), ("n", dim), ("gain0", dim), ("gain1", dim),
-                         ("final_gain", dim), ("rope_k", head), ("rope_q", head)):
+                         ("final_gain", dim), ("rope_k", head), ("rope_q", head),
+                         ("bounds", 2 * model.kv_blocks if sparse else 0)):
         fixed[name] = at
         at += blocks
     produced = len(model.layers[0].kvq.weights) // 32
@@ -103,17 +111,19 @@ def make_plan(model, config):
     vector = max(dim, model.q_blocks)
     query = model.q_blocks // columns
     probabilities = (config.keys_ahead + 1) * groups
-    act_used = vector + max(model.hidden_blocks, query + probabilities)
+    parts = 2 * query if sparse else 0
+    act_used = vector + max(model.hidden_blocks, query + parts + probabilities)
     if act_used > config.act_blocks:
         raise UserError(f"{who}: it needs {act_used} activation blocks, there are "
                         f"{config.act_blocks}; use act_blocks = {next_power(act_used)}")
     return Plan(
         x=fixed["x"], n=fixed["n"], gain=(fixed["gain0"], fixed["gain1"]),
         final_gain=fixed["final_gain"], rope_k=fixed["rope_k"], rope_q=fixed["rope_q"],
-        rows=at, o=at + produced, h=at,
+        bounds=fixed["bounds"], rows=at, o=at + produced, h=at,
         used=at + max(shared, ring or chunks[0].blocks),
         extra=produced - 2 * model.kv_blocks - model.q_blocks, columns=columns, groups=groups,
-        vector=0, inner=vector, query=vector, probability=vector + query, act_used=act_used,
+        vector=0, inner=vector, query=vector, parts=vector + query,
+        probability=vector + query + parts, act_used=act_used,
         chunks=chunks, ring=ring)
 
 

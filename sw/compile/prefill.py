@@ -31,8 +31,8 @@ __all__ = ["write_prefill"]
 def write_prefill(w):
     """All chunks of a task; keys and values of their tokens are in memory afterwards."""
     out, model, chunk = w.out, w.model, w.chunk
-    out.emit("set", "tokens of all chunks", rd="end", imm=w.task.filled)
-    out.emit("raise", counter="unstaged", count=2 * model.kv_blocks)
+    if not w.task.sequences:
+        out.emit("set", "tokens of all chunks", rd="end", imm=w.task.filled)
     out.label("chunk")
     write_tokens(w)
     out.emit("set", "lines of gains used", rd="gain", imm=2 * w.row_lines(model.dim_blocks))

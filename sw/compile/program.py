@@ -9,8 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .layer import write_all_layers, write_layer
+from .paging import Pool
 from .plan import chunk_matrices
 from .prefill import write_prefill
+from .sequences import load_prompt, write_end, write_sequence, write_values
+from .sparse import write_counts, write_start_counts
 from .writer import MOST_RAISED, Writer
 
 
@@ -29,6 +32,9 @@ class Sampling:
 class Task:
     """What one run does.
 
+    With several sequences the numbers of tokens are those of all together, ``positions`` and
+    ``filled`` the largest ones.
+
     Parameters
     ----------
     prompt : int
@@ -41,6 +47,10 @@ class Task:
     sampling : :class:`Sampling`
     check : bool
         Whether the logits of each position from ``passed`` on are written to memory.
+    sequences : tuple of :class:`sw.compile.paging.Sequence`
+        Empty if there is only one.
+    pool : :class:`sw.compile.paging.Pool` or None
+        Where the KV blocks of several sequences lie.
     """
 
     prompt: int
@@ -49,8 +59,9 @@ class Task:
     check: bool = False
     passed: int = 0
     chunks: int = 0
-
     filled: int = 0
+    sequences: tuple = ()
+    pool: Pool | None = None
 
     @property
     def written(self):
@@ -74,6 +85,9 @@ def write_program(model, config, plan, chunk, memory, kv, task):
     """
     w = Writer(model, config, plan, chunk, memory, kv, task)
     write_gains(w)
+    write_counters(w)
+    if task.sequences:
+        write_sequence(w)
     if chunk is not None:
         write_prefill(w)
     write_start(w)
@@ -92,25 +106,33 @@ def write_gains(w):
                  raise0="gain_ready")
 
 
+def write_counters(w):
+    """What is free at the beginning."""
+    unstaged = 0 if w.chunk is None else 2 * w.model.kv_blocks
+    for counter, blocks in (("x_free", w.model.dim_blocks), ("logits_free", w.plan.ring),
+                            ("unstaged", unstaged)):
+        for first in range(0, blocks, MOST_RAISED):
+            w.out.emit("raise", counter=counter, count=min(MOST_RAISED, blocks - first))
+
+
 def write_start(w):
-    """What is done once before tokens pass one by one."""
-    out, model, plan, passed = w.out, w.model, w.plan, w.task.passed
-    dim, head = model.dim_blocks, model.head_blocks
-    if passed:
-        out.emit("set", "first token that passes alone", rd="position", imm=passed)
-        out.emit("set", "line of its rotary row", rd="rope", imm=passed * w.row_lines(head))
-        out.emit("set", "line of its logits", rd="line", imm=0)
-    out.emit("set", "tokens of the prompt", rd="prompt", imm=w.task.prompt)
-    out.emit("set", "positions", rd="end", imm=w.task.positions)
-    out.emit("set", "the tokens that end a text", rd="bos", imm=model.ends[0])
-    out.emit("set", rd="eos", imm=model.ends[1])
-    w.stream_layers("weights of the first token")
-    out.emit("load", "first token", base=w.line("prompt"), count="position")
+    """What is done once before tokens of a sequence pass one by one."""
+    out, plan, passed, head = w.out, w.plan, w.task.passed, w.model.head_blocks
+    if w.task.sequences:
+        write_values(w)
+    else:
+        if passed:
+            out.emit("set", "first token that passes alone", rd="position", imm=passed)
+            out.emit("set", "line of its rotary row", rd="rope", imm=passed * w.row_lines(head))
+            out.emit("set", "line of its logits", rd="line", imm=0)
+        out.emit("set", "tokens of the prompt", rd="prompt", imm=w.task.prompt)
+        out.emit("set", "positions", rd="end", imm=w.task.positions)
+    write_start_counts(w)
+    if not w.orders_ahead:
+        w.stream_layers("weights of the first token")
+    load_prompt(w, "first token", "position")
     w.gather("rotary row of the position", plan.rope_k, head, w.line("rope_k"), offset="rope")
     w.gather("", plan.rope_q, head, w.line("rope_q"), offset="rope")
-    for counter, blocks in (("x_free", dim), ("logits_free", plan.ring)):
-        for first in range(0, blocks, MOST_RAISED):
-            out.emit("raise", counter=counter, count=min(MOST_RAISED, blocks - first))
     out.emit("wait", rd="token", source="load")
 
 
@@ -123,13 +145,21 @@ def write_token(w):
     w.gather("embedding", plan.x, model.dim_blocks, w.line("embedding"), offset="row",
              take0="x_free", raise0="x_ready")
     out.emit("add", "tokens that attention sees", rd="count", ra="position", imm=1)
+    write_counts(w)
     if not w.task.check:
         out.emit("branch", "the prompt says what comes next", condition="lt", ra="count",
                  rb="prompt", target="weights")
     w.stream("weights of the output matrix", "classifier", chunk_matrices(w.model, w.plan))
     if not w.task.check:
         out.label("weights")
-    out.emit("branch", "the last token", condition="ge", ra="count", rb="end", target="layers")
+    if w.orders_ahead:
+        # At the end of a sequence they are those of the next sequence's first token.
+        out.emit("branch", "another token", condition="lt", ra="count", rb="end", target="more")
+        out.emit("branch", "the last one", condition="eq", ra="sequence", rb="zero",
+                 target="layers")
+        out.label("more")
+    else:
+        out.emit("branch", "the last token", condition="ge", ra="count", rb="end", target="layers")
     w.stream_layers("weights of the next token")
     out.label("layers")
     out.emit("set", "lines of gains used", rd="gain", imm=2 * w.row_lines(model.dim_blocks))
@@ -162,13 +192,15 @@ def write_next(w):
         out.emit("add", rd="line", ra="line", imm=logits_lines(w))
         out.emit("branch", "the prompt says what comes next", condition="lt", ra="next",
                  rb="prompt", target="given")
-    for register in ("bos", "eos"):
-        out.emit("branch", "the text has ended", condition="eq", ra="token", rb=register,
-                 target="stop")
+    for end in model.ends:
+        out.emit("set", "a token that ends a text", rd="row", imm=end)
+        out.emit("branch", condition="eq", ra="token", rb="row", target="stop")
     out.emit("emit", ra="token")
     out.emit("add", rd="position", ra="next")
     out.emit("branch", condition="lt", ra="position", rb="end", target="token")
     out.label("stop")
+    if task.sequences:
+        write_end(w)
     out.emit("flush", "weights that were ordered ahead", w=1, d=1)
     out.emit("stop")
     if task.check:
@@ -178,7 +210,7 @@ def write_next(w):
 
 def write_load(w):
     """The next token comes from the prompt."""
-    w.out.emit("load", "", base=w.line("prompt"), count="next")
+    load_prompt(w, "", "next")
     w.out.emit("wait", rd="token", source="load")
     w.out.emit("add", rd="position", ra="next")
     w.out.emit("branch", condition="eq", ra="zero", rb="zero", target="token")

@@ -23,15 +23,17 @@ COUNTERS = {name: number + 1 for number, name in enumerate((
     "appended",     # heads whose keys and values are in memory
     "query",        # activations of queries
     "attended",     # outputs of attention
-    "logits",
+    "logits",       # logits; while layers run, what memory holds and the vector unit needs
     "logits_free",
-    "picked",       # logits that may be written to memory
-    "unstaged",     # keys and values that were read for their way to memory
+    "picked",       # logits, or bounds of keys, that may be written to memory
+    "unstaged",     # what was staged and has been read for its way to memory
 ))}
 
 REGISTERS = {name: number + 1 for number, name in enumerate((
     "position", "token", "count", "row", "rope", "gain", "kv", "layer", "prompt", "end", "next",
-    "bos", "eos", "line", "round"))}
+    "page", "pages", "line", "round"))}
+#: Sparse layers and several sequences never meet in a program.
+REGISTERS["sequence"] = REGISTERS["page"]
 
 MINUS_ONE = 0xFFFFFFFF
 #: Largest count of one ``raise``.
@@ -55,6 +57,11 @@ class Writer:
         and the quantise between them in the queue of the vector unit.
         """
         return self.config.queue >= 8
+
+    @property
+    def orders_ahead(self):
+        """Whether a sequence ends with the weights ordered that the next one begins with."""
+        return bool(self.task.sequences) and self.chunk is None
 
     def line(self, name):
         """First line of a region."""
@@ -97,11 +104,11 @@ class Writer:
         self.out.emit("norm", comment, b=gain, imm=imm, blocks=self.model.dim_blocks, **values)
 
     def quantise(self, comment, a, dst, blocks, *, take0="done", raise0="act", per_vector=None,
-                 columns=1):
+                 columns=1, **values):
         """Activations, to columns."""
         self.out.emit("quantise", comment, a=a, dst=dst, blocks=blocks, target="column", group=1,
                       per_vector=per_vector or blocks, columns=columns, take0=take0, raise0=raise0,
-                      element=self.model.activation, rule=self.model.rule)
+                      element=self.model.activation, rule=self.model.rule, **values)
 
     def stage(self, comment, a, dst, **values):
         """Keys or values of a token, to the staging memory; values have one code for a head."""
@@ -117,6 +124,8 @@ class Writer:
             number, pattern = lists_of_blocks(self.kv).index(sees.blocks), "chosen"
             self.out.emit("choose", "blocks to read besides", base=self.line(f"blocks_{number}"),
                           count="count", entries=len(sees.blocks))
+        if sees.sparse is not None:
+            pattern, values = "chosen", {"page": sees.sparse.page_shift, **values}
         self.out.emit("walk", f"KV head {head}", base=self.line("kv") + head * kv.head_lines,
                       offset="kv", count="count", head_blocks=self.model.head_blocks,
                       window=sees.window, sinks=sees.sinks, ring=kv.ring, pattern=pattern,

@@ -1,4 +1,4 @@
-"""Which tokens the layers of a model see: all, a window with sinks, and chosen blocks."""
+"""Which tokens the layers of a model see: all, a window with sinks, and chosen blocks or pages."""
 
 import re
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from pathlib import Path
 
 from sw.errors import UserError
 from verif.reference.pattern import BLOCK
+
+from .sparse import Sparse, parse_sparse
 
 
 __all__ = ["Attention", "choose_attention", "parse_blocks"]
@@ -30,11 +32,15 @@ class Attention:
         Numbers of blocks of 32 tokens that are seen besides, ascending. The window and the sinks
         are then those of :func:`verif.reference.pattern.blocks_read`: all tokens of the blocks that
         hold them are seen.
+    sparse : :class:`.Sparse`, optional
+        Pages that each token chooses are seen besides. Window and sinks are those of blocks, too;
+        a window has at least a page, so that no token lies between it and the whole pages.
     """
 
     window: int = 0
     sinks: int = 0
     blocks: tuple | None = None
+    sparse: Sparse | None = None
 
     def __post_init__(self):
         if not 0 <= self.window <= MOST_WINDOW:
@@ -47,6 +53,9 @@ class Attention:
                             f"most, not {self.sinks}")
         if self.blocks is not None:
             self._check_blocks()
+        if self.sparse is not None and self.window < self.sparse.page:
+            raise UserError(f"a layer that chooses pages of {self.sparse.page} tokens needs a "
+                            f"window of as many, not {self.window}")
 
     def _check_blocks(self):
         if not self.window:
@@ -63,7 +72,8 @@ class Attention:
     @property
     def mask(self):
         """``(window, sinks)`` of the tokens that are seen in the blocks that are read."""
-        return (self.window, self.sinks) if self.blocks is None else (0, 0)
+        by_token = self.blocks is None and self.sparse is None
+        return (self.window, self.sinks) if by_token else (0, 0)
 
     def within(self, positions):
         """The same for texts of ``positions`` tokens: dense if the window takes in all of them."""
@@ -77,8 +87,10 @@ class Attention:
                             f"tokens that {name} sees are blocks 0 to {end - 1}")
 
 
-def choose_attention(layers, window=None, sinks=0, global_every=None, blocks=None):
-    """:class:`Attention` of each of ``layers`` layers, as a user asks for it; () for dense ones.
+def choose_attention(layers, window=None, sinks=0, global_every=None, blocks=None, sparse=None,
+                     page=None, *, given=()):
+    """:class:`Attention` of each of ``layers`` layers, as a user asks for it; () for dense ones,
+    and if nothing is asked for.
 
     Parameters
     ----------
@@ -88,10 +100,19 @@ def choose_attention(layers, window=None, sinks=0, global_every=None, blocks=Non
         Each layer whose number, counted from 1, is a multiple is dense.
     blocks : str, optional
         See :func:`parse_blocks`.
+    sparse, page : str, int, optional
+        See :func:`.parse_sparse`; dense layers choose pages then, or all if no layer is dense.
+    given : tuple of :class:`Attention`
+        What a model's file says; only for ``sparse`` without a window.
     """
+    sparse = parse_sparse(sparse, page)
+    if sparse is not None and blocks is not None:
+        raise UserError("pages are chosen, or a list of blocks is given, not both")
     if window is None:
         if global_every is not None:
             raise UserError("layers without a window, every n-th, need a window for the others")
+        if sparse is not None:
+            return choose_sparse(given or (Attention(),) * layers, sparse, sinks)
         return tuple(Attention(0, sinks, None if blocks is None else parse_blocks(blocks))
                      for _ in range(layers)) if sinks or blocks is not None else ()
     if window == 0:
@@ -100,8 +121,21 @@ def choose_attention(layers, window=None, sinks=0, global_every=None, blocks=Non
     if global_every is not None and global_every < 1:
         raise UserError(f"every n-th layer can be dense with n from 1 on, not {global_every}")
     near = Attention(window, sinks, None if blocks is None else parse_blocks(blocks))
-    return tuple(Attention() if global_every and (n + 1) % global_every == 0 else near
+    far = Attention()
+    if sparse is not None:
+        far = Attention(max(window, sparse.page), sinks, sparse=sparse)
+        global_every = global_every or 1
+    return tuple(far if global_every and (n + 1) % global_every == 0 else near
                  for n in range(layers))
+
+
+def choose_sparse(given, sparse, sinks):
+    """The same layers, of which those that were dense choose pages."""
+    if all(sees.window for sees in given):
+        raise UserError("all layers of this model have a window, and none is left to choose pages; "
+                        "with --window all layers do, or every n-th by --global-every")
+    return tuple(sees if sees.window else Attention(sparse.page, sinks, sparse=sparse)
+                 for sees in given)
 
 
 def parse_blocks(text):

@@ -7,12 +7,31 @@ from hw import register_map as rm
 from sw.errors import UserError
 
 
-__all__ = ["Outcome", "Session"]
+__all__ = ["Outcome", "Session", "Text"]
 
 #: Cycles between two looks at what was emitted.
 SLICE = 1 << 14
 #: Cycles without progress after which the machine ends a run.
 WATCHDOG = 1 << 20
+#: What the program emits at the end of each of several sequences.
+END = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """What one sequence gave.
+
+    Parameters
+    ----------
+    tokens : list of int
+        Generated tokens.
+    positions : int
+        Tokens that have passed through the model at its end, those of a shared beginning among
+        them.
+    """
+
+    tokens: list
+    positions: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,17 +40,22 @@ class Outcome:
 
     Parameters
     ----------
-    tokens : list of int
-        Generated tokens.
+    texts : tuple of :class:`Text`
+        Of each sequence.
     positions : int
         Tokens that passed through the model.
     counters : dict
         Event counters of the machine.
     """
 
-    tokens: list
+    texts: tuple
     positions: int
     counters: dict
+
+    @property
+    def tokens(self):
+        """Generated tokens of all sequences."""
+        return [token for text in self.texts for token in text.tokens]
 
 
 class Session:
@@ -63,22 +87,30 @@ class Session:
         device.program(compiled.words)
 
     def tokens(self):
-        """Run the program; yields tokens as they are generated, then sets ``outcome``."""
-        device, task = self.device, self.compiled.task
-        tokens = []
+        """Run the program; yields tokens as they are generated, then sets ``outcome``.
+
+        If there are several sequences, None follows the tokens of each.
+        """
+        device, several = self.device, len(self.compiled.sequences) > 1
+        tokens = [[]]
         device.start()
         status = rm.RUNNING
         while status & rm.RUNNING:
             status = device.run(SLICE)
             for token in device.emitted():
-                tokens.append(token)
-                yield token
+                if several and token == END:
+                    tokens.append([])
+                    yield None
+                else:
+                    tokens[-1].append(token)
+                    yield token
         if status & rm.FAULT:
             raise UserError(self.fault())
-        # A text that ended by itself needed one position more, to choose its end.
-        ended = len(tokens) < task.positions - task.prompt + 1
-        self.outcome = Outcome(tokens=tokens, positions=task.prompt + len(tokens) - 1 + ended,
-                               counters=device.counters())
+        sequences = self.compiled.sequences
+        texts = tuple(map(text_of, sequences, tokens))
+        self.outcome = Outcome(
+            texts=texts, counters=device.counters(),
+            positions=sum(text.positions - s.start for text, s in zip(texts, sequences)))
 
     def fault(self):
         """Sentence that says why the run ended."""
@@ -95,3 +127,11 @@ class Session:
                               rm.Cause.WRITE_BUS):
             text += f", address {address:#x}"
         return text
+
+
+def text_of(sequence, tokens):
+    """The :class:`Text` of a sequence that generated ``tokens``."""
+    prompt = len(sequence.prompt)
+    # A text that ended by itself needed one position more, to choose its end.
+    ended = len(tokens) < sequence.positions - prompt + 1
+    return Text(tokens=tokens, positions=prompt + len(tokens) - 1 + ended)

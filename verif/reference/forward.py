@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.formats import KV
+from verif.reference import sparse
 from verif.reference.attention import attention
 from verif.reference.divide import divide
 from verif.reference.floats import add
@@ -30,24 +31,25 @@ class State:
     """Keys and values of every layer: integers of elements, and E8M0 codes.
 
     ``k`` is ``[layer, text, KV head, position, element]``, ``k_codes`` has a code for each block of
-    an element's row, ``v_codes`` one for each row.
+    an element's row, ``v_codes`` one for each row. ``bounds`` is None if no layer chooses pages.
     """
 
     k: np.ndarray
     k_codes: np.ndarray
     v: np.ndarray
     v_codes: np.ndarray
+    bounds: sparse.PageBounds | None = None
 
     @classmethod
     def empty(cls, model, texts=1, positions=None):
         """Room for ``positions`` (by default all) of each text."""
-        shape = (len(model.layers), texts, model.n_kv_heads,
-                 model.context if positions is None else positions)
+        positions = model.context if positions is None else positions
+        shape = len(model.layers), texts, model.n_kv_heads, positions
         dtype = KV[model.kv].integers.dtype
         return cls(np.zeros((*shape, BLOCK * model.head_blocks), dtype),
                    np.zeros((*shape, model.head_blocks), np.uint8),
                    np.zeros((*shape, BLOCK * model.head_blocks), dtype),
-                   np.zeros(shape, np.uint8))
+                   np.zeros(shape, np.uint8), sparse.PageBounds.empty(model, texts, positions))
 
 
 def forward(model, tokens, position, state):
@@ -77,7 +79,8 @@ def hidden(model, tokens, position, state):
     x = model.embedding[np.atleast_1d(tokens)]
     for n, layer in enumerate(model.layers):
         kv = state.k[n], state.k_codes[n], state.v[n], state.v_codes[n]
-        x = add(x, attention_of(model, layer, x, position, kv, model.sees[n]))
+        bounds = state.bounds.of(n) if model.sees[n].sparse is not None else None
+        x = add(x, attention_of(model, layer, x, position, kv, model.sees[n], bounds))
         h = product(model, layer.gate_up, norm(x, layer.ffn_gain, model.guard))
         h = h.reshape(len(x), model.hidden_blocks, 2, BLOCK)
         h = gate(h[:, :, 0], h[:, :, 1]).reshape(len(x), -1)
@@ -85,17 +88,18 @@ def hidden(model, tokens, position, state):
     return x
 
 
-def attention_of(model, layer, x, position, kv, sees):
-    """What the attention of one layer adds to ``x``; ``kv`` gets the position.
+def attention_of(model, layer, x, position, kv, sees, bounds=None):
+    """What the attention of one layer adds to ``x``; ``kv`` and ``bounds`` get the position.
 
-    ``sees`` is the layer's :class:`sw.models.attention.Attention`.
+    ``sees`` is the layer's :class:`sw.models.attention.Attention`; ``bounds`` are those of its
+    pages, if it chooses some.
     """
     k, k_codes, v, v_codes = kv
     texts, size = len(x), BLOCK * model.kv_blocks
     rows = product(model, layer.kvq, norm(x, layer.attention_gain, model.guard))
     heads = (texts, model.n_kv_heads, -1)
-    new_k, new_k_codes = quantise(rope(rows[:, :size], model.rope_k[position]),
-                                  element=model.kv, rule=model.rule)
+    rotated = rope(rows[:, :size], model.rope_k[position])
+    new_k, new_k_codes = quantise(rotated, element=model.kv, rule=model.rule)
     new_v, new_v_codes = quantise(rows[:, size:2 * size], group=model.head_blocks,
                                   element=model.kv, rule=model.rule)
     k[:, :, position] = new_k.reshape(heads)
@@ -106,12 +110,18 @@ def attention_of(model, layer, x, position, kv, sees):
     q = rows[:, 2 * size:2 * size + BLOCK * model.q_blocks]
     q, q_codes = activations(model, rope(q, model.rope_q[position]))
     heads = (texts, model.n_kv_heads, model.queries, -1)
-    tokens = tokens_read(position, sees)
-    window, sinks = sees.mask
-    output, total = attention(
-        q.reshape(heads), q_codes.reshape(heads), k[:, :, tokens], k_codes[:, :, tokens],
-        v[:, :, tokens], v_codes[:, :, tokens], model.activation, model.kv, numbers=tokens,
-        positions=np.full(model.queries, position), window=window, sinks=sinks)
+    q, q_codes = q.reshape(heads), q_codes.reshape(heads)
+    if sees.sparse is None:
+        tokens = tokens_read(position, sees)
+        window, sinks = sees.mask
+        output, total = attention(
+            q, q_codes, k[:, :, tokens], k_codes[:, :, tokens], v[:, :, tokens],
+            v_codes[:, :, tokens], model.activation, model.kv, numbers=tokens,
+            positions=np.full(model.queries, position), window=window, sinks=sinks)
+    else:
+        sparse.extend(bounds, rotated, position, sees.sparse.page, model.kv, model.rule)
+        output, total = sparse.attend(q, q_codes, kv, bounds, position, sees,
+                                      model.together or model.queries, model.activation, model.kv)
     o = divide(output.reshape(texts, -1), total.reshape(texts, -1), model.head_blocks)
     return product(model, layer.output, o)
 
