@@ -6,7 +6,8 @@ import typer
 
 
 __all__ = ["Activations", "BlockList", "ChunkSize", "ConfigChoice", "FormatChoice", "GlobalEvery",
-           "KeysAndValues", "ModelFile", "PageSize", "Prompts", "ScaleRule", "Share", "Sinks", "Window"]
+           "KeysAndValues", "ModelFile", "PageSize", "Prompts", "ScaleRule", "Share", "Sinks",
+           "Window"]
 
 
 ModelFile = Annotated[str, typer.Argument(help="A llama2.c or GGUF model file, or bundled.")]
