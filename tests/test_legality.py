@@ -32,6 +32,7 @@ ILLEGAL = [
     ("attend", ATTEND | dict(columns=9)), ("attend", ATTEND | dict(groups=0)),
     ("attend", ATTEND | dict(groups=3)), ("attend", ATTEND | dict(window=1, sinks=2)),
     ("append", dict(head_blocks=0)), ("append", dict(head_blocks=3)),
+    ("walk", WALK | dict(kv="int4")), ("append", dict(head_blocks=2, kv="int4")),
     ("branch", dict(target=PAGES.program)),
 ]
 #: Only if the machine has pages.
@@ -68,7 +69,7 @@ def test_what_chooses_pages_needs_pages():
     for name, fields in OPTIONAL:
         assert accepted(name, fields, PAGES), (name, fields)
         assert not accepted(name, fields, NONE), (name, fields)
-    assert absent(NONE) == ("select",) and not absent(PAGES)
+    assert absent(NONE) == ("select", "maximum", "minimum") and not absent(PAGES)
 
 
 @pytest.mark.parametrize("config", [PAGES, NONE], ids=["pages", "no pages"])

@@ -202,3 +202,11 @@ def test_impossible_sequences_are_refused(monkeypatch):
     with pytest.raises(UserError, match="3 sequences need 4 KV blocks a head; instructions reach "
                                         "3"):
         compile_model(model, NANO, prompts, 4)
+
+
+def test_layers_that_choose_pages_take_one_prompt():
+    model = replace(random_model(**SMALL), attention=choose_attention(
+        2, None, 0, None, None, "1/2", 32))
+    with pytest.raises(UserError, match="layers that choose pages take one prompt, not 2: bounds"):
+        compile_model(model, NANO, [[1] * 40, [1] * 40], 4)
+    assert compile_model(model, NANO, [[1] * 40], 4).task.pool is None

@@ -107,7 +107,8 @@ def test_several_prompts_share_what_they_have_in_common(folder, capsys):
     assert [s["shared"] for s in figures["sequences"]] == [0, 32]
     assert [len(s["tokens"]) for s in figures["sequences"]] == [2, 2]
     assert figures["text"].startswith("[1 of 2]") and len(figures["tokens"]) == 4
-    assert "entries=2" in tokamac(capsys, "listing", folder / "model.bin", *asked)
+    listed = tokamac(capsys, "listing", folder / "model.bin", *asked)
+    assert "entries=2" in listed and "rd=sequence" in listed
     assert "the prompt has 202 tokens" in refusal(
         capsys, *run(folder, "--prompt", "a", "--prompt", "a" * 200))
 

@@ -4,14 +4,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hw.config import load as load_config
-from hw.config import presets
-from hw.formats import FORMATS, KV, named, supported
+from hw.formats import KV
 from hw.isa import RULES
 from sw.errors import UserError
 from verif.reference.tape import pack
 
 from .assembler import Assembler, listing
+from .checks import check_formats, check_head, check_pages, check_task
 from .chunks import ChunkPlan, chunk_plans
 from .kv import kv_layers, lists_of_blocks
 from .layers import QuantisedModel, quantise_model, row_unit
@@ -154,18 +153,15 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
             raise ValueError(f"a matrix of {len(matrix.weights)} rows of {matrix.format} is not "
                              f"padded for the {config.slices} slices of {config}")
     for one in prompts:
-        check_task(model, config, one, tokens)
+        check_task(model, one, tokens)
     if chunk is not None and chunk < 1:
         raise UserError(f"a chunk must have at least 1 token, not {chunk}")
     sequences = cut_sequences(prompts, tokens, share)
     task = Task(prompt=sum(map(len, prompts)), positions=max(s.positions for s in sequences),
                 sampling=sampling or Sampling(), check=check)
-    check_pages(model, config, task.positions)
+    check_pages(model, config, task.positions, len(prompts))
     plan = make_plan(model, config)
     if find_sparse(model) is not None:
-        if len(prompts) > 1:
-            raise UserError("layers that choose pages take one prompt, not "
-                            f"{len(prompts)}: bounds of pages are not shared")
         model = replace(model, together=plan.columns * plan.groups)
     tapes = pack_matrices(model, config, plan)
     longest = max(len(s.prompt) - s.start for s in sequences)
@@ -202,68 +198,6 @@ def write_task(model, config, plan, chunks, sequences, task, tapes):
     return Compiled(model=model, config=config, task=task, plan=plan, chunk=chunks, memory=memory,
                     kv=layers, prompt=list(sequences[0].prompt), words=assembler.words(),
                     assembler=assembler)
-
-
-def check_head(name, size, config):
-    """Raise :class:`UserError` if heads of ``size`` elements are too large for a machine."""
-    padded = -(-size // 32) * 32
-    if padded > config.max_head:
-        raise UserError(f"{name} does not fit configuration {config}: its heads of {padded} "
-                        f"elements (padded) exceed max_head = {config.max_head}")
-
-
-def check_task(model, config, prompt, tokens):
-    """Raise :class:`UserError` unless the model can do what is asked."""
-    if not prompt:
-        raise UserError("the prompt has no tokens; even an empty text begins with one")
-    for token in prompt:
-        if not 0 <= token < model.vocabulary:
-            raise UserError(f"the prompt has token {token}, but {model.name} knows tokens 0 to "
-                            f"{model.vocabulary - 1}")
-    if len(prompt) > model.context:
-        raise UserError(f"the prompt has {len(prompt)} tokens, but {model.name} sees at most "
-                        f"{model.context} at once")
-    if tokens < 1:
-        raise UserError(f"the number of tokens to generate must be positive, not {tokens}")
-    if len(prompt) + tokens - 1 > model.context:
-        raise UserError(f"a prompt of {len(prompt)} tokens leaves room for "
-                        f"{model.context - len(prompt) + 1} more in the context of {model.name} "
-                        f"({model.context}), not {tokens}")
-    for sees in dict.fromkeys(model.sees):
-        sees.check_range(model.name, model.context)
-
-
-def check_pages(model, config, positions):
-    """Raise :class:`UserError` if a machine cannot choose among the pages of a text."""
-    sees = find_sparse(model)
-    if sees is None:
-        return
-    if not config.pages:
-        having = [name for name in presets() if load_config(name).pages]
-        raise UserError(f"configuration {config} chooses no pages (pages = 0); presets "
-                        f"{', '.join(having)} do")
-    page = sees.sparse.page
-    if positions // page > config.pages:
-        raise UserError(f"{positions} tokens are {positions // page} pages of {page}, "
-                        f"configuration {config} chooses from at most {config.pages}; use larger "
-                        "pages")
-
-
-def check_formats(config, formats, activation, kv):
-    """Raise :class:`UserError` unless a machine has these formats of weights and elements."""
-    for wanted, having, what in ((formats, config.formats, "weight format"),
-                                 ([activation], config.activations, "activations of type"),
-                                 ([kv], config.kv, "keys and values of type")):
-        for name in wanted:
-            if name not in having:
-                raise UserError(f"configuration {config} has no {what} {name}; it has "
-                                f"{', '.join(having)}, and preset formats has all")
-    for name in formats:
-        if not supported(named(name), activation):
-            able = [other.name for other in FORMATS.values()
-                    if supported(other, activation)]
-            raise UserError(f"weights of {name} cannot be multiplied by activations of "
-                            f"{activation}; {', '.join(able)} can")
 
 
 def pack_matrices(model, config, plan):
