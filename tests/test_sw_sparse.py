@@ -136,8 +136,9 @@ def test_choices_and_bounds_equal_the_reference(case):
     assert left <= {"gain_ready", "x_free", "logits_free"}
 
 
-def test_bounds_have_the_elements_of_keys():
-    numbers = dict(activation="e4m3", rule="up", kv="e5m2")
+@pytest.mark.parametrize("numbers", [dict(activation="e4m3", rule="up", kv="e5m2"),
+                                     dict(kv="int4")], ids=str)
+def test_bounds_have_the_elements_of_keys(numbers):
     run(*build("few tokens", order=5, config=load_config("formats"), numbers=numbers, check=True))
 
 

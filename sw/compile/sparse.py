@@ -128,8 +128,7 @@ def write_page(w, kv):
                     blocks=head, group=1, take0="done")
     out.emit("append", "bounds of the page", base=w.line("kv") + kv.bounds, offset="kv",
              count="page", heads=kv.heads, head_blocks=head, head_stride=kv.bounds_lines, bounds=1,
-             kv=model.kv,
-             take0="staged", raise1="unstaged")
+             kv=model.kv, take0="staged", raise1="unstaged")
     out.emit("multiply", "only to wait until they are read; keys and values were used",
              dst=w.plan.rows, a=w.plan.rows, b=w.plan.rows, blocks=2 * model.kv_blocks,
              take0="unstaged")
@@ -145,8 +144,7 @@ def write_kept(w):
 def write_walk_bounds(w, kv, head):
     w.out.emit("walk", f"bounds of KV head {head}",
                base=w.line("kv") + kv.bounds + head * kv.bounds_lines, offset="kv", count="pages",
-               head_blocks=w.model.head_blocks, span=1, pattern="bounds",
-               kv=w.model.kv)
+               head_blocks=w.model.head_blocks, span=1, pattern="bounds", kv=w.model.kv)
 
 
 def write_select(w, kv, number):
