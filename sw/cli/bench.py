@@ -13,6 +13,7 @@ BENCHES = {
     "formats":   ("Formats of weights on one memory bus", ("sim",)),
     "gemm":      ("Matrix products, activations quantised on the die", ("sim",)),
     "patterns":  ("Accuracy of windows, sinks and chosen pages", ("sim",)),
+    "prefill":   ("A prompt of the bundled model", ("sim",)),
     "simulator": ("Speed of the simulation", ("sim",)),
     "verilog":   ("Verilog generation", ("sim",)),
 }

@@ -1,0 +1,66 @@
+"""A prompt of the bundled model: cycles beside what the multipliers allow."""
+
+import numpy as np
+
+from hw.formats import FORMATS
+from sw.bench.decode import bundled, shapes
+from sw.bench.row import Row
+from sw.compile.compiler import compile_model
+from sw.errors import UserError
+from sw.runtime.session import Session
+from sw.runtime.verify import Verifier
+
+
+__all__ = ["multiplications", "rows"]
+
+
+#: Tokens of the prompt, and formats of weights.
+PROMPT, FORMATS_SHOWN = 512, ("int8", "int4")
+
+
+def multiplications(model, tokens):
+    """``(of weights, of attention)``: products of a prompt that lead to the choice of one token.
+
+    Weights of all layers for every token, the output matrix for the last one; keys and values
+    for each token and all tokens that it sees.
+    """
+    of_layer, (rows_, size) = shapes(model)
+    layer = sum(rows * inner for rows, inner in of_layer)
+    seen = tokens * (tokens + 1) // 2
+    return (len(model.layers) * layer * tokens + rows_ * size,
+            len(model.layers) * model.n_heads * 2 * model.head * seen)
+
+
+def rows(config, latency=60):
+    """A :class:`Row` for some weight formats of the configuration."""
+    from sim.device import SimulatedDevice, Timing
+
+    model, _ = bundled()
+    rng = np.random.default_rng(1)
+    prompt = [1, *(int(token) for token in rng.integers(3, model.vocabulary, PROMPT - 1))]
+    for format in FORMATS_SHOWN:
+        if format not in config.formats:
+            continue
+        compiled = compile_model(model, config, prompt, 1, format=format, check=True)
+        with SimulatedDevice(config, memory_bytes=compiled.memory.bytes,
+                             timing=Timing(latency=latency)) as device:
+            verifier, correct = Verifier(device, compiled), True
+            session = Session(device, compiled)
+            for _ in session.tokens():
+                pass
+            try:
+                verifier.verify(session.outcome)
+            except UserError:
+                correct = False
+        counters = session.outcome.counters
+        weights, attention = multiplications(model, PROMPT)
+        multipliers = 16 * config.slices * config.columns
+        # A multiplier takes two weights of 4 bits; keys and values have 8.
+        limit = weights / (multipliers * 2 / FORMATS[format].beats) + attention / multipliers
+        yield Row(
+            case=f"{model.name} {format}, prompt of {PROMPT} tokens, latency {latency}",
+            config=config.name, cycles=counters["cycles"], limit=limit, correct=correct,
+            command=f"tokamac bench prefill --config {config.name}",
+            more={"cycles_a_token": round(counters["cycles"] / PROMPT),
+                  **{f"{name}_share": counters[name] / counters["cycles"]
+                     for name in ("busy", "memory", "dependency", "other")}})
