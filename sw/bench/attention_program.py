@@ -97,16 +97,18 @@ class Writer:
                       head_blocks=layout.head, columns=layout.columns, groups=layout.groups,
                       **seen, **values)
 
-    def divide(self, dst, scratch, **values):
+    def divide(self, dst, **values):
         """The output of an ``attend`` is divided.
 
         Values of large heads are drained in several tiles, each of all vectors, and so are raised
         in another order than that in which ``divide`` takes them: then all must be there first.
+        So must those of a chunk, as ``divide`` writes when more could be drained. ``pick`` waits
+        and writes nothing.
         """
         layout = self.layout
-        if layout.config.value_groups(layout.head) > 1:
-            self.out.emit("multiply", "waits", dst=scratch, a=scratch, b=scratch,
-                          blocks=self.item_blocks, take0="attended")
+        if layout.chunk or layout.config.value_groups(layout.head) > 1:
+            self.out.emit("pick", "waits", a=dst, blocks=self.item_blocks, imm=0, index=0, first=1,
+                          last=0, take0="attended")
         else:
             values["take0"] = "attended"
         self.out.emit("divide", dst=dst, a=dst, blocks=self.item_blocks, period=layout.head,
@@ -143,7 +145,7 @@ def decode(layout):
             select(w, n, parts + 2 * n * act)
         w.walk(n, span=1, chain=int(n > 0 and not case.share))
         w.attend(n * act, probability, n * item, raise0="attended")
-        w.divide(n * item, layout.blocks, raise0="last" if n == case.kv_heads - 1 else 0)
+        w.divide(n * item, raise0="last" if n == case.kv_heads - 1 else 0)
     out.emit("pick", "waits for the last result", a=(case.kv_heads - 1) * item, blocks=item, imm=0,
              index=0, first=1, last=1, take0="last")
     out.emit("wait", rd="none", source="token")
@@ -176,7 +178,7 @@ def prefill(layout):
     # A round of the loop is two chunks. Outputs have twice the room that is counted, so that what
     # was there before is used up whatever the order in which blocks are written and counted.
     items = 2 * heads
-    sums, outputs, scratch = heads * item, 2 * heads * item, (2 * heads + items) * item
+    sums, outputs = heads * item, 2 * heads * item
     out.emit("set", "tokens", rd="count", imm=layout.chunk)
     out.emit("set", "tokens behind the last chunk", rd="behind", imm=case.tokens + layout.chunk)
     out.emit("gather", "queries", dst=0, blocks=layout.blocks, base=layout.lines["queries"],
@@ -192,7 +194,7 @@ def prefill(layout):
         head, output = n % heads, outputs + n * item
         w.walk(head, span=layout.chunk, chain=1)
         w.attend(head * act, heads * act, output, tokens=1, take1="room", raise0="attended")
-        w.divide(output, scratch, raise0="done")
+        w.divide(output, raise0="done")
         out.emit("sum", dst=sums + head * item, a=output, b=sums + head * item, blocks=item,
                  take0="done", raise1="room")
         if head == heads - 1:
