@@ -73,7 +73,7 @@ class Lane(wiring.Component):
         self.compares = compares
         self.multiply = FloatMultiply(technology)
         self.add      = FloatAdd()
-        self.extreme  = FloatExtreme()
+        self.extreme  = FloatExtreme() if compares else None
         self.function = FunctionUnit(technology)
         words = "a", "b", "s", "a_pair", "b_pair", "factor", "addend", "left", "right"
         super().__init__({
