@@ -119,7 +119,7 @@ QUERIES = 2 * config.max_head_blocks * config.kv_groups if config.pages else (
 PROBABILITY = 2 * QUERIES
 
 #: More cycles than any run takes.
-HANGS = 20000
+HANGS = 100_000
 
 
 def stream_of(commands, eager):

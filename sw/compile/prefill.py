@@ -106,12 +106,13 @@ def write_middle(w, layer, kv):
     first, *second = w.chunk.parts
     steps, pieces = range(w.chunk.groups), range(w.chunk.pieces)
     write_keys_and_values(w, kv, first)
-    write_attends(w, kv, first, steps)
+    write_attends(w, kv, first, steps, divided=not second)
     for part in second:
         write_keys_and_values(w, kv, part)
         write_attends(w, kv, part, steps[:1])
     stream(w, layer, 1)
-    write_division(w, first, steps)
+    if second:
+        write_division(w, first, steps)
     write_rounding(w, first)
     multiply_output(w, first, layer)
     for part in second:

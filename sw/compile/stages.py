@@ -111,9 +111,12 @@ def write_division(w, part, steps):
     """Attention's output of some steps is divided."""
     blocks = w.chunk.columns * w.model.q_blocks
     if steps:
-        at = part.o + steps[0] * blocks
-        w.out.emit("divide", "", dst=at, a=at, blocks=len(steps) * blocks,
-                   period=w.model.head_blocks, take0="attended")
+        divide(w, part.o + steps[0] * blocks, len(steps) * blocks)
+
+
+def divide(w, at, blocks):
+    w.out.emit("divide", "", dst=at, a=at, blocks=blocks, period=w.model.head_blocks,
+               take0="attended")
 
 
 def write_rounding(w, part):
@@ -157,9 +160,14 @@ def write_walk(w, kv, part, step, number):
     w.walk(kv, head, span=chunk.columns, chain=int(w.chains and not alone), **sync)
 
 
-def write_attends(w, kv, part, steps):
-    """Each step of as many tokens as there are columns attends, head after head."""
+def write_attends(w, kv, part, steps, divided=False):
+    """Each step of as many tokens as there are columns attends, head after head.
+
+    If ``divided``, what an attend gave is divided behind the next one: then no more sums wait than
+    there is room for, however many attends there are.
+    """
     model, chunk, head = w.model, w.chunk, w.model.head_blocks
+    size, before = chunk.heads * chunk.columns * head, None
     for step in steps:
         for number in range(model.n_heads // chunk.heads):
             # The first one of a layer was dispatched at its beginning.
@@ -169,3 +177,8 @@ def write_attends(w, kv, part, steps):
             w.attend(kv, f"step {step}", dst=part.o + vector * chunk.columns * head,
                      act=part.query + vector * head, columns=chunk.columns, groups=chunk.heads,
                      tokens=1, probability=chunk.probability, take0="query", raise0="attended")
+            if divided and before is not None:
+                divide(w, before, size)
+            before = part.o + vector * chunk.columns * head
+    if divided:
+        divide(w, before, size)
