@@ -20,34 +20,36 @@ from verif.streams import bursts, never, sometimes
 from verif.vector_machine import BLOCK, Job, Machine
 
 
-#: The workspace holds 128 blocks; vectors of the bench are no longer than that needs.
+#: The workspace holds 128 blocks, and 512 with all lanes: two vectors longer than a batch.
 SMALL = dict(workspace=16384, act_blocks=64, kv_staging=16, pages=64)
 
 CONFIGS = {
     "two_lanes":   SMALL | dict(lanes=2, columns=2),
     "four_lanes":  SMALL | dict(lanes=4, columns=3),
     "eight_lanes": SMALL | dict(lanes=8, columns=8),
-    "all_lanes":   SMALL | dict(lanes=32, columns=5, activations=("int8", "e4m3"), kv=tuple(KV)),
+    "all_lanes":   SMALL | dict(lanes=32, columns=5, workspace=65536, activations=("int8", "e4m3"),
+                                kv=tuple(KV)),
 }
 
 #: Blocks of vectors, around the blocks of a batch.
-LENGTHS = {2: [1, 2], 4: [1, 2, 3, 5], 8: [1, 3, 4, 5, 8, 9], 32: [1, 2, 7, 16, 17]}
+LENGTHS = {2: [1, 3, 4, 5, 9], 4: [1, 2, 7, 8, 9, 17], 8: [1, 3, 5, 15, 16, 17],
+           32: [1, 2, 7, 64, 65]}
 
 #: Lanes -> operation and blocks -> cycles from a command to rest. ``heads`` divides heads of one
 #: block.
 CYCLES = {
-    2: {("norm", 4): 293, ("rope", 8): 273, ("gate", 12): 1455, ("sum", 4): 81, ("maximum", 4): 78,
+    2: {("norm", 4): 266, ("rope", 8): 273, ("gate", 12): 844, ("sum", 4): 81, ("maximum", 4): 78,
         ("divide", 4): 95, ("heads", 16): 301, ("quantise", 4): 97, ("pick", 4): 78,
         ("noise", 1): 317},
-    4: {("norm", 4): 180, ("rope", 8): 145, ("gate", 12): 729, ("sum", 4): 49, ("maximum", 4): 46,
+    4: {("norm", 4): 171, ("rope", 8): 145, ("gate", 12): 438, ("sum", 4): 49, ("maximum", 4): 46,
         ("divide", 4): 63, ("heads", 16): 173, ("quantise", 4): 57, ("pick", 4): 48,
         ("noise", 1): 287},
-    8: {("norm", 4): 130, ("rope", 8): 81, ("gate", 12): 366, ("sum", 4): 33, ("maximum", 4): 30,
-        ("divide", 4): 47, ("heads", 16): 109, ("quantise", 4): 38, ("pick", 4): 36,
-        ("noise", 1): 275},
-    32: {("norm", 4): 108, ("norm", 16): 200, ("rope", 8): 33, ("gate", 12): 113, ("sum", 4): 21,
-         ("maximum", 4): 18, ("heads", 16): 61, ("quantise", 4): 29, ("pick", 4): 48,
-         ("noise", 1): 287},
+    8: {("norm", 4): 130, ("rope", 8): 81, ("gate", 12): 224, ("gate", 32): 566, ("sum", 4): 33,
+        ("maximum", 4): 30, ("divide", 4): 47, ("heads", 16): 109, ("heads", 32): 205,
+        ("quantise", 4): 38, ("pick", 4): 36, ("noise", 1): 275},
+    32: {("norm", 4): 108, ("norm", 16): 200, ("rope", 8): 33, ("gate", 12): 93, ("gate", 64): 345,
+         ("sum", 4): 21, ("maximum", 4): 18, ("heads", 16): 61, ("quantise", 4): 29,
+         ("pick", 4): 48, ("noise", 1): 287},
 }
 
 SIMULATORS = {label: ("verilator",) for label in CONFIGS if label != "two_lanes"}
@@ -93,7 +95,7 @@ def bits(x):
 
 def elementwise(op, rng, blocks, extreme=False, period=2, **fields):
     """A job that writes the workspace. In place, if ``fields`` say so by ``dst``."""
-    at = dict(a=4, b=40, dst=80) | fields
+    at = dict(a=4, b=config.blocks * 5 // 16, dst=config.blocks * 5 // 8) | fields
     x = values(rng, blocks, extreme)
     if op == "gate":
         b = values(rng, blocks, extreme)
@@ -200,9 +202,10 @@ async def divides_many_heads(dut, pace):
     """More heads than a batch holds, the last one with fewer blocks; sums and blocks come late."""
     async with Bench(dut) as bench:
         unit = await machine(bench, pace=pace)
-        for n, (blocks, period) in enumerate([(16, 1), (17, 1), (33, 1), (32, 2), (35, 2), (9, 15),
+        for n, (blocks, period) in enumerate([(16, 1), (64, 1), (65, 1), (124, 1), (35, 2), (9, 15),
                                               (31, 15), (5, 0)]):
-            job = elementwise("divide", bench.rng, blocks, period=period or 15,
+            place = {"dst": 4} if blocks > 40 else {}
+            job = elementwise("divide", bench.rng, blocks, period=period or 15, **place,
                               **(SYNC if n % 2 else {}))
             job.fields["period"] = period
             await unit.run(job)
@@ -214,13 +217,14 @@ async def divisors_do_not_wait_for_later_ones(dut, counted):
     """Heads are divided when their own sums and blocks are there, whatever comes after them."""
     async with Bench(dut) as bench:
         unit = await machine(bench)
-        for heads, period in ((1, 1), (3, 2), (15, 1), (16, 1), (18, 1)):
-            job = elementwise("divide", bench.rng, 20 * period, period=period,
-                              **(SYNC if counted else dict(raise0=5, raise1=6)))
+        for heads, period in ((1, 1), (3, 2), (63, 1), (64, 1), (66, 1)):
+            job = elementwise("divide", bench.rng, 68 if period == 1 else 40, period=period,
+                              dst=4, **(SYNC if counted else dict(raise0=5, raise1=6)))
+            blocks = len(job.results)
             job.sums, later = job.sums[:heads], job.sums[heads:]
             run = cocotb.start_soon(unit.run(job))
             await bench.cycles(400 + 5 * heads * period * config.block_rows)
-            assert len(job.results) == (20 - heads) * period
+            assert len(job.results) == blocks - heads * period
             unit.sums.start(later)
             await run
 

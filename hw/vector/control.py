@@ -16,7 +16,8 @@ __all__ = ["Control"]
 class Control(wiring.Component):
     """Executes one command at a time, one step after the other.
 
-    A step begins when the rows of the step before have left the lanes, unless it chains.
+    A step begins when the rows of the step before have left the lanes. One that chains begins
+    when its rows cannot overtake those.
 
     Latency
     -------
@@ -49,8 +50,8 @@ class Control(wiring.Component):
         The scratch memory is to be filled; it has been.
     run : ``Out(1)``
         Rows may go out from the next cycle on.
-    final, empty : ``In(1)``
-        The last row goes out; no row is in the lanes.
+    final, empty, clear : ``In(1)``
+        The last row goes out; no row is in the lanes; rows of the coming step do not overtake.
     resting : ``In(1)``
         Nothing remains to be done after the last row.
     deliver : ``Out(1)``
@@ -67,7 +68,7 @@ class Control(wiring.Component):
             "enter": Out(1), "coming": Out(Step),
             "left": Out(12), "covered": In(12), "blocks": Out(12), "count": Out(12),
             "fill": Out(1), "filled": In(1), "run": Out(1), "final": In(1), "empty": In(1),
-            "resting": In(1), "deliver": Out(1), "busy": Out(1),
+            "clear": In(1), "resting": In(1), "deliver": Out(1), "busy": Out(1),
         })
 
     def elaborate(self, platform):
@@ -99,15 +100,18 @@ class Control(wiring.Component):
             with m.If(coming.fill == Fill.TOTAL):
                 m.d.sync += self.second.eq(1)
 
+        def accept():
+            m.d.comb += self.commands.ready.eq(1)
+            with m.If(self.commands.valid):
+                m.d.sync += [
+                    self.busy.eq(1), self.second.eq(0), command.eq(decoder.o),
+                    number.eq(decoder.o.entry), self.left.eq(decoder.o.blocks),
+                ]
+                m.next = "BEGIN"
+
         with m.FSM():
             with m.State("REST"):
-                m.d.comb += self.commands.ready.eq(1)
-                with m.If(self.commands.valid):
-                    m.d.sync += [
-                        self.busy.eq(1), self.second.eq(0), command.eq(decoder.o),
-                        number.eq(decoder.o.entry), self.left.eq(decoder.o.blocks),
-                    ]
-                    m.next = "BEGIN"
+                accept()
             with m.State("BEGIN"):
                 m.d.comb += self.begin.eq(1)
                 m.next = "ENTER"
@@ -115,7 +119,7 @@ class Control(wiring.Component):
                     m.next = "FINISH"
             with m.State("ENTER"):
                 there = (coming.length != Length.BATCH) | (self.ready != 0)
-                m.d.comb += self.enter.eq(there & (self.empty | coming.chain))
+                m.d.comb += self.enter.eq(there & (self.empty | (coming.chain & self.clear)))
                 with m.If(self.enter):
                     m.next = "RUN"
                     with m.If((coming.fill == Fill.NONE) | (coming.fill == Fill.DIVISORS)):
@@ -144,6 +148,8 @@ class Control(wiring.Component):
                         m.d.comb += self.deliver.eq(1)
                         m.d.sync += self.busy.eq(1)
                         m.next = "DELIVER"
+                    with m.Else():
+                        accept()
             with m.State("DELIVER"):
                 with m.If(self.resting):
                     m.d.sync += self.busy.eq(0)

@@ -10,7 +10,8 @@ from .control import Control
 from .decode import parameters
 from .flight import Flight, token
 from .issue import Issue
-from .steps import Length, Step, Term, To
+from .lane import LaneControl
+from .steps import Length, Route, Step, Term, To
 from .taker import Taker
 
 
@@ -54,13 +55,15 @@ class Front(wiring.Component):
         Blocks of the command that remain; one of them is there; those of a batch of divisors.
     space, last : ``In(1)``
         What takes part lets a block, or a divisor's row, begin; that is the last divisor.
-    go, slot, row, start, end, final : ``Out(1)``
-        A slot is issued: which one, and whether it is the last one of its row, the first or last
-        one of a block, or the last one of the step.
+    go, row, start, end, final : ``Out(1)``
+        A slot is issued; it is the last one of its row, the first or last one of a block, or the
+        last one of the step.
     term : ``Out(1)``
         The second term of a row is wanted.
     arrived : ``Out(token)``
         A row leaves the lanes.
+    control : ``Out(LaneControl)``
+        What the lanes do.
     resting, deliver, busy : ``In(1)``, ``Out(1)``, ``Out(1)``
         As of :class:`hw.vector.control.Control`.
     """
@@ -70,6 +73,7 @@ class Front(wiring.Component):
         self.rows = rows
         self.latency = {route: 1 + latency for route, latency in lanes.latency.items()}
         self.term_delay = lanes.term_delay
+        self.function_delay = lanes.function_delay
         self.spacing = spacing
         super().__init__({
             "commands": In(stream.Signature(Command)), "take0": Out(Take), "take1": Out(Take),
@@ -77,8 +81,9 @@ class Front(wiring.Component):
             "begin": Out(1), "enter": Out(1), "fill": Out(1), "filled": In(1),
             "batch_rows": Out(range(rows + 1)),
             "left": Out(12), "ready": Out(1), "covered": In(12), "space": In(1), "last": In(1),
-            "go": Out(1), "slot": Out(1), "row": Out(1), "start": Out(1), "end": Out(1),
+            "go": Out(1), "row": Out(1), "start": Out(1), "end": Out(1),
             "final": Out(1), "term": Out(1), "arrived": Out(token),
+            "control": Out(LaneControl),
             "resting": In(1), "deliver": Out(1), "busy": Out(1),
         })
 
@@ -88,7 +93,8 @@ class Front(wiring.Component):
         m.submodules.control = control = Control(self.rows // block_rows)
         m.submodules.taker   = taker   = Taker()
         m.submodules.issue   = issue   = Issue(self.config, self.spacing)
-        m.submodules.flight  = flight  = Flight(self.latency, self.term_delay)
+        m.submodules.flight  = flight  = Flight(self.latency, self.term_delay,
+                                                   self.function_delay)
         command, step, coming = control.command, control.step, control.coming
 
         # Commands and their steps.
@@ -98,7 +104,8 @@ class Front(wiring.Component):
             self.begin.eq(control.begin), self.enter.eq(control.enter),
             self.fill.eq(control.fill), control.filled.eq(self.filled),
             control.ready.eq(taker.ready), control.final.eq(issue.final),
-            control.empty.eq(flight.count == 0), control.resting.eq(self.resting),
+            control.empty.eq(flight.count == 0), flight.next_route.eq(coming.route),
+            control.clear.eq(flight.clear), control.resting.eq(self.resting),
             self.deliver.eq(control.deliver), self.busy.eq(control.busy),
             self.left.eq(control.left), control.covered.eq(self.covered),
             self.ready.eq(taker.ready != 0),
@@ -130,10 +137,27 @@ class Front(wiring.Component):
             issue.twice.eq(step.term == Term.PAIR), issue.spaced.eq(step.to == To.REDUCTION),
             issue.may_begin.eq((~by_block | self.ready) & self.space),
             issue.may_go.eq(~step.chain | (flight.count < self.batch_rows)),
-            self.go.eq(issue.go), self.slot.eq(issue.slot), self.row.eq(issue.row),
+            self.go.eq(issue.go), self.row.eq(issue.row),
             self.start.eq(issue.begin), self.end.eq(issue.end), self.final.eq(issue.final),
-            flight.go.eq(issue.row), flight.route.eq(step.route), flight.i.to.eq(step.to),
-            flight.i.last.eq(Mux(step.to == To.REDUCTION, issue.final, issue.end)),
+            flight.go.eq(issue.row), flight.i.to.eq(step.to),
+            flight.i.last.eq(Mux(step.to == To.WORKSPACE, issue.end, issue.final)),
+            flight.i.route.eq(step.route), flight.i.function.eq(step.function),
             self.term.eq(flight.term), self.arrived.eq(flight.o),
+        ]
+
+        # The lanes: the step as of the cycle in which the row whose turn it is was issued.
+        term = step.term
+        for stage in range(1 + self.term_delay):
+            delayed = Signal(Term, name=f"term_{stage}")
+            m.d.sync += delayed.eq(term)
+            term = delayed
+        slot = Signal()
+        m.d.sync += slot.eq(issue.slot)
+        m.d.comb += [
+            self.control.x.eq(step.x), self.control.y.eq(step.y), self.control.slot.eq(slot),
+            self.control.term.eq(term), self.control.smaller.eq(step.route == Route.MINIMUM),
+            self.control.source.eq(flight.loading.route),
+            self.control.function.eq(flight.applying.function),
+            self.control.route.eq(flight.leaving.route),
         ]
         return m

@@ -15,10 +15,13 @@ from .steps import Route, Term, X, Y
 __all__ = ["LaneControl", "Lane"]
 
 
-#: What all lanes do. Constant while rows are under way, but for ``x``, ``y`` and ``slot``, which
-#: belong to the row whose operands are there.
+#: What all lanes do. ``x``, ``y`` and ``slot`` belong to the row whose operands are there, ``term``
+#: to that whose product is there, ``route`` to the one that leaves; ``source``, its route, to the
+#: row that is to be the function's operand, and ``function`` to the one that is. ``smaller``, and
+#: ``term`` of a tree, are constant while such rows are under way.
 LaneControl = data.StructLayout({
-    "x": X, "y": Y, "term": Term, "route": Route, "function": Function, "slot": 1})
+    "x": X, "y": Y, "slot": 1, "term": Term, "smaller": 1, "source": Route, "function": Function,
+    "route": Route})
 
 
 class Lane(wiring.Component):
@@ -83,6 +86,11 @@ class Lane(wiring.Component):
         })
 
     @property
+    def function_delay(self):
+        """Cycles from the operand of the function to ``o``."""
+        return self.function.latency + 1
+
+    @property
     def latency(self):
         """Route -> cycles from the operands to ``o``."""
         function = 1 + self.function.latency
@@ -143,7 +151,7 @@ class Lane(wiring.Component):
 
         # Function, and result.
         m.d.comb += function.op.eq(control.function)
-        with m.Switch(control.route):
+        with m.Switch(control.source):
             with m.Case(Route.FUNCTION):
                 m.d.sync += function.i.eq(multiply.o)
             with m.Case(Route.FUNCTION_OF_S):
@@ -158,7 +166,7 @@ class Lane(wiring.Component):
             if self.compares:
                 m.submodules.extreme = extreme = self.extreme
                 m.d.comb += [extreme.a.eq(add.a), extreme.b.eq(add.b),
-                             extreme.smaller.eq(control.route == Route.MINIMUM)]
+                             extreme.smaller.eq(control.smaller)]
                 with m.Case(Route.MAXIMUM, Route.MINIMUM):
                     m.d.sync += self.o.eq(extreme.o)
             with m.Default():

@@ -49,6 +49,7 @@ class Lanes(wiring.Component):
         self.config = config
         self.levels = exact_log2(config.lanes)
         self.lane = Lane(config.technology, config.pages > 0)
+        self.function_delay = self.lane.function_delay
         self.latency = self.lane.latency | {
             Route.TREE: Lane.term_delay + self.levels * Lane.add_delay}
         super().__init__({

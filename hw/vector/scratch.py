@@ -33,12 +33,12 @@ class Scratch(wiring.Component):
 
     Members
     -------
-    enter, keep : ``In(1)``
-        A step begins: go to the first row, for reading, and, unless ``keep``, for writing.
+    enter : ``In(1)``
+        A step begins: read from the first row on.
     read, stay, o : ``In(1)``, ``In(1)``, ``Out(config.row_bits)``
         The next row; with ``stay`` it is the next one again.
-    write, i : ``In(1)``, ``In(config.row_bits)``
-        The next row.
+    write, last, i : ``In(1)``, ``In(1)``, ``In(config.row_bits)``
+        The next row; after the last one of a step comes the first row again.
     fill : ``In(scratch_fill(config, rows))``
         Not while ``write``.
     """
@@ -47,9 +47,9 @@ class Scratch(wiring.Component):
         self.config = config
         self.rows = rows
         super().__init__({
-            "enter": In(1), "keep": In(1),
+            "enter": In(1),
             "read": In(1), "stay": In(1), "o": Out(config.row_bits),
-            "write": In(1), "i": In(config.row_bits),
+            "write": In(1), "last": In(1), "i": In(config.row_bits),
             "fill": In(scratch_fill(config, rows)),
         })
 
@@ -62,11 +62,9 @@ class Scratch(wiring.Component):
         with m.If(self.read & ~self.stay):
             m.d.sync += read_row.eq(read_row + 1)
         with m.If(self.write):
-            m.d.sync += write_row.eq(write_row + 1)
+            m.d.sync += write_row.eq(Mux(self.last, 0, write_row + 1))
         with m.If(self.enter):
             m.d.sync += read_row.eq(0)
-            with m.If(~self.keep):
-                m.d.sync += write_row.eq(0)
 
         pairs = self.config.lanes // 2
         m.d.comb += [

@@ -112,7 +112,8 @@ Step = data.StructLayout({
     "uses_s":  1,
     "rewind":  1,                 # read a from where the mark is
     "mark":    1,                 # put the mark where a is
-    "chain":   1,                 # needs not wait until the step before has left the lanes
+    "chain":   1,                 # rows need no others of the step before than the same ones: it
+                                  # need not have left the lanes
     "release": 2,                 # source blocks read for the last time with each block
     "last":    1,                 # blocks are done; if any remain, go to step ``loop``
     "loop":    5,
@@ -152,10 +153,10 @@ OPS = {
     # e = exp2(a * c); r = reciprocal(e + 1); a * r; * b
     "gate": [
         dict(x=X.A, y=Y.CONSTANT, factor=Factor.MINUS_LOG2_E, route=Route.FUNCTION,
-             function=Function.EXP2, to=To.SCRATCH, length=Length.BATCH, mark=1),
+             function=Function.EXP2, to=To.SCRATCH, length=Length.BATCH, mark=1, chain=1),
         dict(x=X.S, y=Y.CONSTANT, route=Route.SUM_FUNCTION, function=Function.RECIPROCAL,
-             to=To.SCRATCH, length=Length.SAME, rewind=1),
-        dict(x=X.S, y=Y.A, to=To.SCRATCH, length=Length.SAME),
+             to=To.SCRATCH, length=Length.SAME, rewind=1, chain=1),
+        dict(x=X.S, y=Y.A, to=To.SCRATCH, length=Length.SAME, chain=1),
         dict(x=X.S, y=Y.B, to=To.WORKSPACE, length=Length.SAME, chain=1, release=2, last=1),
     ],
     # total + imm; r = rsqrt of it; a * r; * gain
@@ -192,11 +193,24 @@ OPS = {
 }
 
 
+def may_chain(step, before):
+    """Whether the rows of two steps may be in the lanes together.
+
+    A term that is read late, and a tree, rely on the step as long as its rows are under way; so
+    do all on the constant that is added.
+    """
+    terms = {fields.get("term") for fields in (step, before)}
+    return (not terms & {Term.B, Term.S, Term.TREE}
+            and step.get("addend", Addend.ONE) is before.get("addend", Addend.ONE))
+
+
 def table():
     """All steps with all their fields, and the number of each op's first step."""
     steps, entry = [], {}
     for op, sequence in OPS.items():
         entry[op] = first = len(steps)
+        for number, fields in enumerate(sequence):
+            assert not fields.get("chain") or may_chain(fields, sequence[number - 1]), (op, number)
         for fields in sequence:
             used = {f"uses_{operand}": uses(operand, fields) for operand in "abs"}
             steps.append(fields | used | {"loop": first + fields.get("loop", 0)})

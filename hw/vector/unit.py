@@ -74,8 +74,11 @@ class VectorUnit(wiring.Component):
         A command is being executed.
     """
 
-    #: Rows of the scratch memory.
-    scratch_rows = 16
+    #: Rows of the scratch memory. As many rows at most go through each step of a batch, and the
+    #: cycles between steps, 27 for ``gate``, come once a batch: a tenth of what its rows take. On
+    #: an ECP5 so many rows become block RAM, one for each lane, which takes less lookup tables than
+    #: 16 rows of distributed memory.
+    scratch_rows = 64
 
     def __init__(self, config):
         self.config = config
@@ -133,7 +136,7 @@ class VectorUnit(wiring.Component):
             self.b.en.eq(operands.b_en), self.b.address.eq(operands.b),
             self.write.en.eq(arrives[To.WORKSPACE]), self.write.address.eq(operands.dst),
             self.write.data.eq(lanes.o),
-            scratch.enter.eq(front.enter), scratch.keep.eq(coming.chain),
+            scratch.enter.eq(front.enter), scratch.last.eq(front.arrived.last),
             scratch.read.eq(step.uses_s & Mux(step.term == Term.S, front.term, front.row)),
             scratch.stay.eq((step.length == Length.HEADS) & ~operands.turn),
             scratch.write.eq(arrives[To.SCRATCH]), scratch.i.eq(lanes.o),
@@ -154,8 +157,6 @@ class VectorUnit(wiring.Component):
 
         # Lanes, and the reduction behind their tree.
         scalar = Signal(32)
-        slot   = Signal()
-        m.d.sync += slot.eq(front.slot)
         with m.If(arrives[To.SCALAR]):
             m.d.sync += scalar.eq(lanes.o[:32])
         m.d.comb += [
@@ -163,8 +164,7 @@ class VectorUnit(wiring.Component):
             constants.addend.eq(coming.addend), constants.scalar.eq(scalar),
             constants.immediate.eq(command.imm),
             lanes.factor.eq(constants.factor_bits), lanes.addend.eq(constants.addend_bits),
-            *(lanes.control[key].eq(step[key]) for key in ("x", "y", "term", "route", "function")),
-            lanes.control.slot.eq(slot),
+            lanes.control.eq(front.control),
             lanes.a.eq(self.a.data), lanes.b.eq(self.b.data), lanes.s.eq(scratch.o),
             reduction.clear.eq(front.begin), reduction.addend.eq(command.imm),
             reduction.valid.eq(arrives[To.REDUCTION]), reduction.last.eq(front.arrived.last),
