@@ -139,14 +139,15 @@ class Core(wiring.Component):
         connect(m, dma.loaded, sequencer.loaded)
 
         # Pages for walks that are chosen by their bounds.
-        choice_fault = Signal()
+        choice_fault, choosing = Signal(), Signal()
         m.d.comb += choice_fault.eq(dma.choice_fault)
         if config.pages:
             m.submodules.selector = selector = Selector(config)
             connect(m, attention.bounds, selector.jobs)
             connect(m, attention.bounds_scores, selector.scores)
             connect(m, selector.choices, dma.choices)
-            m.d.comb += choice_fault.eq(dma.choice_fault | selector.fault)
+            m.d.comb += [choice_fault.eq(dma.choice_fault | selector.fault),
+                         choosing.eq(selector.busy)]
         connect(m, sequencer.emitted, flipped(self.emitted))
         connect(m, flipped(self.program), sequencer.program)
         waiting = Cat(queue.o.valid for queue in queues.values())
@@ -175,7 +176,8 @@ class Core(wiring.Component):
             self.events.busy.eq(matmul.events.busy),
             self.events.memory.eq(matmul.events.memory),
             self.events.dependency.eq(matmul.events.dependency),
-            self.events.active.eq(vector.busy | dma.mover_busy | attention.busy | matmul.busy),
+            self.events.active.eq(vector.busy | dma.mover_busy | attention.busy | matmul.busy
+                                  | choosing),
             self.events.w.eq(dma.events.w), self.events.d.eq(dma.events.d),
             self.events.gather.eq(dma.events.gather), self.events.written.eq(dma.events.written),
             self.events.retired.eq(sequencer.retired), self.events.nan.eq(vector.nan),

@@ -17,12 +17,14 @@ NONE = replace(PAGES, pages=0)
 
 WALK = dict(head_blocks=1, span=1)
 ATTEND = dict(head_blocks=1, columns=1, groups=1)
+APPEND = dict(head_blocks=1, heads=1)
 
 LEGAL = [
     ("walk", WALK | dict(head_blocks=2)), ("walk", WALK | dict(span=127)),
     ("walk", WALK | dict(window=5, sinks=5)), ("walk", WALK | dict(window=0, sinks=4095)),
     ("walk", WALK | dict(pattern="chosen", page=7)), ("attend", ATTEND | dict(window=5, sinks=4)),
-    ("attend", ATTEND | dict(columns=8, groups=2)), ("append", dict(head_blocks=2)), ("choose", {}),
+    ("attend", ATTEND | dict(columns=8, groups=2)), ("append", APPEND | dict(head_blocks=2)),
+    ("choose", {}),
     ("paging", dict(entries=2**20 - 1)),
 ]
 ILLEGAL = [
@@ -31,13 +33,13 @@ ILLEGAL = [
     ("attend", ATTEND | dict(head_blocks=0)), ("attend", ATTEND | dict(columns=0)),
     ("attend", ATTEND | dict(columns=9)), ("attend", ATTEND | dict(groups=0)),
     ("attend", ATTEND | dict(groups=3)), ("attend", ATTEND | dict(window=1, sinks=2)),
-    ("append", dict(head_blocks=0)), ("append", dict(head_blocks=3)),
-    ("walk", WALK | dict(kv="int4")), ("append", dict(head_blocks=2, kv="int4")),
-    ("branch", dict(target=PAGES.program)),
+    ("append", APPEND | dict(head_blocks=0)), ("append", APPEND | dict(head_blocks=3)),
+    ("walk", WALK | dict(kv="int4")), ("append", APPEND | dict(kv="int4")),
+    ("append", APPEND | dict(heads=0)), ("branch", dict(target=PAGES.program)),
 ]
 #: Only if the machine has pages.
 OPTIONAL = [
-    ("walk", WALK | dict(pattern="bounds")), ("append", dict(head_blocks=1, bounds=1)),
+    ("walk", WALK | dict(pattern="bounds")), ("append", APPEND | dict(bounds=1)),
     ("select", ATTEND),
 ]
 

@@ -123,8 +123,8 @@ class AttentionEngine(wiring.Component):
         flushed = ResetInserter(self.flush)
         m.submodules.front      = front      = Front(config)
         m.submodules.router     = router     = flushed(Router(config))
-        m.submodules.transposer = transposer = Transposer(config)
-        m.submodules.softmax    = softmax    = Softmax(config)
+        m.submodules.transposer = transposer = flushed(Transposer(config))
+        m.submodules.softmax    = softmax    = flushed(Softmax(config))
 
         # Commands.
         wiring.connect(m, wiring.flipped(self.commands), front.commands)
@@ -153,7 +153,7 @@ class AttentionEngine(wiring.Component):
                 ("blocks", softmax_job(config), front.blocks, softmax.jobs),
                 ("codes", 8 * BLOCK, router.codes, softmax.v_scales),
                 ("turns", turn_job, front.turns, transposer.jobs)):
-            m.submodules[f"{name}_queue"] = queue = Queue(shape, 2)
+            m.submodules[f"{name}_queue"] = queue = flushed(Queue(shape, 2))
             wiring.connect(m, source, queue.i)
             wiring.connect(m, queue.o, target)
 

@@ -100,9 +100,11 @@ class ProductOrder(wiring.Component):
         m.d.comb += used.eq(values_sent)
         with m.FSM():
             with m.State("PART"):
-                with m.If(self.parts.valid & is_values & (weighed != 0)):
+                with m.If(self.parts.valid & is_values & (weighed != 0) & self.values.valid):
                     m.next = "TURN"
-                with m.If(self.parts.valid & (part.kind == Part.KEYS) & self.keys.valid):
+                # Keys that meet a select wait for the watchdog.
+                with m.If(self.parts.valid & (part.kind == Part.KEYS) & self.keys.valid
+                          & ~is_select(self.keys.p)):
                     m.next = "BLOCK"
                 if config.pages:
                     announced = self.parts.valid & (part.kind == Part.BOUNDS)

@@ -155,7 +155,8 @@ def chunk_plan(model, config, plan, split, pieces, columns, groups, parts):
     # Of two parts, so many attends are dispatched before the first divide; the last term is those
     # whose sums have room.
     attends = (groups + 1) * (model.n_heads // heads) if parts == 2 else 0
-    if (attends > config.queue + 2 * config.kv_groups // heads or region + parts * shared > config.blocks
+    if (attends > config.queue + 2 * config.kv_groups // heads
+            or region + parts * shared > config.blocks
             or probability + (config.keys_ahead + 1) * heads > config.act_blocks
             or tokens * max(hidden, q, dim) > MOST_BLOCKS):
         return None

@@ -14,6 +14,9 @@ from .sparse import find_sparse
 
 __all__ = ["Chunk", "Plan", "chunk_matrices", "make_plan"]
 
+#: KV heads of one ``append``.
+MOST_HEADS = 31
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -84,6 +87,9 @@ def make_plan(model, config):
     if head > config.max_head_blocks:
         raise UserError(f"{who}: its heads of {32 * head} elements (padded) exceed max_head = "
                         f"{config.max_head}")
+    if model.n_kv_heads > MOST_HEADS:
+        raise UserError(f"{who}: it has {model.n_kv_heads} KV heads, and an append at most "
+                        f"{MOST_HEADS}")
     if 2 * model.kv_blocks > config.kv_staging:
         raise UserError(f"{who}: a token's keys and values are {2 * model.kv_blocks} blocks, "
                         f"kv_staging holds {config.kv_staging}")

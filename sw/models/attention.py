@@ -120,6 +120,9 @@ def choose_attention(layers, window=None, sinks=0, global_every=None, blocks=Non
                         "see all")
     if global_every is not None and global_every < 1:
         raise UserError(f"every n-th layer can be dense with n from 1 on, not {global_every}")
+    if global_every == 1 and sparse is None:
+        raise UserError("with every layer dense no layer has the window; leave the window out, or "
+                        "let every second layer be dense")
     near = Attention(window, sinks, None if blocks is None else parse_blocks(blocks))
     far = Attention()
     if sparse is not None:
@@ -140,7 +143,7 @@ def choose_sparse(given, sparse, sinks):
 
 def parse_blocks(text):
     """Numbers of a list such as ``0,3-7``, or of the file of this name that holds one."""
-    if not re.fullmatch(r"[\d\s,-]*", text):
+    if not re.fullmatch(r"[0-9\s,-]*", text):
         try:
             text = Path(text).read_text()
         except (OSError, UnicodeDecodeError):
@@ -148,7 +151,7 @@ def parse_blocks(text):
                             "one") from None
     numbers = []
     for part in re.split(r"[,\s]+", text.strip()):
-        found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part)
+        found = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", part)
         if not found:
             raise UserError(f"a list of blocks has numbers and ranges, such as 0,3-7, not {part!r}")
         first, last = (int(number or found[1]) for number in found.groups())

@@ -125,7 +125,8 @@ class Weights:
                                    most=MOST_WINDOW)
         key = self.prefix + "attention.sliding_window_pattern"
         pattern = self.file.metadata.get(key, 0)
-        if not window:
+        # With a pattern of 1 every layer is dense.
+        if not window or type(pattern) is int and pattern == 1:
             return ()
         if type(pattern) is int and pattern >= 0:
             return choose_attention(layers, window, global_every=pattern or None)

@@ -53,7 +53,7 @@ def parse_sparse(text, page=None):
         if page is not None:
             raise UserError(f"pages of {page} tokens need a share of them, such as --sparse 1/16")
         return None
-    found = re.fullmatch(r"1/(\d{1,9})", text.strip())
+    found = re.fullmatch(r"1/([0-9]{1,9})", text.strip())
     share = int(found[1]) if found else 0
     if share < 2 or share & (share - 1):
         raise UserError(f"the share of pages must be one over a power of two, such as 1/16, not "
