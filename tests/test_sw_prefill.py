@@ -34,6 +34,12 @@ CASES = {
     "more attends than sums have room": (
         dict(n_heads=8, n_kv_heads=4, dim=128, hidden=256, n_layers=1),
         replace(SIM, **LARGE, queue=16), dict(chunk=32), 33, (), (8, 2, 2)),
+    "a KV head for each query": (
+        dict(n_heads=8, n_kv_heads=8, dim=128, hidden=128, n_layers=1), SIM, dict(), 50, (),
+        (8, 3, 1)),
+    "a short queue": (
+        dict(n_heads=8, n_kv_heads=2, dim=128, hidden=128, n_layers=1), replace(SIM, queue=2),
+        dict(), 50, (), (8, 4, 1)),
     "one part": (TINY, replace(NANO, queue=2), dict(chunk=3), 10, (), (2, 1, 1)),
     "heads of their own": (
         {**TINY, "n_kv_heads": 2}, replace(NANO, **LARGE), dict(chunk=8), 20, (), (2, 2, 2)),
