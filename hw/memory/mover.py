@@ -134,7 +134,7 @@ class Mover(wiring.Component):
             append.heads.eq(fields["append"].heads),
             append.head_blocks.eq(fields["append"].head_blocks),
             append.head_stride.eq(fields["append"].head_stride),
-            append.packed.eq(is_packed(config, fields["append"].kv)),
+            append.packed.eq(is_packed(fields["append"].kv)),
             append.ring.eq(fields["append"].ring), append.sinks.eq(fields["append"].sinks),
             append.bounds.eq(fields["append"].bounds), append.entries.eq(self.entries),
             load.address.eq((Mux(append.lookup, self.table, command.address) << line)

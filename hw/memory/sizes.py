@@ -2,17 +2,16 @@
 
 from amaranth import *
 
-from .. import isa
 from ..formats import KV
 
 
 __all__ = ["is_packed", "sizes"]
 
 
-def is_packed(config, number):
-    """Whether the element of keys and values with this number is packed."""
-    packed = [isa.KV.index(name) for name in config.kv if KV[name].packed]
-    return Cat(number == n for n in packed).any() if packed else Const(0, 1)
+def is_packed(number):
+    """Whether the element of keys and values with this number is packed; a machine that has none
+    never sees one. No constant, which Icarus would take for unknown in a process without inputs."""
+    return Cat(number == n for n, element in enumerate(KV.values()) if element.packed).any()
 
 
 def sizes(m, config, head, name, size):

@@ -167,7 +167,7 @@ class Walker(wiring.Component):
             d.p.chosen.eq(fields.pattern == CHOSEN),
             d.p.table.eq(self.table),
             d.p.count.eq(command.count), d.p.take0.eq(fields.take0),
-            d.p.packed.eq(is_packed(self.config, fields.kv)),
+            d.p.packed.eq(is_packed(fields.kv)),
             d.p.kind.eq(Mux(fields.pattern == BOUNDS, Kind.BOUNDS, Kind.BLOCK)),
         ]
         # Bounds lie neither in a ring nor in a table.
