@@ -116,7 +116,9 @@ def random_jobs(rng, number):
                   "stride": stride, "group": int(rng.integers(config.kv_groups)),
                   "take1": int(rng.integers(2)) * 8, "raise0": int(rng.integers(2)) * 9,
                   "raise": int(rng.integers(2))}
-        yield ({"drain": fields, "each": int(rng.integers(2)), "first": 1},
+        # Blocks of a column are those of a head, if each column raises.
+        each = int(rng.integers(2)) if stride <= config.max_head_blocks else 0
+        yield ({"drain": fields, "each": each, "first": 1},
                rng.normal(size=(columns, height, config.slices)).astype(np.float32))
 
 
