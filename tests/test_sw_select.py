@@ -31,7 +31,7 @@ def blocks_of_bounds(upper, lower, kv):
         block = np.zeros(CONFIG.key_beats(head_blocks) * CONFIG.beat_bytes, np.uint8)
         for page in range(start, min(start + 32, len(rows))):
             places = Places(CONFIG, 0, page - start, head_blocks)
-            block[places.keys] = KV[kv].encode(q[page]).view(np.uint8)
+            places.keys.put(block, KV[kv].encode(q[page]).view(np.uint8))
             block[places.key_codes] = codes[page]
         raw.append(Part(block))
     halves = (part for x in (q, codes) for part in np.split(x, 2, axis=-1))
