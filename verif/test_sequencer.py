@@ -179,7 +179,7 @@ async def fields_are_legal_up_to_their_limits(dut):
     """Each field of which not all values are legal, at both ends and beside them."""
     async with Bench(dut) as bench:
         host = Host(bench, never)
-        legal = {"walk": dict(head_blocks=1, span=1), "append": dict(head_blocks=1),
+        legal = {"walk": dict(head_blocks=1, span=1), "append": dict(head_blocks=1, heads=1),
                  "attend": dict(head_blocks=1, columns=1, groups=1),
                  "select": dict(head_blocks=1, columns=1, groups=1), "branch": {}}
         for (name, field), (least, most) in ranges(CONFIG).items():
