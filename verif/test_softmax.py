@@ -219,7 +219,8 @@ async def blocks_follow_without_a_pause(dut, groups, columns):
 @cocotb.parametrize(columns=[1, 2, 3], rate=[0.3, 0.6])
 async def sums_of_small_blocks_are_added_under_stalls(dut, columns, rate):
     async with Bench(dut) as bench:
-        await ends(dut, Streams(bench, o_pause=lambda: sometimes(5, rate)), 1, columns, 40)
+        await ends(dut, Streams(bench, o_pause=lambda: sometimes(5, rate)), 1,
+                   min(columns, config.columns), 40)
 
 
 @cocotb.test()
