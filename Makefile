@@ -42,7 +42,7 @@ run: $(READY) ## write a story on the simulated machine: MODEL= PROMPT= TOKENS= 
 	    $(call option,--quantiser,QUANTISER) $(call option,--activations,ACTIVATIONS) $(call option,--kv,KV)
 
 test: $(READY) ## run all tests: ARGS= goes to pytest
-	@$(VENV)/bin/python -m pytest -n 2 $(ARGS)
+	@$(VENV)/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(READY) ## check the Python sources
 	@$(VENV)/bin/ruff check
