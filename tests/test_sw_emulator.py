@@ -15,10 +15,10 @@ from sw.compile.program import Sampling
 from sw.compile.writer import COUNTERS
 from sw.errors import UserError
 from sw.runtime.emulator import Emulator
-from sw.runtime.fault import Hazard
 from sw.runtime.session import Session
 from sw.runtime.verify import Verifier
 from tests.models import random_model
+from tests.programs import shows_a_race, without_take
 from verif.reference.forward import State, forward
 
 
@@ -180,19 +180,7 @@ NEEDED = [("norm", 0, "take0"), ("matmul", 0, "take0"), ("rope", 0, "take0"),
 def test_every_counter_is_needed(name, occurrence, field):
     """Without one take, some order of steps shows a race."""
     compiled, _ = build("nano", tokens=3, check=True)
-    words = list(compiled.words)
-    found = [n for n, word in enumerate(words) if isa.decode(word)[0] == name]
-    values = isa.decode(words[found[occurrence]])[1]
-    assert values[field]
-    words[found[occurrence]] = isa.encode(name, **{**values, field: 0})
-    broken = replace(compiled, words=words)
-    for order in range(20):
-        device = Emulator(compiled.config, memory_bytes=compiled.memory.bytes, order=order)
-        try:
-            run(broken, device)
-        except (UserError, Hazard, ValueError):
-            return
-    pytest.fail("no order of steps made a difference")
+    assert shows_a_race(without_take(compiled, name, occurrence, field), run)
 
 
 def fault_of(words, **registers):

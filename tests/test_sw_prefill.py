@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw import isa
 from hw.config import load as load_config
 from sw.compile.chunks import chunk_plans
 from sw.compile.compiler import compile_model
@@ -14,8 +13,8 @@ from sw.compile.plan import make_plan
 from sw.errors import UserError
 from sw.models.attention import choose_attention
 from sw.runtime.emulator import Emulator
-from sw.runtime.fault import Hazard
 from tests.models import random_model
+from tests.programs import shows_a_race, without_take
 from tests.test_sw_emulator import run
 from verif.reference.pattern import blocks_read
 
@@ -133,18 +132,7 @@ NEEDED = [("norm", 0, "take0"), ("matmul", 0, "take0"), ("rope", 0, "take0"),
 def test_counters_of_chunks_are_needed(name, occurrence, field):
     """Without one take, some order of steps shows a race."""
     compiled, _ = build("a last chunk that is filled up", check=True)
-    words = list(compiled.words)
-    found = [n for n, word in enumerate(words) if isa.decode(word)[0] == name]
-    values = isa.decode(words[found[occurrence]])[1]
-    assert values[field]
-    words[found[occurrence]] = isa.encode(name, **{**values, field: 0})
-    for order in range(20):
-        device = Emulator(compiled.config, memory_bytes=compiled.memory.bytes, order=order)
-        try:
-            run(replace(compiled, words=words), device)
-        except (UserError, Hazard, ValueError):
-            return
-    pytest.fail("no order of steps made a difference")
+    assert shows_a_race(without_take(compiled, name, occurrence, field), run)
 
 
 # Choice of a chunk

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw import isa
 from hw.config import load as load_config
 from sw.compile.compiler import compile_model
 from sw.compile.kv import kv_layers
@@ -15,10 +14,10 @@ from sw.errors import UserError
 from sw.models.attention import Attention, choose_attention
 from sw.models.sparse import Sparse
 from sw.runtime.emulator import Emulator
-from sw.runtime.fault import Hazard
 from sw.runtime.session import Session
 from sw.runtime.verify import Verifier
 from tests.models import random_model
+from tests.programs import likeliest, shows_a_race, without_take
 from tests.test_sw_emulator import run
 from verif.reference.forward import State, forward
 from verif.reference.pattern import blocks_read
@@ -146,13 +145,7 @@ def test_bounds_have_the_elements_of_keys(numbers):
 def test_any_order_of_steps_chooses_the_same(order):
     compiled, device = build("heads of their own", order=order)
     outcome = run(compiled, device)
-    model, tokens = compiled.model, list(compiled.prompt)
-    state = State.empty(model, 1, outcome.positions)
-    for position in range(outcome.positions):
-        wanted = forward(model, tokens[position], position, state)[0]
-        if position + 1 == len(tokens):
-            tokens.append(int(np.argmax(wanted)))
-    assert outcome.tokens == tokens[3:]
+    assert outcome.tokens == likeliest(compiled.model, compiled.prompt, outcome.positions)
 
 
 def test_it_costs_what_it_reads():
@@ -179,19 +172,7 @@ NEEDED = [("maximum", 1, "take1"), ("minimum", 1, "take1"), ("scatter", 0, "take
 def test_every_counter_of_pages_is_needed(name, occurrence, field):
     """Without one take, some order of steps shows a race."""
     compiled, _ = build("few tokens", check=True)
-    words = list(compiled.words)
-    found = [n for n, word in enumerate(words) if isa.decode(word)[0] == name]
-    values = isa.decode(words[found[occurrence]])[1]
-    assert values[field]
-    words[found[occurrence]] = isa.encode(name, **{**values, field: 0})
-    broken = replace(compiled, words=words)
-    for order in range(12):
-        device = Emulator(compiled.config, memory_bytes=compiled.memory.bytes, order=order)
-        try:
-            run(broken, device)
-        except (UserError, Hazard, ValueError):
-            return
-    pytest.fail("no order of steps made a difference")
+    assert shows_a_race(without_take(compiled, name, occurrence, field), run, orders=12)
 
 
 def test_a_wrong_bound_is_found_and_named():
