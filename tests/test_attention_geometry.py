@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from hw.attention.softmax import softmax_latency
-from hw.config import BLOCK, SOFTMAX_CYCLES, SUM_CYCLES, load, presets
+from hw.config import load, presets
+from hw.geometry import BLOCK, SOFTMAX_CYCLES, SUM_CYCLES
 from hw.matmul.timing import Timing
 
 

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.config import BLOCK
+from hw.geometry import BLOCK
 from hw.signatures import Drain, scores
 
 from .layouts import TILE_ROWS, drained_row, drained_sums, job, row_place

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2, exact_log2
 
-from ..config import BLOCK
+from ..geometry import BLOCK
 from ..signatures import write_data
 from .finder import Finder
 from .place import Place

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
-from ..config import BLOCK
+from ..geometry import BLOCK
 from .modulo import Modulo
 
 

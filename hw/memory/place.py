@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, exact_log2
 
-from ..config import BLOCK
+from ..geometry import BLOCK
 from .choose import choose
 from .staging import staging_block
 

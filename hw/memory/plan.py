@@ -5,7 +5,7 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .. import isa
-from ..config import BLOCK
+from ..geometry import BLOCK
 
 
 __all__ = ["Kind", "walk", "plan", "Plan"]

@@ -15,7 +15,6 @@ from .matrix import Matrices, Matrix
 __all__ = ["Matrix", "QuantisedLayer", "QuantisedModel", "quantise_model", "row_unit"]
 
 BLOCK = 32
-LOG2_E = 1.4426950408889634
 
 
 @dataclass(frozen=True, kw_only=True)
