@@ -51,7 +51,8 @@ class Core(wiring.Component):
     done, illegal, overflow : ``Out(1)``
         The program ended; its instruction is illegal; a counter ran over.
     table_fault, choice_fault : ``Out(1)``
-        A KV block beyond the block table; a list of pages that is not ascending.
+        A KV block beyond the block table; a list of pages that is not ascending, or a choice among
+        more pages than the machine keeps scores of.
     pc : ``Out``
         Instruction being executed.
     events : ``Out(core_events)``

@@ -34,7 +34,7 @@ class Cause(IntEnum):
     COUNTER = 7         # a block counter ran over or under
     ABORTED = 8         # the host asked
     TABLE = 9           # a KV block beyond the block table
-    CHOICE = 10         # a list of pages that is not ascending
+    CHOICE = 10         # a list of pages that is not ascending, or too many to choose from
 
 
 @dataclass(frozen=True)

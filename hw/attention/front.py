@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.attention.admission import Admission
 from hw.attention.geometry import select_job, softmax_job, turn_job
-from hw.attention.order import ProductOrder
+from hw.attention.product_order import ProductOrder
 from hw.signatures import Command, Raise, Take, array_command, kv_part
 
 

@@ -1,33 +1,21 @@
-"""Sizes of attention's tiles, by the number of blocks of a head."""
+"""Payloads of the attention engine, and sizes of its tiles."""
 
 from amaranth import *
 from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
-
-__all__ = ["BLOCK", "value_tail", "by_head_blocks", "value_row", "turn_job", "vectors",
-           "softmax_job", "select_job"]
+from hw.geometry import BLOCK
 
 
-#: Tokens in a KV block.
-BLOCK = 32
+__all__ = ["BLOCK", "value_tail", "value_row", "turn_job", "vectors", "softmax_job",
+           "select_job"]
+
 
 
 def value_tail(config, head_blocks):
     """Rows a slice of the last tile of values; those before it have 16."""
     rows = -(-BLOCK * head_blocks // config.slices)
     return rows - 16 * (config.value_groups(head_blocks) - 1)
-
-
-def by_head_blocks(m, config, head_blocks, function, name):
-    """Signal with the value of ``function`` for the number of blocks that ``head_blocks`` holds."""
-    values = [function(blocks) for blocks in range(1, config.max_head_blocks + 1)]
-    result = Signal(range(max(values) + 1), name=name)
-    with m.Switch(head_blocks):
-        for blocks, value in enumerate(values, 1):
-            with m.Case(blocks):
-                m.d.comb += result.eq(value)
-    return result
 
 
 def value_row(config):

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 from amaranth import *
 
 from hw import isa
-from hw.attention.geometry import by_head_blocks, value_tail
+from hw.attention.geometry import value_tail
 from hw.formats import FORMATS, KEYS, keys, values
+from hw.memory.sizes import by_head_blocks
 from hw.signatures import Drain, Source, array_command, command_fields, format_fields
 
 

@@ -5,7 +5,7 @@ from amaranth import *
 from ..formats import KV
 
 
-__all__ = ["is_packed", "sizes"]
+__all__ = ["by_head_blocks", "is_packed", "sizes"]
 
 
 def is_packed(number):
@@ -14,19 +14,22 @@ def is_packed(number):
     return Cat(number == n for n, element in enumerate(KV.values()) if element.packed).any()
 
 
-def sizes(m, config, head, name, size):
-    """``size(n, packed)`` for heads of ``n`` blocks, as a new signal.
-
-    ``head`` has members ``head_blocks`` and ``packed``; all heads that a machine supports are
-    among the choices, and packed ones only if it has them.
-    """
-    choices = {(n, packed): int(size(n, bool(packed)))
-               for packed in range(1 + config.packs)
-               for n in range(1, config.max_head_blocks + 1)}
-    result = Signal(range(max(choices.values()) + 1), name=name)
-    blocks = len(head.head_blocks)
-    with m.Switch(Cat(head.head_blocks, head.packed & config.packs)):
-        for (n, packed), value in choices.items():
-            with m.Case(n | packed << blocks):
+def by_head_blocks(m, config, head_blocks, function, name):
+    """Signal with the value of ``function`` for the number of blocks that ``head_blocks`` holds."""
+    values = [function(blocks) for blocks in range(1, config.max_head_blocks + 1)]
+    result = Signal(range(max(values) + 1), name=name)
+    with m.Switch(head_blocks):
+        for blocks, value in enumerate(values, 1):
+            with m.Case(blocks):
                 m.d.comb += result.eq(value)
     return result
+
+
+def sizes(m, config, head, name, size):
+    """``size(n, packed)`` for heads of ``n`` blocks; ``head`` has members ``head_blocks`` and
+    ``packed``."""
+    whole = by_head_blocks(m, config, head.head_blocks, lambda n: size(n, False), name)
+    if not config.packs:
+        return whole
+    packed = by_head_blocks(m, config, head.head_blocks, lambda n: size(n, True), f"{name}_packed")
+    return Mux(head.packed, packed, whole)

@@ -16,6 +16,10 @@ from .fault import Fault
 __all__ = ["Part", "block_places", "run_append", "run_choose", "run_walk"]
 
 
+#: Pages from this one on are left out of lists.
+MOST_PAGES = 1 << 22
+
+
 class Part(NamedTuple):
     """What the D stream delivers at once.
 
@@ -69,7 +73,7 @@ def block_line(m, f, number, lines):
             raise Fault(rm.Cause.TABLE)
         raw = m.read_memory(table * m.config.line_bytes + 4 * place, 4)
         place = int(raw.view("<u4")[0])
-    return f.address + place * lines
+    return (f.address + place * lines) % 2**32
 
 
 def run_walk(m, f):
@@ -192,5 +196,5 @@ def run_choose(m, f):
     pages = raw.view("<u4").tolist()
     if any(page <= before for before, page in zip(pages, pages[1:])):
         raise Fault(rm.Cause.CHOICE)
-    m.choices.append([page for page in pages if page < f.count])
+    m.choices.append([page for page in pages if page < min(f.count, MOST_PAGES)])
     yield lambda: not m.choices
