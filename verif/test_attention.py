@@ -60,7 +60,7 @@ class Attention(wiring.Component):
             "d":        In(stream.Signature(8 * config.beat_bytes)),
             "w":        In(stream.Signature(8 * config.beat_bytes)),
             "queries":  In(stream.Signature(act_write(config))),
-            "hold":     In(1),
+            "hold":     In(1), "flush": In(1),
             "write":    Out(stream.Signature(row_write(config))),
             "sums":     Out(stream.Signature(32)),
             **(selects if config.pages else {}),
@@ -98,7 +98,7 @@ class Attention(wiring.Component):
             self.array.id.eq(matmul.take0.id), self.array.take.eq(matmul.take0.take),
             matmul.take0.ok.eq(self.array.ok | (matmul.take0.id == 0)),
             matmul.take1.ok.eq(1), matmul.read.request.ready.eq(1),
-            attention.array_busy.eq(matmul.busy),
+            attention.array_busy.eq(matmul.busy), attention.flush.eq(self.flush),
             self.busy.eq(attention.busy),
         ]
         return m
@@ -303,6 +303,27 @@ async def no_tokens_end_in_their_turn(dut):
         some = chained_heads(bench.rng, 3)
         some[2].chain = False
         await Traffic(bench).run([*none[:2], *some[:2], none[2], some[2], none[3]])
+
+
+@cocotb.test()
+async def a_flush_forgets_walks_that_nobody_attended_to(dut):
+    """Keys, codes and values that are in already; what comes behind finds nothing of them."""
+    async with Bench(dut) as bench:
+        traffic = Traffic(bench)
+        for count in (1, 32, 100):
+            lost = stream_of([random_head(bench.rng, count)], lambda: True)
+            sending = [traffic.parts.start([part for part, _ in lost]),
+                       traffic.d.start([beat for _, beats in lost for beat in beats])]
+            await bench.cycles(400)
+            for task in sending:
+                task.cancel()
+            dut.parts__valid.value = dut.d__valid.value = 0
+            dut.flush.value = 1
+            await bench.cycles(1)
+            dut.flush.value = 0
+            heads = chained_heads(bench.rng, 2)
+            heads[0].chain = False
+            await traffic.run(heads)
 
 
 @cocotb.test()

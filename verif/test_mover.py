@@ -316,6 +316,18 @@ async def the_ring_costs_nothing_while_blocks_are_staged(dut):
         assert cycles[0] == cycles[3], f"{cycles[3]} cycles, {cycles[0]} without a ring"
 
 
+async def stays(bench, machine, fault, *command, **fields):
+    """A command that gives this fault and no other, and never ends; then a reset."""
+    faults = {name: getattr(bench.dut, name) for name in ("table_fault", "choice_fault")}
+    sent = cocotb.start_soon(machine.send(*command, **fields))
+    await bench.cycles(300)
+    assert {name for name, wire in faults.items() if wire.value} == {fault}
+    assert not sent.done()
+    sent.cancel()
+    await machine.restart()
+    assert not faults[fault].value
+
+
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def append_beyond_the_table_writes_nothing(dut):
     """The mover says so and stays; after a reset it works again."""
@@ -328,13 +340,8 @@ async def append_beyond_the_table_writes_nothing(dut):
                 bench, machine, 1, 1, position, 3 * config.kv_lines(1), ring=ring, sinks=sinks)
             await machine.stage(staged, codes)
             await machine.allow(4, 2)
-            sent = cocotb.start_soon(machine.send("append", line, position, take0=4, **fields))
-            await bench.cycles(300)
-            assert dut.table_fault.value and not dut.choice_fault.value and not sent.done()
+            await stays(bench, machine, "table_fault", "append", line, position, take0=4, **fields)
             assert np.array_equal(machine.image, before)
-            sent.cancel()
-            await machine.restart()
-            assert not dut.table_fault.value
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -374,12 +381,7 @@ async def choose_refuses_a_list_that_is_not_ascending(dut):
             wanted, legal = reference.choose(machine.image, 0, len(pages), count, config)
             assert not legal
             board.expect_all({"page": page, "end": 0} for page in wanted)
-            sent = cocotb.start_soon(machine.send("choose", 0, count, entries=len(pages)))
-            await bench.cycles(300)
-            assert dut.choice_fault.value and not dut.table_fault.value and not sent.done()
-            sent.cancel()
-            await machine.restart()
-            assert not dut.choice_fault.value
+            await stays(bench, machine, "choice_fault", "choose", 0, count, entries=len(pages))
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
