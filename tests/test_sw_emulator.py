@@ -15,11 +15,13 @@ from sw.compile.program import Sampling
 from sw.compile.writer import COUNTERS
 from sw.errors import UserError
 from sw.runtime.emulator import Emulator
+from sw.runtime.fault import Hazard
 from sw.runtime.session import Session
 from sw.runtime.verify import Verifier
 from tests.models import random_model
 from tests.programs import shows_a_race, without_take
 from verif.reference.forward import State, forward
+from verif.reference.norm import norm
 
 
 NANO, SIM, WIDE = (load_config(name) for name in ("nano", "sim", "wide"))
@@ -191,6 +193,39 @@ def fault_of(words, **registers):
     device.start()
     assert device.run(10_000) == rm.DONE | rm.FAULT
     return device
+
+
+def norms(blocks, period, dst):
+    """A device that normed vectors at block 0 with the gain at 200; the vectors; the gain."""
+    counters = dict(take0=1, take1=2, raise0=3, raise1=4)
+    device = Emulator(replace(NANO, workspace=2**16), memory_bytes=1 << 16)
+    device.program([isa.encode("raise", counter=1, count=period),
+                    isa.encode("raise", counter=2, count=period),
+                    isa.encode("norm", dst=dst, b=200, blocks=blocks, imm=0x3F800000,
+                               period=period, **counters), isa.encode("stop")])
+    device.start()
+    rng = np.random.default_rng(blocks)
+    device.workspace[:] = rng.normal(size=device.workspace.shape)
+    x, gain = device.workspace[:blocks].copy(), device.workspace[200:200 + period].copy()
+    assert device.run(10_000) == rm.DONE
+    return device, x, gain
+
+
+@pytest.mark.parametrize("blocks, period", [(12, 3), (70, 1), (135, 2), (7, 4)])
+def test_one_norm_serves_many_vectors(blocks, period):
+    """It takes with the first of them and raises with the last one, which may have fewer blocks."""
+    device, x, gain = norms(blocks, period, dst=0)
+    for first in range(0, blocks, period):
+        vector = x[first:first + period]
+        y = norm(vector.ravel(), gain[:len(vector)].ravel(), np.float32(1))
+        assert np.array_equal(device.workspace[first:first + len(vector)].ravel(), y)
+    last = blocks - (blocks - 1) // period * period
+    assert list(device.semaphores[1:5]) == [0, 0, last, last]
+
+
+def test_a_norm_must_not_write_where_its_gain_is():
+    with pytest.raises(Hazard, match="a norm writes where its gain is"):
+        norms(8, 4, dst=194)
 
 
 def test_a_deadlock_is_found_and_described():

@@ -36,20 +36,21 @@ LENGTHS = {2: [1, 3, 4, 5, 9], 4: [1, 2, 7, 8, 9, 17], 8: [1, 3, 5, 15, 16, 17],
            32: [1, 2, 7, 64, 65]}
 
 #: Lanes -> operation and blocks -> cycles from a command to rest. ``heads`` divides heads of one
-#: block.
+#: block, ``norms`` norms vectors of four, and ``row`` is so many sums of one block in a row.
 CYCLES = {
-    2: {("norm", 4): 266, ("rope", 8): 273, ("gate", 12): 844, ("sum", 4): 81, ("maximum", 4): 78,
-        ("divide", 4): 95, ("heads", 16): 301, ("quantise", 4): 97, ("pick", 4): 78,
-        ("noise", 1): 317},
-    4: {("norm", 4): 171, ("rope", 8): 145, ("gate", 12): 438, ("sum", 4): 49, ("maximum", 4): 46,
-        ("divide", 4): 63, ("heads", 16): 173, ("quantise", 4): 57, ("pick", 4): 48,
-        ("noise", 1): 287},
-    8: {("norm", 4): 130, ("rope", 8): 81, ("gate", 12): 224, ("gate", 32): 566, ("sum", 4): 33,
-        ("maximum", 4): 30, ("divide", 4): 47, ("heads", 16): 109, ("heads", 32): 205,
-        ("quantise", 4): 38, ("pick", 4): 36, ("noise", 1): 275},
-    32: {("norm", 4): 108, ("norm", 16): 200, ("rope", 8): 33, ("gate", 12): 93, ("gate", 64): 345,
-         ("sum", 4): 21, ("maximum", 4): 18, ("heads", 16): 61, ("quantise", 4): 29,
-         ("pick", 4): 48, ("noise", 1): 287},
+    2: {("norm", 4): 263, ("norms", 64): 3157, ("rope", 8): 272, ("gate", 12): 843, ("sum", 4): 80,
+        ("maximum", 4): 77, ("divide", 4): 94, ("heads", 16): 300, ("quantise", 4): 96,
+        ("pick", 4): 78, ("noise", 1): 317, ("row", 16): 482},
+    4: {("norm", 4): 168, ("norms", 64): 1622, ("rope", 8): 144, ("gate", 12): 437, ("sum", 4): 48,
+        ("maximum", 4): 45, ("divide", 4): 62, ("heads", 16): 172, ("quantise", 4): 56,
+        ("pick", 4): 48, ("noise", 1): 287, ("row", 16): 354},
+    8: {("norm", 4): 124, ("norms", 64): 918, ("norms", 112): 1554, ("rope", 8): 80,
+        ("gate", 12): 223, ("gate", 32): 565, ("sum", 4): 32, ("maximum", 4): 29, ("divide", 4): 46,
+        ("heads", 16): 108, ("heads", 32): 204, ("quantise", 4): 37, ("pick", 4): 36,
+        ("noise", 1): 275, ("row", 16): 290},
+    32: {("norm", 4): 102, ("norm", 16): 182, ("norms", 64): 533, ("rope", 8): 32, ("gate", 12): 92,
+         ("gate", 64): 344, ("sum", 4): 20, ("maximum", 4): 17, ("heads", 16): 60,
+         ("quantise", 4): 28, ("pick", 4): 48, ("noise", 1): 287, ("row", 16): 242},
 }
 
 SIMULATORS = {label: ("verilator",) for label in CONFIGS if label != "two_lanes"}
@@ -93,6 +94,18 @@ def bits(x):
     return int(np.float32(x).view(np.uint32))
 
 
+def of_vectors(at, x, gain, y, size):
+    """What a norm of vectors of ``size`` blocks takes, and tells with the last one's blocks."""
+    blocks = len(x) // BLOCK
+    a, b, results = (blocks_at(at[name], values) for name, values in
+                     (("a", x), ("b", gain), ("dst", y)))
+    last = blocks - (blocks - 1) // size * size
+    return dict(a=[a[n::size] for n in range(size)], b=b,
+                released=[[place for place, _ in [*a[n::size], b[n]]] for n in range(last)],
+                results=[results[n::size] for n in range(last)],
+                quiet=[block for n in range(last, size) for block in results[n::size]])
+
+
 def elementwise(op, rng, blocks, extreme=False, period=2, **fields):
     """A job that writes the workspace. In place, if ``fields`` say so by ``dst``."""
     at = dict(a=4, b=config.blocks * 5 // 16, dst=config.blocks * 5 // 8) | fields
@@ -105,13 +118,16 @@ def elementwise(op, rng, blocks, extreme=False, period=2, **fields):
                    blocks_at(at["a"] + 1, b, 2), results=blocks_at(at["dst"], y),
                    released=[at["a"] + n for n in range(2 * blocks)])
     if op == "norm":
-        b = values(rng, blocks)
+        size = min(period, blocks) or blocks
+        b = values(rng, size)
         if rng.random() < 0.7:
             # Squares that neither overflow nor contain what decides the sum.
             x = np.where(np.abs(x) < 1e15, x, 1).astype(np.float32)
         imm = rng.choice([0, 1e-5, 1, np.nan])
-        y = norm(x, b, imm)
-        at["imm"] = bits(imm)
+        vectors = [x[n:n + size * BLOCK] for n in range(0, len(x), size * BLOCK)]
+        y = np.concatenate([norm(vector, b[:len(vector)], imm) for vector in vectors])
+        at |= dict(imm=bits(imm), period=period)
+        return Job(op, at | dict(blocks=blocks), **of_vectors(at, x, b, y, size))
     elif op == "rope":
         b = values(rng, min(period, blocks), extreme)
         y = rope(x, b)
@@ -131,6 +147,13 @@ def elementwise(op, rng, blocks, extreme=False, period=2, **fields):
 
 
 OPS = [*ELEMENTWISE, "rope", "gate", "norm", "divide"]
+
+
+def periods(op):
+    """Periods for the jobs of an operation, in turn; that of all blocks only where it is legal."""
+    return [0, 1, 2, 3] if op == "norm" else [1, 2, 3, 4]
+
+
 
 SYNC = dict(take0=3, take1=4, raise0=5, raise1=6)
 
@@ -168,6 +191,63 @@ def picking(x, imm=1.0, position=None, index=0, first=1, last=1, found=None, **f
                count=position or 0)
 
 
+def sequence(rng, blocks, counted):
+    """Jobs each of which reads what the one before wrote, of all kinds; an even number of blocks.
+
+    If ``counted``, each takes it by the counter that the one before raises.
+    """
+    x, b, sums = values(rng, blocks), values(rng, blocks), values(rng, 1)[:blocks]
+    places = 4, config.blocks * 5 // 8
+    fields = dict(a=places[0], b=config.blocks * 5 // 16, dst=places[1])
+    jobs = [Job("sum", dict(fields, blocks=blocks) | (dict(SYNC, raise0=1) if counted else {}),
+                blocks_at(fields["a"], x), blocks_at(fields["b"], b),
+                results=blocks_at(fields["dst"], add(x, b)))]
+    y = add(x, b)
+
+    def follow(op, wanted=None, together=False, **values):
+        """``together``: all blocks are released, and told, at once."""
+        at = dict(a=places[len(jobs) % 2], dst=places[(len(jobs) + 1) % 2], blocks=blocks)
+        if counted:
+            at |= dict(take0=len(jobs), raise0=len(jobs) + 1, raise1=15)
+        more = {name: values.pop(name) for name in ("sums", "halves", "tokens", "count")
+                if name in values}
+        released = [at["a"] + n for n in range(len(y) // BLOCK)]
+        if wanted is not None:
+            more["results"] = blocks_at(at["dst"], wanted)
+        else:
+            del at["dst"]
+        if together:
+            released, more["results"] = [released], [more["results"]]
+        jobs.append(Job(op, at | values, (), released=released, **more))
+        return wanted
+
+    first = b[:BLOCK]
+    y = follow("rope", rope(y, first), b=fields["b"], period=1)
+    y = follow("norm", norm(y.reshape(-1, BLOCK), first, 1).ravel(), together=True,
+               b=fields["b"], period=1, imm=bits(1), take0=0)
+    y = follow("multiply", multiply(y, b), b=fields["b"], take0=0)
+    y = follow("norm", norm(y, b, 1), b=fields["b"], imm=bits(1))
+    y = follow("divide", divide(y, sums, 1), period=1, sums=[bits(value) for value in sums])
+    y = follow("maximum", maximum(y, b), b=fields["b"])
+    blocks //= 2
+    half = y.reshape(blocks, 2, BLOCK)
+    y = follow("gate", gate(half[:, 0].ravel(), half[:, 1].ravel()),
+               **(dict(take1=len(jobs)) if counted else {}))
+    y = follow("sum", add(y, b[:len(y)]), b=fields["b"])
+    deal = dict(dst=3, per_vector=blocks, columns=1, target="column")
+    sent = halves(y, 1, "int8", "floor", "all", **deal)
+    follow("quantise", group=1, element="int8", halves=sent, **deal)
+    # What the quantiser has read is still there.
+    jobs.append(Job("pick", dict(a=jobs[-1].fields["a"], blocks=blocks, imm=bits(1.0), first=1,
+                                 last=1, noise=1, raise1=14), (), count=5,
+                    released=jobs[-1].released,
+                    tokens=[int(pick(y, 1.0, noise(np.arange(len(y)), 5, SEED)))]))
+    jobs.append(Job("sum", dict(a=jobs[-1].fields["a"], b=fields["b"], dst=100, blocks=blocks), (),
+                    released=jobs[-1].released,
+                    results=blocks_at(100, add(y, b[:len(y)]))))
+    return jobs
+
+
 async def machine(bench, **options):
     bench.dut.seed.value = SEED
     return Machine(bench.dut, config, bench.rng, **options)
@@ -183,7 +263,7 @@ async def matches_reference(dut, op, pace):
             fields = {} if n % 3 == 1 else dict(SYNC)
             if n % 4 == 3:
                 fields["dst"] = 4
-            await unit.run(elementwise(op, bench.rng, blocks, period=1 + n % 4, **fields))
+            await unit.run(elementwise(op, bench.rng, blocks, period=periods(op)[n % 4], **fields))
 
 
 @cocotb.test()
@@ -192,8 +272,25 @@ async def extreme_values(dut, op):
     """Zeros, subnormals, infinities, NaNs and huge values are what the reference makes of them."""
     async with Bench(dut) as bench:
         unit = await machine(bench)
-        for blocks in lengths:
-            await unit.run(elementwise(op, bench.rng, blocks, extreme=True, **SYNC))
+        for n, blocks in enumerate(lengths):
+            await unit.run(elementwise(op, bench.rng, blocks, extreme=True,
+                                       period=periods(op)[n % 3], **SYNC))
+
+
+@cocotb.test()
+@cocotb.parametrize(pace=[1.0, 0.1])
+async def norms_many_vectors(dut, pace):
+    """More vectors than a batch holds, the last one with fewer blocks; sources come late."""
+    async with Bench(dut) as bench:
+        unit = await machine(bench, pace=pace)
+        shapes = [(64, 1), (67, 1), (7, 2), (12, 4), (35, 16), (18, 18), (7, 9), (21, 0)]
+        if config.blocks > 300:
+            shapes += [(192, 1), (131, 2), (300, 3)]
+        for n, (blocks, period) in enumerate(shapes):
+            # In place, so that there is room for all.
+            await unit.run(elementwise("norm", bench.rng, blocks, period=period, a=0, dst=0,
+                                       b=config.blocks - 16 if 0 < period < 17 else 64,
+                                       extreme=n % 3 == 2, **(SYNC if n % 4 else {})))
 
 
 @cocotb.test()
@@ -224,7 +321,7 @@ async def divisors_do_not_wait_for_later_ones(dut, counted):
             job.sums, later = job.sums[:heads], job.sums[heads:]
             run = cocotb.start_soon(unit.run(job))
             await bench.cycles(400 + 5 * heads * period * config.block_rows)
-            assert len(job.results) == blocks - heads * period
+            assert len(unit.results) == blocks - heads * period
             unit.sums.start(later)
             await run
 
@@ -295,6 +392,16 @@ async def picks_with_noise(dut):
 
 
 @cocotb.test()
+@cocotb.parametrize(pace=[1.0, 0.3], counted=[False, True])
+async def commands_follow_each_other(dut, pace, counted):
+    """Each command reads what the one before wrote, and waits for nothing else that it did."""
+    async with Bench(dut) as bench:
+        unit = await machine(bench, pace=pace)
+        for blocks in (2, 6, 18):
+            await unit.run(*sequence(bench.rng, blocks, counted))
+
+
+@cocotb.test()
 async def nothing_is_soon_done(dut):
     """A command of no blocks takes nothing, raises nothing, and ends."""
     async with Bench(dut) as bench:
@@ -311,10 +418,17 @@ async def cycles_are_as_documented(dut):
         unit = await machine(bench)
         found = {}
         for op, blocks in CYCLES[config.lanes]:
-            job = (quantising(bench.rng, 1, blocks) if op == "quantise" else
+            if op == "row":
+                jobs = [elementwise("sum", bench.rng, 1, a=n, b=32 + n, dst=n)
+                        for n in range(blocks)]
+                found[op, blocks] = await unit.run(*jobs)
+                continue
+            job = (elementwise("norm", bench.rng, blocks, period=4, a=0, dst=0,
+                               b=config.blocks - 8) if op == "norms" else
+                   quantising(bench.rng, 1, blocks) if op == "quantise" else
                    picking(values(bench.rng, blocks)) if op == "pick" else
                    picking(values(bench.rng, blocks), 1.0, 3) if op == "noise" else
                    elementwise("divide", bench.rng, blocks, period=1) if op == "heads" else
-                   elementwise(op, bench.rng, blocks))
+                   elementwise(op, bench.rng, blocks, period=0 if op == "norm" else 2))
             found[op, blocks] = await unit.run(job)
         assert found == CYCLES[config.lanes], f"cycles are {found}"

@@ -34,11 +34,14 @@ class Job:
     count : int
         Value of the register that the instruction names.
     a, b : list of blocks
-        What is taken by ``take0`` and by ``take1``, in the order of the takes.
+        What is taken by ``take0`` and by ``take1``, in the order of the takes; a list of blocks is
+        taken by one.
     released : list of int
-        Places that ``raise1`` releases, in order.
+        Places that ``raise1`` releases, in order, or lists of them.
     results : list of blocks
-        What is written to the workspace, with ``raise0``, in order.
+        What is written to the workspace, with ``raise0``, in order; or lists of blocks.
+    quiet : list of blocks
+        What else is written to the workspace.
     halves : list of dict
         Payloads of the act stream, or of the staging port.
     sums, tokens : list of int
@@ -49,13 +52,22 @@ class Job:
         Of the instruction.
     """
 
-    def __init__(self, op, fields, a, b=(), released=None, results=(), halves=(), sums=(),
-                 tokens=(), count=0, nans=0):
+    def __init__(self, op, fields, a, b=(), released=None, results=(), quiet=(), halves=(),
+                 sums=(), tokens=(), count=0, nans=0):
         self.op, self.fields, self.count, self.nans = op, fields, count, nans
-        self.a, self.b = list(a), list(b)
-        self.released = [place for place, _ in self.a] if released is None else released
-        self.results = deque(results)
+        self.a, self.b, self.results = (
+            [blocks if isinstance(blocks, list) else [blocks] for blocks in taken]
+            for taken in (a, b, results))
+        if released is None:
+            released = [[place for place, _ in blocks] for blocks in self.a]
+        self.released = [places if isinstance(places, list) else [places] for places in released]
+        self.quiet = list(quiet)
         self.halves, self.sums, self.tokens = list(halves), list(sums), list(tokens)
+
+    def raises(self):
+        """What ``raise0`` tells, in order: ``[(job, blocks), ...]``, without blocks if they are
+        quantised."""
+        return [(self, blocks) for blocks in self.results + [[]] * (len(self.halves) // 2)]
 
     def grants(self):
         """Blocks that come by each counter: ``[(counter, blocks), ...]``."""
@@ -84,7 +96,6 @@ class Machine:
         self.dut, self.config, self.rng, self.pace = dut, config, rng, pace
         self.memory   = rng.integers(0, 2**32, (config.blocks, BLOCK), dtype=np.uint32)
         self.counters = [0] * isa.COUNTERS
-        self.job      = None
         self.cycle    = 0
         self.staged   = False
         self.nans     = 0
@@ -153,57 +164,87 @@ class Machine:
                 self.halves.append(half)
 
     def produced(self, counter):
-        assert counter == self.job.fields.get("raise0", 0)
-        if self.job.op == "quantise":
-            self.raised += 1
-            assert len(self.halves) >= 2 * self.raised, "raised before it was written"
-            return
-        assert self.job.results, "more blocks are raised than written"
-        place, expected = self.job.results.popleft()
-        found = self.memory[place]
-        wrong = np.flatnonzero(found != expected.view(np.uint32))
-        assert not wrong.size, (f"{self.job.op} {self.job.fields}: block {place}, elements {wrong} "
-                                f"are {found[wrong].view(np.float32)}, expected {expected[wrong]}")
+        assert self.results, "more blocks are raised than written"
+        job, blocks = self.results.popleft()
+        assert counter == job.fields.get("raise0", 0)
+        if not blocks:
+            self.quantised += 1
+            assert len(self.halves) >= 2 * self.quantised, "raised before it was written"
+        self.compare(job, blocks)
+        self.counters[counter] += counter in self.taken
+
+    def compare(self, job, blocks):
+        """Whether what a job has to write is there."""
+        for place, expected in blocks:
+            found = self.memory[place]
+            wrong = np.flatnonzero(found != expected.view(np.uint32))
+            assert not wrong.size, (
+                f"{job.op} {job.fields}: block {place}, elements {wrong} are "
+                f"{found[wrong].view(np.float32)}, expected {expected[wrong]}")
 
     def release(self, counter):
-        assert counter == self.job.fields.get("raise1", 0)
-        place = self.job.released.pop(0)
-        if place not in self.written:
+        job, places = self.released.popleft()
+        assert counter == job.fields.get("raise1", 0)
+        for place in set(places) - self.kept:
             self.memory[place] = self.rng.integers(0, 2**32, BLOCK, dtype=np.uint32)
 
-    async def feed(self, counter, blocks):
+    async def feed(self, counter, units):
         """Let source blocks come."""
-        for place, block in blocks:
+        for blocks in units:
             while counter and self.rng.random() >= self.pace:
                 await RisingEdge(self.dut.clk)
-            self.memory[place] = block.view(np.uint32)
+            for place, block in blocks:
+                self.memory[place] = block.view(np.uint32)
             self.counters[counter] += counter != 0
 
-    async def run(self, job, limit=20000):
-        """Execute ``job`` and check all it does; return the cycles that it took."""
-        self.job, self.raised, self.nans = job, 0, 0
-        self.staged = job.fields.get("target") == "staging"
-        self.written = {place for place, _ in job.results}
+    async def run(self, *jobs, limit=20000):
+        """Execute ``jobs`` behind each other, and check all they do; return the cycles that they
+        took.
+
+        A job may read what one before it writes: then neither ``a`` nor ``b`` has it, and it may be
+        taken by the counter of the other's ``raise0``.
+        """
+        self.quantised, self.nans = 0, 0
+        self.results  = deque(entry for job in jobs for entry in job.raises())
+        self.released = deque((job, places) for job in jobs for places in job.released)
+        self.staged   = any(job.fields.get("target") == "staging" for job in jobs)
+        written       = [(job, job.quiet) for job in jobs] + list(self.results)
+        self.kept     = {place for _, blocks in written for place, _ in blocks}
+        self.taken    = {job.fields.get("take0", 0) for job in jobs if not job.a} - {0}
         self.halves.clear()
         self.tokens.clear()
-        tasks = [cocotb.start_soon(self.feed(counter, list(blocks)))
-                 for counter, blocks in job.grants()]
-        tasks.append(self.sums.start(list(job.sums)))
-        await self.commands.send({"word": isa.encode(job.op, **job.fields), "count": job.count})
+        names  = ", ".join(f"{job.op} {job.fields}" for job in jobs)
+        halves, tokens = (sum((getattr(job, name) for job in jobs), [])
+                          for name in ("halves", "tokens"))
+        grants = {}
+        for job in jobs:
+            for counter, blocks in job.grants():
+                grants[counter] = grants.get(counter, []) + list(blocks)
+        tasks = [cocotb.start_soon(self.feed(counter, blocks))
+                 for counter, blocks in grants.items()]
+        tasks.append(self.sums.start([value for job in jobs for value in job.sums]))
+        first, *others = ({"word": isa.encode(job.op, **job.fields), "count": job.count}
+                          for job in jobs)
+        await self.commands.send(first)
         start = self.cycle
+        tasks.append(self.commands.start(others))
         await FallingEdge(self.dut.clk)
-        while self.dut.busy.value or len(self.tokens) < len(job.tokens):
+        while (self.dut.busy.value or len(self.tokens) < len(tokens)
+               or not tasks[-1].done()):
             await FallingEdge(self.dut.clk)
-            assert self.cycle - start < limit, f"{job.op} {job.fields} does not end"
+            assert self.cycle - start < limit, f"{names} does not end"
         cycles = self.cycle - start
         for task in tasks:
-            assert task.done(), f"{job.op} {job.fields} did not take all"
+            assert task.done(), f"{names} did not take all"
         assert not any(self.counters), f"counters are left: {self.counters}"
-        assert not job.results, f"{len(job.results)} blocks are not raised"
-        assert not job.released, f"blocks {job.released} are not released"
-        assert self.tokens == job.tokens, f"tokens are {self.tokens}, expected {job.tokens}"
-        assert self.nans == job.nans, f"{self.nans} groups have a NaN, expected {job.nans}"
-        assert len(self.halves) == len(job.halves)
-        for n, (found, expected) in enumerate(zip(self.halves, job.halves)):
-            assert found == expected, f"{job.op} {job.fields}: half {n} is {found}, not {expected}"
+        assert not self.results, f"{len(self.results)} blocks are not raised"
+        assert not self.released, f"{len(self.released)} blocks are not released"
+        for job in jobs:
+            self.compare(job, job.quiet)
+        assert self.tokens == tokens, f"tokens are {self.tokens}, expected {tokens}"
+        wanted = sum(job.nans for job in jobs)
+        assert self.nans == wanted, f"{self.nans} groups have a NaN, expected {wanted}"
+        assert len(self.halves) == len(halves)
+        for n, (found, expected) in enumerate(zip(self.halves, halves)):
+            assert found == expected, f"{names}: half {n} is {found}, not {expected}"
         return cycles

@@ -32,15 +32,14 @@ class Constants(wiring.Component):
     -------
     enter, factor, addend : ``In(1)``, ``In(Factor)``, ``In(Addend)``
         A step begins, with these constants.
-    scalar, immediate : ``In(32)``
-        Factors that are not constant.
+    immediate : ``In(32)``
+        The factor that is not constant.
     factor_bits, addend_bits : ``Out(32)``
     """
 
     enter: In(1)
     factor: In(Factor)
     addend: In(Addend)
-    scalar: In(32)
     immediate: In(32)
     factor_bits: Out(32)
     addend_bits: Out(32)
@@ -48,7 +47,7 @@ class Constants(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         factors = {kind: float_bits(number) for kind, number in FACTORS.items()}
-        factors |= {Factor.SCALAR: self.scalar, Factor.IMMEDIATE: self.immediate}
+        factors[Factor.IMMEDIATE] = self.immediate
         with m.If(self.enter):
             with m.Switch(self.factor):
                 for kind, value in factors.items():

@@ -18,15 +18,17 @@ parameters = data.StructLayout({
     "entry": 5,                           # first step
     "take0": 4, "take1": 4, "raise0": 4, "raise1": 4,
     "dst": 16, "a": 16, "b": 16, "blocks": 12,
-    "imm": 32, "period": 4,
+    "imm": 32, "period": 12,
     "quantise": 1, "group": 4, "per_vector": 10, "columns": 7, "target": 1,
     "element": 2, "rule": 1, "sign": 2,
     "index": 16, "first": 1, "last": 1,
     "position": 32,                       # counter of the noise
-    "periodic": 1,                        # something, a table or a divisor, has ``period`` blocks
+    "periodic": 1,                        # something, a vector, a table or a head, has ``period``
+                                          # blocks
     "table": 1,                           # b repeats every period
     "alternate": 1,                       # a and b are alternating blocks
-    "late_b": 1,                          # all of a is taken before b
+    "vectors": 1,                         # a is vectors of ``period`` blocks: all are taken with
+                                          # the first, before b, and raised with the last
 })
 
 
@@ -54,12 +56,12 @@ class Decoder(wiring.Component):
                     m.d.comb += self.o.entry.eq(ENTRY[name])
                     if "b" not in fields and name != "gate":
                         m.d.comb += self.o.take1.eq(0)
-                    if name == "rope":
-                        m.d.comb += [self.o.table.eq(1), self.o.periodic.eq(1)]
-                    if name == "divide":
+                    if name in ("norm", "rope"):
+                        m.d.comb += self.o.table.eq(1)
+                    if name in ("norm", "rope", "divide"):
                         m.d.comb += self.o.periodic.eq(1)
                     if name == "norm":
-                        m.d.comb += self.o.late_b.eq(1)
+                        m.d.comb += self.o.vectors.eq(1)
                     if name == "gate":
                         m.d.comb += [self.o.alternate.eq(1), self.o.b.eq(self.o.a + 1)]
                     if name == "quantise":

@@ -15,11 +15,11 @@ __all__ = ["Filler"]
 
 
 class Filler(wiring.Component):
-    """Puts the total of a reduction, divisors, or random numbers into the scratch memory.
+    """Puts totals of a reduction, divisors, or random numbers into the scratch memory.
 
     Latency
     -------
-    A total goes out in the cycle in which it is there; random numbers as late as
+    A total goes out in the cycle in which it is there; random numbers come as late as
     :class:`hw.vector.noise.Noise` makes them, and divisors as
     :class:`hw.vector.divisors.Divisors` takes them.
 
@@ -31,16 +31,19 @@ class Filler(wiring.Component):
 
     Members
     -------
-    fill, kind, rows : ``In(1)``, ``In(Fill)``, ``In(range(rows + 1))``
-        Fill row 0, or with noise so many rows; until ``filled``.
+    fill, rows : ``In(1)``, ``In(range(rows + 1))``
+        Fill so many rows with noise; until ``filled``.
     filled : ``Out(1)``
         The last of it goes out.
+    enter, kind : ``In(1)``, ``In(Fill)``
+        A step begins; what is to be filled from now on.
     total_valid, total : ``In(1)``, ``In(32)``
+        A total of the reduction.
     sums : ``In(stream.Signature(32))``
         Divisors.
-    divide, left, ready, blocked, used : ``In(1)``, ``In(12)``, ``In(1)``, ``In(1)``, ``In(1)``
+    left, ready, blocked, used : ``In(12)``, ``In(1)``, ``In(1)``, ``In(1)``
     there, last, covered : ``Out(1)``, ``Out(1)``, ``Out(12)``
-        As of :class:`hw.vector.divisors.Divisors`; ``divide`` is ``start`` there.
+        As of :class:`hw.vector.divisors.Divisors`.
     begin, command, seed : ``In(1)``, ``In(parameters)``, ``In(64)``
         A command begins; with its index and position, and the seed, of the noise.
     o : ``Out(scratch_fill(config, rows))``
@@ -50,9 +53,10 @@ class Filler(wiring.Component):
         self.config = config
         self.scratch_rows = rows
         super().__init__({
-            "fill": In(1), "kind": In(Fill), "rows": In(range(rows + 1)), "filled": Out(1),
+            "fill": In(1), "rows": In(range(rows + 1)), "filled": Out(1),
+            "enter": In(1), "kind": In(Fill),
             "total_valid": In(1), "total": In(32), "sums": In(stream.Signature(32)),
-            "divide": In(1), "left": In(12), "ready": In(1), "blocked": In(1), "used": In(1),
+            "left": In(12), "ready": In(1), "blocked": In(1), "used": In(1),
             "there": Out(1), "last": Out(1), "covered": Out(12),
             "begin": In(1), "command": In(parameters), "seed": In(64),
             "o": Out(scratch_fill(config, rows)),
@@ -65,27 +69,24 @@ class Filler(wiring.Component):
         m.d.comb += [
             noise.start.eq(self.begin), noise.index.eq(self.command.index),
             noise.position.eq(self.command.position), noise.seed.eq(self.seed),
-            noise.rows.eq(self.rows),
+            noise.rows.eq(self.rows), noise.fill.eq(self.fill), self.filled.eq(noise.done),
         ]
 
         wiring.connect(m, wiring.flipped(self.sums), divisors.sums)
         m.d.comb += [
-            divisors.start.eq(self.divide), divisors.left.eq(self.left),
+            divisors.start.eq(self.enter & ((self.kind == Fill.DIVISORS)
+                                            | (self.kind == Fill.TOTALS))),
+            divisors.totals.eq(self.kind == Fill.TOTALS),
+            divisors.total_valid.eq(self.total_valid), divisors.total.eq(self.total),
+            divisors.left.eq(self.left),
             divisors.period.eq(self.command.period), divisors.ready.eq(self.ready),
             divisors.blocked.eq(self.blocked), divisors.used.eq(self.used),
             self.there.eq(divisors.there), self.last.eq(divisors.last),
             self.covered.eq(divisors.covered),
         ]
 
-        with m.Switch(self.kind):
-            with m.Case(Fill.NOISE):
-                m.d.comb += [noise.fill.eq(self.fill), self.filled.eq(noise.done)]
-                wiring.connect(m, noise.o, wiring.flipped(self.o))
-            with m.Case(Fill.DIVISORS):
-                wiring.connect(m, divisors.o, wiring.flipped(self.o))
-            with m.Default():
-                m.d.comb += [
-                    self.filled.eq(self.fill & self.total_valid), self.o.en.eq(self.filled),
-                    self.o.pairs.eq(-1), self.o.data.eq(self.total.replicate(2)),
-                ]
+        with m.If(self.fill):
+            wiring.connect(m, noise.o, wiring.flipped(self.o))
+        with m.Else():
+            wiring.connect(m, divisors.o, wiring.flipped(self.o))
         return m

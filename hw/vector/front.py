@@ -50,7 +50,8 @@ class Front(wiring.Component):
     fill, filled : ``Out(1)``, ``In(1)``
         The scratch memory is to be filled for the step; it is.
     batch_rows : ``Out``
-        Rows of the step, if it uses the scratch memory.
+        Rows of the step, or those of the scratch memory if that has less; from the second cycle
+        of the step on.
     left, ready, covered : ``Out(12)``, ``Out(1)``, ``In(12)``
         Blocks of the command that remain; one of them is there; those of a batch of divisors.
     space, last : ``In(1)``
@@ -58,6 +59,8 @@ class Front(wiring.Component):
     go, row, start, end, final : ``Out(1)``
         A slot is issued; it is the last one of its row, the first or last one of a block, or the
         last one of the step.
+    turn, told : ``In(1)``, ``Out(1)``
+        The slot is the last one of a vector; when its block is done, counters are raised.
     term : ``Out(1)``
         The second term of a row is wanted.
     arrived : ``Out(token)``
@@ -82,7 +85,7 @@ class Front(wiring.Component):
             "batch_rows": Out(range(rows + 1)),
             "left": Out(12), "ready": Out(1), "covered": In(12), "space": In(1), "last": In(1),
             "go": Out(1), "row": Out(1), "start": Out(1), "end": Out(1),
-            "final": Out(1), "term": Out(1), "arrived": Out(token),
+            "final": Out(1), "turn": In(1), "told": Out(1), "term": Out(1), "arrived": Out(token),
             "control": Out(LaneControl),
             "resting": In(1), "deliver": Out(1), "busy": Out(1),
         })
@@ -90,7 +93,8 @@ class Front(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         block_rows = self.config.block_rows
-        m.submodules.control = control = Control(self.rows // block_rows)
+        batch      = self.rows // block_rows
+        m.submodules.control = control = Control(self.rows, block_rows)
         m.submodules.taker   = taker   = Taker()
         m.submodules.issue   = issue   = Issue(self.config, self.spacing)
         m.submodules.flight  = flight  = Flight(self.latency, self.term_delay,
@@ -111,39 +115,58 @@ class Front(wiring.Component):
             self.ready.eq(taker.ready != 0),
         ]
 
-        # Source blocks. A norm first takes all of a, then all of the gain.
+        # Source blocks. A norm first takes a, then the gain, both with the first vector:
+        # what remains of either needs nothing, and is there whenever a step begins.
         by_block = Signal()
+        no_a, no_b = Signal(), Signal()
         wiring.connect(m, taker.take0, wiring.flipped(self.take0))
         wiring.connect(m, taker.take1, wiring.flipped(self.take1))
         m.d.comb += [
-            by_block.eq((step.length == Length.ALL) | (step.length == Length.HEADS)),
-            taker.start.eq(control.begin | control.restart),
-            taker.blocks.eq(command.blocks),
-            taker.id0.eq(Mux(control.second, 0, command.take0)),
-            taker.id1.eq(Mux(control.second | ~command.late_b, command.take1, 0)),
+            by_block.eq((step.length == Length.ALL) | (step.length == Length.HEADS)
+                        | (step.length == Length.VECTORS)),
+            no_a.eq(control.second | control.later),
+            no_b.eq(command.vectors & (~control.second | control.later)),
+            taker.start.eq(control.take), taker.blocks.eq(control.left),
+            taker.id0.eq(Mux(no_a, 0, command.take0)), taker.id1.eq(Mux(no_b, 0, command.take1)),
             taker.period.eq(Mux(command.table, command.period, 0)),
+            taker.both.eq(command.vectors),
         ]
         with m.If(control.enter & (coming.length == Length.BATCH)):
             m.d.comb += taker.used.eq(control.blocks)
         with m.Elif(by_block):
             m.d.comb += taker.used.eq(issue.begin)
 
-        # Rows. A chained step uses a row of the step before when that has arrived.
+        # Rows. A chained step uses a row of the step before when that has arrived; both have as
+        # many, so that their number is here in time.
+        m.d.sync += self.batch_rows.eq(
+            Mux(control.count < batch, control.count * block_rows, self.rows))
         m.d.comb += [
-            self.batch_rows.eq(control.count * block_rows),
             issue.load.eq(control.enter), issue.blocks.eq(control.blocks),
-            issue.single.eq((coming.length == Length.ROW) | (coming.length == Length.DIVISORS)),
-            issue.last.eq((step.length == Length.ROW) | self.last), issue.start.eq(control.run),
+            issue.single.eq(coming.length == Length.DIVISORS),
+            issue.last.eq(self.last), issue.start.eq(control.run),
             issue.twice.eq(step.term == Term.PAIR), issue.spaced.eq(step.to == To.REDUCTION),
             issue.may_begin.eq((~by_block | self.ready) & self.space),
             issue.may_go.eq(~step.chain | (flight.count < self.batch_rows)),
             self.go.eq(issue.go), self.row.eq(issue.row),
             self.start.eq(issue.begin), self.end.eq(issue.end), self.final.eq(issue.final),
             flight.go.eq(issue.row), flight.i.to.eq(step.to),
-            flight.i.last.eq(Mux(step.to == To.WORKSPACE, issue.end, issue.final)),
+            flight.i.last.eq(Mux(step.to == To.WORKSPACE, self.end & self.told,
+                                 issue.final | ((step.to == To.REDUCTION) & self.turn))),
             flight.i.route.eq(step.route), flight.i.function.eq(step.function),
             self.term.eq(flight.term), self.arrived.eq(flight.o),
         ]
+
+        # Of vectors, only blocks of the last one are told to others. Their number is that of the
+        # step before the one that writes.
+        last_batch, in_last = Signal(), Signal()
+        with m.If(control.enter):
+            m.d.sync += [
+                last_batch.eq(control.count == control.left),
+                in_last.eq((command.period == 0) | (control.count <= command.period)),
+            ]
+        with m.Elif(self.turn):
+            m.d.sync += in_last.eq(issue.left <= command.period + 1)
+        m.d.comb += self.told.eq(~command.vectors | (last_batch & in_last))
 
         # The lanes: the step as of the cycle in which the row whose turn it is was issued.
         term = step.term

@@ -42,6 +42,8 @@ class Issue(wiring.Component):
     row, begin, end, final : ``Out(1)``
         With ``go``: this is the last slot of a row; the first slot of a block; the last slot of a
         block; the last slot of the step.
+    left : ``Out(12)``
+        Blocks that remain, with the present one.
     busy : ``Out(1)``
         Slots remain.
     """
@@ -52,15 +54,15 @@ class Issue(wiring.Component):
         super().__init__({
             "load": In(1), "blocks": In(12), "single": In(1), "last": In(1), "start": In(1),
             "twice": In(1), "spaced": In(1), "may_begin": In(1), "may_go": In(1),
-            "go": Out(1), "slot": Out(1),
-            "row": Out(1), "begin": Out(1), "end": Out(1), "final": Out(1), "busy": Out(1),
+            "go": Out(1), "slot": Out(1), "row": Out(1), "begin": Out(1), "end": Out(1),
+            "final": Out(1), "left": Out(12), "busy": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
         rows = self.config.block_rows
 
-        left     = Signal(12)                 # blocks, with this one
+        left     = self.left
         row      = Signal(range(rows))
         at_begin = Signal()
         at_last  = Signal()

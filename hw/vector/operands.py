@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .decode import parameters
-from .steps import Step, Term
+from .steps import Step, Term, To
 from .walker import Walker
 
 
@@ -31,16 +31,16 @@ class Operands(wiring.Component):
     command, step : ``In(parameters)``, ``In(Step)``
     begin : ``In(1)``
         A command begins.
-    mark, rewind : ``In(1)``
-        Remember where a is, and go back there.
+    enter, coming : ``In(1)``, ``In(Step)``
+        A step begins, this one.
     go, row, end : ``In(1)``
         A slot is issued; it is the last one of its row; of its block.
     term : ``In(1)``
         A row's second term is wanted.
     read : ``In(1)``
         The quantiser wants a row of b.
-    write : ``In(1)``
-        A row of the result is there.
+    write, rewrite : ``In(1)``
+        A row of the result is there; it is the last one of those that the next step replaces.
     a_en, b_en : ``Out(1)``
     a, b, dst : ``Out(ceil_log2(config.rows))``
         Addresses.
@@ -53,15 +53,16 @@ class Operands(wiring.Component):
         address = ceil_log2(config.rows)
         super().__init__({
             "command": In(parameters), "step": In(Step),
-            "begin": In(1), "mark": In(1), "rewind": In(1),
-            "go": In(1), "row": In(1), "end": In(1), "term": In(1), "read": In(1), "write": In(1),
+            "begin": In(1), "enter": In(1), "coming": In(Step),
+            "go": In(1), "row": In(1), "end": In(1), "term": In(1), "read": In(1),
+            "write": In(1), "rewrite": In(1),
             "a_en": Out(1), "b_en": Out(1),
             "a": Out(address), "b": Out(address), "dst": Out(address), "turn": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        command, step = self.command, self.step
+        command, step, coming = self.command, self.step, self.coming
         m.submodules.walker_a   = a   = Walker(self.config)
         m.submodules.walker_b   = b   = Walker(self.config)
         m.submodules.walker_dst = dst = Walker(self.config)
@@ -75,8 +76,10 @@ class Operands(wiring.Component):
             self.a_en.eq(self.go & step.uses_a),
             a.advance.eq(self.row & step.uses_a),
             a.skip.eq(skip),
-            a.mark.eq(self.mark),
-            a.rewind.eq(self.rewind),
+            a.mark.eq(self.enter & (coming.mark | coming.again)),
+            a.rewind.eq(self.enter & coming.rewind),
+            a.jump.eq(self.enter & coming.again),
+            a.to.eq(dst.marked),
         ]
 
         # A second term of b comes later, when its product is there.
@@ -87,11 +90,13 @@ class Operands(wiring.Component):
             b.advance.eq(self.read | (step.uses_b & Mux(late, self.term, self.row))),
             b.skip.eq(skip),
             dst.advance.eq(self.write),
+            dst.mark.eq(self.enter & (coming.to == To.AGAIN)),
+            dst.rewind.eq(self.rewrite),
         ]
 
-        # A table begins again after each period; so does a divisor.
-        block = Signal(4)
-        with m.If(self.begin):
+        # A table begins again after each period; so does a divisor, or a vector.
+        block = Signal(12)
+        with m.If(self.enter):
             m.d.sync += block.eq(0)
         with m.If(self.end & command.periodic & step.uses_a):
             m.d.sync += block.eq(block + 1)

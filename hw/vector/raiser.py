@@ -19,15 +19,16 @@ class Raiser(wiring.Component):
 
     Members
     -------
-    id : ``In(4)``
-        Constant while ``busy``.
+    start, id : ``In(1)``, ``In(4)``
+        Raise this counter from the next cycle on. Not while ``busy``.
     add : ``In(2)``
         Units to raise by.
     o : ``Out(Raise)``
     busy : ``Out(1)``
-        Units wait.
+        Units wait, besides the one that is raised in this cycle.
     """
 
+    start: In(1)
     id: In(4)
     add: In(2)
     o: Out(Raise)
@@ -37,6 +38,8 @@ class Raiser(wiring.Component):
         m = Module()
         # At most two for each of 4095 blocks.
         waiting = Signal(13)
-        m.d.sync += waiting.eq(waiting + self.add - self.busy)
-        m.d.comb += [self.busy.eq(waiting != 0), self.o.en.eq(self.busy), self.o.id.eq(self.id)]
+        m.d.sync += waiting.eq(waiting + self.add - self.o.en)
+        m.d.comb += [self.o.en.eq(waiting != 0), self.busy.eq(waiting > 1)]
+        with m.If(self.start):
+            m.d.sync += self.o.id.eq(self.id)
         return m

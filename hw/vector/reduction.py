@@ -1,4 +1,4 @@
-"""Sum of a vector, in the fixed order: trees over blocks, then blocks in ascending order."""
+"""Sums of vectors, in the fixed order: trees over blocks, then blocks in ascending order."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
@@ -17,11 +17,13 @@ class Reduction(wiring.Component):
 
     The numerical reference is the sum in :func:`verif.reference.norm`. Rows of a block are the
     leaves of a tree; an adder for each of its levels pairs what arrives. One more adder adds
-    blocks in order.
+    blocks in order, and then the constant, while the next vector's first block arrives: that is
+    not added to anything.
 
     Latency
     -------
-    From the last row to ``done``: :attr:`latency` cycles.
+    From a vector's last row to ``done``: :attr:`latency` cycles, or, if it is one block,
+    ``FloatAdd.latency - 1`` cycles less.
 
     Throughput
     ----------
@@ -34,23 +36,21 @@ class Reduction(wiring.Component):
 
     Members
     -------
-    clear : ``In(1)``
-        Begin a vector.
     valid, last, i : ``In(1)``, ``In(1)``, ``In(32)``
-        Sum of a row; ``last`` marks the last one of the vector.
+        Sum of a row; ``last`` marks the last one of a vector.
     addend : ``In(32)``
         Added at the end.
     done, total : ``Out(1)``, ``Out(32)``
-        The result, until the next ``clear``.
+        The result, in this cycle only.
     """
 
     def __init__(self, config):
         self.config = config
         self.levels = exact_log2(config.block_rows)
-        self.spacing = max(config.block_rows, FloatAdd.latency + 1)
-        self.latency = (self.levels + 2) * FloatAdd.latency + 2
+        self.spacing = max(config.block_rows, FloatAdd.latency)
+        self.latency = (self.levels + 2) * FloatAdd.latency
         super().__init__({
-            "clear": In(1), "valid": In(1), "last": In(1), "i": In(32), "addend": In(32),
+            "valid": In(1), "last": In(1), "i": In(32), "addend": In(32),
             "done": Out(1), "total": Out(32),
         })
 
@@ -69,17 +69,27 @@ class Reduction(wiring.Component):
             valid, last = delay(m, f"level_{level}", valid & waits, last)
             value = add.o
 
-        # Blocks, then the constant.
+        # Blocks, then the constant. A sum is added to when it leaves the adder, as the constant is:
+        # what then arrives is a block of the same vector, or the first one of the next.
         m.submodules.blocks = add = shared(FloatAdd())
+        total  = Signal(32)
+        first  = Signal(init=1)
+        single = Signal()        # the total is that of a vector of one block
         finish = Signal()
-        m.d.comb += [add.a.eq(self.total), add.b.eq(Mux(finish, self.addend, value))]
-        added, was_last = delay(m, "blocks", valid | finish, last & ~finish)
-        _, was_finish   = delay(m, "finish", valid | finish, finish)
-        m.d.sync += finish.eq(added & was_last)
+        added, was_last = delay(m, "blocks", valid & ~first, last)
+        done, _         = delay(m, "finish", finish, 0)
+        m.d.comb += [
+            finish.eq((added & was_last) | single),
+            add.a.eq(Mux(added, add.o, total)), add.b.eq(Mux(finish, self.addend, value)),
+            self.total.eq(add.o), self.done.eq(done),
+        ]
+        m.d.sync += single.eq(valid & first & last)
+        with m.If(valid):
+            m.d.sync += first.eq(last)
         with m.If(added):
-            m.d.sync += [self.total.eq(add.o), self.done.eq(was_finish)]
-        with m.If(self.clear):
-            m.d.sync += [self.total.eq(0), self.done.eq(0)]
+            m.d.sync += total.eq(add.o)
+        with m.If(valid & first):
+            m.d.sync += total.eq(value)
         return m
 
 

@@ -61,7 +61,7 @@ class To(enum.Enum, shape=3):
     NONE = 0
     WORKSPACE = 1
     SCRATCH = 2
-    SCALAR = 3
+    AGAIN = 3             # to the workspace, where the next step reads it and writes its own
     REDUCTION = 4
     PICK = 5
     QUANTISER = 6
@@ -71,22 +71,22 @@ class Length(enum.Enum, shape=3):
     """Rows of a step."""
 
     ALL = 0       # all blocks that remain, each as soon as it is there
-    HEADS = 1     # blocks of the divisors of the step before, likewise; each ``period`` of them
-                  # use one row of the scratch memory
+    HEADS = 1     # blocks of the divisors of the step before, likewise; each ``period`` of them,
+                  # a head or a vector, use one row of the scratch memory
     BATCH = 2     # blocks that are there, as many as the scratch memory holds
     SAME = 3      # the blocks of the step before
-    ROW = 4       # one row
+    VECTORS = 4   # blocks of as many vectors as the scratch memory has rows, each as soon as it is
+                  # there
     DIVISORS = 5  # a row for each divisor, as many as are there and as the scratch memory holds
 
 
-class Factor(enum.Enum, shape=3):
+class Factor(enum.Enum, shape=2):
     """Constant that is multiplied with."""
 
     ONE = 0
-    SCALAR = 1            # what the last step to SCALAR gave
-    IMMEDIATE = 2
-    MINUS_LOG2_E = 3
-    MINUS_LN_2 = 4
+    IMMEDIATE = 1
+    MINUS_LOG2_E = 2
+    MINUS_LN_2 = 3
 
 
 class Addend(enum.Enum, shape=1):
@@ -97,12 +97,12 @@ class Addend(enum.Enum, shape=1):
 
 
 class Fill(enum.Enum, shape=2):
-    """What is put into the scratch memory before the step, or, of divisors, while it runs."""
+    """What is put into the scratch memory before the step, or while it runs."""
 
     NONE = 0
-    TOTAL = 1             # of the reduction, in row 0
-    DIVISORS = 2          # of the stream of sums
-    NOISE = 3             # random numbers, as 1.m
+    TOTALS = 1            # of the reduction, a row for each vector, from this step on
+    DIVISORS = 2          # of the stream of sums, while the step runs
+    NOISE = 3             # random numbers, as 1.m, before it
 
 
 Step = data.StructLayout({
@@ -110,8 +110,10 @@ Step = data.StructLayout({
     "length": Length, "factor": Factor, "addend": Addend, "fill": Fill,
     "uses_a":  1, "uses_b": 1,    # operands of which a row is read in each row of the step
     "uses_s":  1,
+    "mark":    1,                 # put the mark where a is; a command begins with it there
     "rewind":  1,                 # read a from where the mark is
-    "mark":    1,                 # put the mark where a is
+    "again":   1,                 # put the mark where a is, and read as a what the step before
+                                  # wrote
     "chain":   1,                 # rows need no others of the step before than the same ones: it
                                   # need not have left the lanes
     "release": 2,                 # source blocks read for the last time with each block
@@ -159,14 +161,15 @@ OPS = {
         dict(x=X.S, y=Y.A, to=To.SCRATCH, length=Length.SAME, chain=1),
         dict(x=X.S, y=Y.B, to=To.WORKSPACE, length=Length.SAME, chain=1, release=2, last=1),
     ],
-    # total + imm; r = rsqrt of it; a * r; * gain
+    # totals + imm; r = rsqrt of each; a * r of its vector; * gain
     "norm": [
-        dict(x=X.A, y=Y.A, term=Term.TREE, route=Route.TREE, to=To.REDUCTION, mark=1),
-        dict(fill=Fill.TOTAL, route=Route.FUNCTION_OF_S, function=Function.RSQRT,
-             to=To.SCALAR, length=Length.ROW, rewind=1),
-        dict(x=X.A, y=Y.CONSTANT, factor=Factor.SCALAR, to=To.SCRATCH, length=Length.BATCH),
-        dict(x=X.S, y=Y.B, to=To.WORKSPACE, length=Length.SAME, chain=1, release=1, last=1,
-             loop=2),
+        dict(x=X.A, y=Y.A, term=Term.TREE, route=Route.TREE, to=To.REDUCTION, fill=Fill.TOTALS,
+             length=Length.VECTORS, rewind=1),
+        dict(route=Route.FUNCTION_OF_S, function=Function.RSQRT, to=To.SCRATCH,
+             length=Length.DIVISORS),
+        dict(x=X.S, y=Y.A, to=To.AGAIN, length=Length.HEADS, rewind=1),
+        dict(x=X.A, y=Y.B, to=To.WORKSPACE, length=Length.SAME, again=1, chain=1, release=1,
+             last=1),
     ],
     # r = reciprocal of each sum; a * r of its head
     "divide": [

@@ -18,7 +18,7 @@ from .quantiser import Quantiser
 from .raiser import Raiser
 from .reduction import Reduction
 from .scratch import Scratch
-from .steps import Fill, Length, Term, To
+from .steps import Length, Term, To
 
 
 __all__ = ["VectorUnit"]
@@ -32,18 +32,20 @@ class VectorUnit(wiring.Component):
     ``quantise`` and ``pick``; ``sum``, ``multiply``, ``maximum`` and ``minimum`` are those of
     :mod:`verif.reference.floats`. A machine without ``pages`` has no ``maximum`` and ``minimum``:
     there their results are unspecified. Commands are executed one at a time, in the steps that
-    :mod:`hw.vector.steps` lists. All operations but ``quantise`` may write where they read.
+    :mod:`hw.vector.steps` lists. All operations but ``quantise`` may write where they read, but
+    ``norm`` not where its gain is.
 
     ``take0``, ``take1``: one unit for each block of a, and of b. ``raise0``: one for each block
     written. ``raise1``: one for each block of a read for the last time, and for ``gate`` two for
-    each pair of source blocks. ``blocks`` counts blocks of the result.
+    each pair of source blocks. Of the vectors of a ``norm`` only the first one's blocks are taken,
+    and only the last one's raised. ``blocks`` counts blocks of the result.
 
     Throughput
     ----------
     A row each cycle in every step. ``sum``, ``multiply``, ``maximum``, ``minimum``, ``divide``,
     ``pick``: 1 step; ``rope``: 1 step of two cycles a row; ``norm``: 3; ``gate``: 4. Steps with
     results in the scratch memory take as many blocks at once, ``divide`` as many divisors, as are
-    there and as it holds.
+    there and as it holds; ``norm`` as many vectors.
 
     Parameters
     ----------
@@ -127,21 +129,24 @@ class VectorUnit(wiring.Component):
         # Operands: the workspace and the scratch memory.
         m.d.comb += [
             operands.command.eq(command), operands.step.eq(step),
-            operands.begin.eq(front.begin), operands.mark.eq(front.enter & coming.mark),
-            operands.rewind.eq(front.enter & coming.rewind),
+            operands.begin.eq(front.begin), operands.enter.eq(front.enter),
+            operands.coming.eq(coming), front.turn.eq(operands.turn),
             operands.go.eq(front.go), operands.row.eq(front.row), operands.end.eq(front.end),
             operands.term.eq(front.term), operands.read.eq(quantiser.read),
             operands.write.eq(self.write.en),
+            operands.rewrite.eq(arrives[To.AGAIN] & front.arrived.last),
             self.a.en.eq(operands.a_en), self.a.address.eq(operands.a),
             self.b.en.eq(operands.b_en), self.b.address.eq(operands.b),
-            self.write.en.eq(arrives[To.WORKSPACE]), self.write.address.eq(operands.dst),
+            self.write.en.eq(arrives[To.WORKSPACE] | arrives[To.AGAIN]),
+            self.write.address.eq(operands.dst),
             self.write.data.eq(lanes.o),
             scratch.enter.eq(front.enter), scratch.last.eq(front.arrived.last),
             scratch.read.eq(step.uses_s & Mux(step.term == Term.S, front.term, front.row)),
             scratch.stay.eq((step.length == Length.HEADS) & ~operands.turn),
             scratch.write.eq(arrives[To.SCRATCH]), scratch.i.eq(lanes.o),
-            filler.fill.eq(front.fill), filler.kind.eq(step.fill),
-            filler.rows.eq(front.batch_rows), front.filled.eq(filler.filled),
+            filler.fill.eq(front.fill), filler.rows.eq(front.batch_rows),
+            front.filled.eq(filler.filled), filler.enter.eq(front.enter),
+            filler.kind.eq(coming.fill),
             filler.begin.eq(front.begin), filler.command.eq(command), filler.seed.eq(self.seed),
         ]
         wiring.connect(m, wiring.flipped(self.sums), filler.sums)
@@ -149,24 +154,19 @@ class VectorUnit(wiring.Component):
         divides = Signal()
         m.d.comb += [
             divides.eq(step.length == Length.DIVISORS),
-            filler.divide.eq(front.enter & (coming.fill == Fill.DIVISORS)),
             filler.left.eq(front.left), filler.ready.eq(front.ready),
             filler.blocked.eq(scratch.write), filler.used.eq(front.row & divides),
             front.last.eq(filler.last), front.covered.eq(filler.covered),
         ]
 
         # Lanes, and the reduction behind their tree.
-        scalar = Signal(32)
-        with m.If(arrives[To.SCALAR]):
-            m.d.sync += scalar.eq(lanes.o[:32])
         m.d.comb += [
             constants.enter.eq(front.enter), constants.factor.eq(coming.factor),
-            constants.addend.eq(coming.addend), constants.scalar.eq(scalar),
-            constants.immediate.eq(command.imm),
+            constants.addend.eq(coming.addend), constants.immediate.eq(command.imm),
             lanes.factor.eq(constants.factor_bits), lanes.addend.eq(constants.addend_bits),
             lanes.control.eq(front.control),
             lanes.a.eq(self.a.data), lanes.b.eq(self.b.data), lanes.s.eq(scratch.o),
-            reduction.clear.eq(front.begin), reduction.addend.eq(command.imm),
+            reduction.addend.eq(command.imm),
             reduction.valid.eq(arrives[To.REDUCTION]), reduction.last.eq(front.arrived.last),
             reduction.i.eq(lanes.root),
             filler.total_valid.eq(reduction.done), filler.total.eq(reduction.total),
@@ -200,8 +200,9 @@ class VectorUnit(wiring.Component):
         wiring.connect(m, raiser1.o, wiring.flipped(self.raise1))
         written = arrives[To.WORKSPACE] & front.arrived.last
         m.d.comb += [
-            raiser0.id.eq(command.raise0), raiser0.add.eq(written | quantiser.written),
-            raiser1.id.eq(command.raise1),
-            raiser1.add.eq(Mux(front.end, step.release, 0) | quantiser.released),
+            raiser0.start.eq(front.begin), raiser0.id.eq(command.raise0),
+            raiser0.add.eq(written | quantiser.written),
+            raiser1.start.eq(front.begin), raiser1.id.eq(command.raise1),
+            raiser1.add.eq(Mux(front.end & front.told, step.release, 0) | quantiser.released),
         ]
         return m

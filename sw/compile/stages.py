@@ -1,8 +1,8 @@
 """Writes what the vector unit, the mover and attention do for a part of a chunk.
 
 The vector unit runs one command at a time, so what it reads of its own results is there. Of each
-stage only the first token's commands take what a product raises, which is blocks of its last
-vector: all others were written before. docs/compiler.md has the counters.
+stage only the first token's commands, or the one command for all, take what a product raises, which
+is blocks of its last vector: all others were written before. docs/compiler.md has the counters.
 """
 
 from .chunks import MOST_PERIOD
@@ -25,17 +25,14 @@ def quantise(w, comment, a, dst, per_vector, vectors, raise0=0):
 
 
 def write_norms(w, part, gain):
-    """Norm of every token; the gain is fetched for the first, and given back by the last."""
+    """Norm of every token; the gain is fetched for the first part, and given back by the last."""
     chunk, dim = w.chunk, w.model.dim_blocks
-    for token in range(chunk.tokens):
-        sync = {"take0": 0}
-        if token == 0:
-            sync = {"take0": "x_ready"}
-            if part is chunk.parts[0]:
-                sync["take1"] = "gain_ready"
-        if token == chunk.tokens - 1 and part is chunk.parts[-1]:
-            sync["raise1"] = "gain_free"
-        w.norm("", gain, dst=part.n + token * dim, a=part.x + token * dim, **sync)
+    sync = {"take0": "x_ready"}
+    if part is chunk.parts[0]:
+        sync["take1"] = "gain_ready"
+    if part is chunk.parts[-1]:
+        sync["raise1"] = "gain_free"
+    w.norm("", gain, dst=part.n, a=part.x, vectors=chunk.tokens, **sync)
     quantise(w, "", part.n, part.vector, dim, chunk.tokens)
     ready(w, part.n, dim)
 

@@ -98,10 +98,11 @@ class Writer:
                       height=height, tail=tail, format=matrix.format, drain=drain,
                       activation=self.model.activation, **values)
 
-    def norm(self, comment, gain, **values):
+    def norm(self, comment, gain, vectors=1, **values):
         imm = int(np.float32(self.model.guard).view(np.uint32))
+        dim = self.model.dim_blocks
         values = {"dst": self.plan.n, "a": self.plan.x, "take0": "x_ready", **values}
-        self.out.emit("norm", comment, b=gain, imm=imm, blocks=self.model.dim_blocks, **values)
+        self.out.emit("norm", comment, b=gain, imm=imm, blocks=vectors * dim, period=dim, **values)
 
     def quantise(self, comment, a, dst, blocks, *, take0="done", raise0="act", per_vector=None,
                  columns=1, **values):

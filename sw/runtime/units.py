@@ -8,6 +8,7 @@ writes no more than one block, so that an order of steps is an order of events i
 import numpy as np
 
 from hw.formats import ACTIVATIONS, KV
+from hw.vector.unit import VectorUnit
 from verif.reference.divide import divide
 from verif.reference.floats import add, from_bits, maximum, minimum, multiply
 from verif.reference.gate import gate
@@ -27,6 +28,9 @@ from .select import run_select
 __all__ = ["UNITS"]
 
 BLOCK = 32
+
+#: Vectors of which the vector unit holds the sums.
+NORM_BATCH = VectorUnit.scratch_rows
 
 
 def fp32(bits):
@@ -71,19 +75,30 @@ def run_matmul(m, f):
 
 
 def run_norm(m, f):
-    parts = []
-    for block in range(f.blocks):
-        yield f.take0
-        parts.append(m.workspace[f.a + block].copy())
-    x = np.concatenate(parts)
-    scaled = norm(x, np.ones_like(x), fp32(f.imm)).reshape(-1, BLOCK)
-    for block in range(f.blocks):
-        yield f.take1
-        if not np.array_equal(parts[block], m.workspace[f.a + block], equal_nan=True):
-            raise Hazard(f"workspace block {f.a + block} was overwritten during a norm")
-        m.workspace[f.dst + block] = multiply(scaled[block], m.workspace[f.b + block])
-        m.raise_counter(f.raise0)
-        m.raise_counter(f.raise1)
+    """Vectors in batches: a batch is read for the first time, as a whole, before it is read for the
+    second time."""
+    period = f.period or f.blocks
+    last = (f.blocks - 1) // max(period, 1) * period
+    for start in range(0, f.blocks, NORM_BATCH * period or 1):
+        blocks = range(start, min(start + NORM_BATCH * period, f.blocks))
+        parts = []
+        for block in blocks:
+            yield f.take0 if block < period else 0
+            parts.append(m.workspace[f.a + block].copy())
+        scaled = []
+        for first in range(0, len(parts), period):
+            x = np.concatenate(parts[first:first + period])
+            scaled.extend(norm(x, np.ones_like(x), fp32(f.imm)).reshape(-1, BLOCK))
+        for block, y, part in zip(blocks, scaled, parts):
+            yield f.take1 if block < period else 0
+            if not np.array_equal(part, m.workspace[f.a + block], equal_nan=True):
+                raise Hazard(f"workspace block {f.a + block} was overwritten during a norm")
+            if f.b <= f.dst + block < f.b + min(period, f.blocks):
+                raise Hazard("a norm writes where its gain is")
+            m.workspace[f.dst + block] = multiply(y, m.workspace[f.b + block % period])
+            if block >= last:
+                m.raise_counter(f.raise0)
+                m.raise_counter(f.raise1)
 
 
 def elementwise(m, f, function, b_of, takes_b):
