@@ -47,6 +47,12 @@ class Geometry:
         """Unit of a memory address in an instruction."""
         return max(64, self.beat_bytes)
 
+    @property
+    def words_written(self):
+        """Words that may be in flight to memory: each is an access of its own, and tokens' keys and
+        values are many."""
+        return 4 * self.outstanding
+
     # Workspace
 
     @property

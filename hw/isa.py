@@ -193,9 +193,9 @@ INSTRUCTIONS = (
     Instruction("scatter", 49, "mover", "Write FP32 blocks to memory.", SYNC + (
         SRC_A, BLOCKS) + ADDRESS),
     # Counters lie as in the other commands of the mover; there is no second one to take from.
-    Instruction("append", 50, "mover", "Write the staged keys, then values, of one token.",
-                (SYNC[0], Field("token", 4, "which of the staged tokens")) + SYNC[2:] + ADDRESS + (
-        reg("count", "register: position of the token, or of the page"),
+    Instruction("append", 50, "mover", "Write the staged keys, then values, of tokens.",
+                (SYNC[0], Field("more", 4, "tokens behind the first one")) + SYNC[2:] + ADDRESS + (
+        reg("count", "register: position of the first token, or of the page"),
         Field("heads", 5, "KV heads"), HEAD_BLOCKS,
         Field("head_stride", 24, "lines from one head to the next"), RING, WINDOW[1],
         Field("bounds", 1, "keys only, into blocks of bounds"),

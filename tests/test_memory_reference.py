@@ -126,6 +126,26 @@ def test_appended_tokens_are_read_back(config, head_blocks):
         assert np.array_equal(v_codes, codes[:, 1, head, 0])
 
 
+@pytest.mark.parametrize("bounds", [False, True], ids=["tokens", "bounds"])
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_tokens_appended_together_lie_as_one_by_one(config, bounds):
+    """Staged are keys, then values, head by head; the tokens lie in two KV blocks."""
+    rng, heads, tokens, first = np.random.default_rng(4), 2, 5, 29
+    stride = 2 * (config.bounds_lines if bounds else config.kv_lines)(2)
+    images = [np.zeros(heads * stride * config.line_bytes, np.uint8) for _ in range(2)]
+    # Of bounds, largest and smallest keys of a head lie together.
+    kinds, blocks = (1, 4) if bounds else (2, 2)
+    staging = rng.integers(-128, 128, (kinds, heads, tokens, blocks, 32)).astype(np.int8)
+    codes = rng.integers(0, 256, staging.shape[:-1])
+    shape = (heads, 2, stride, config)
+    append(images[0], staging.reshape(-1, 32), codes.reshape(-1), 0, first, *shape, bounds=bounds,
+           more=tokens - 1)
+    for n in range(tokens):
+        append(images[1], staging[:, :, n].reshape(-1, 32), codes[:, :, n].reshape(-1), 0,
+               first + n, *shape, bounds=bounds)
+    assert np.array_equal(*images) and images[0].any()
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 @pytest.mark.parametrize("table", [None, [4, 0, 5, 2]], ids=["no table", "table"])
 def test_a_ring_holds_the_sinks_and_the_last_tokens(config, table):
@@ -148,6 +168,11 @@ def test_a_ring_holds_the_sinks_and_the_last_tokens(config, table):
 def test_a_block_beyond_the_table_has_no_place():
     assert [block_place(n, table=[7, 3]) for n in (0, 1)] == [7, 3]
     assert [block_place(n, 2, 32, [7, 3, 9]) for n in range(5)] == [7, 3, 9, 3, 9]
+    config, image = CONFIGS[0], np.zeros(1 << 16, np.uint8)
+    with pytest.raises(IndexError, match="block 2 is beyond the block table of 2 entries"):
+        append(image, np.ones((4, 32), np.int8), np.ones(4), 0, 63, 1, 1, 0, config, more=1,
+               table=[0, 1])
+    assert not image.any()
     with pytest.raises(IndexError, match="block 2 is beyond the block table of 2 entries"):
         block_place(2, table=[7, 3])
 

@@ -173,11 +173,12 @@ def test_a_table_says_where_blocks_lie():
 
 
 @pytest.mark.parametrize("bounds", [0, 1])
-def test_one_of_several_staged_tokens_is_appended(bounds):
+def test_tokens_that_are_staged_together_are_appended(bounds):
+    """They lie in two KV blocks."""
     config = replace(DEEP, pages=64)
     device = Emulator(config, memory_bytes=1 << 16)
-    geometry = dict(heads=2, head_blocks=1, head_stride=64, token=3, bounds=bounds)
-    device.program([isa.encode("set", rd=1, imm=9),
+    geometry = dict(heads=2, head_blocks=1, head_stride=64, more=3, bounds=bounds)
+    device.program([isa.encode("set", rd=1, imm=30),
                     isa.encode("append", base=5, count=1, **geometry),
                     isa.encode("branch", target=2)])
     device.start()
@@ -185,7 +186,7 @@ def test_one_of_several_staged_tokens_is_appended(bounds):
     device.staging[:] = rng.integers(0, 256, shape)
     device.staging_codes[:] = rng.integers(0, 256, shape[0])
     expected = device.memory.copy()
-    append(expected, device.staging.view(np.int8), device.staging_codes, 5, 9, config=config,
+    append(expected, device.staging.view(np.int8), device.staging_codes, 5, 30, config=config,
            **geometry)
     assert not np.array_equal(device.memory, expected)
     device.run(50)

@@ -117,9 +117,9 @@ class Machine:
         await self.bench.cycles(2)
         assert self.dut.quiet.value and not self.dut.fault.value
 
-    async def stage(self, blocks, codes):
+    async def stage(self, blocks, codes, first=0):
         """Write quantised blocks into the staging memory, halves in both orders."""
-        for n, (block, code) in enumerate(zip(blocks, codes)):
+        for n, (block, code) in enumerate(zip(blocks, codes), first):
             for half in (0, 1) if n % 3 else (1, 0):
                 self.dut.staging.value = pack(staging_write(self.config), {
                     "en": 1, "address": n, "half": half, "code": int(code),

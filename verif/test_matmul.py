@@ -190,6 +190,21 @@ async def the_array_is_kept_busy(dut):
             assert cycles <= 1.06 * slowest + (0 if full else 150)
 
 
+@cocotb.test(skip="int8" not in config.formats)
+async def scales_come_while_a_tile_is_given_again(dut):
+    """Of all tiles but the first they cost nothing, if there are several groups."""
+    async with Bench(dut) as bench:
+        groups, tiles, size = 2, 6, min(256, config.replay // config.beat_bytes)
+        rows = 16 * config.slices * tiles
+        machine = Machine(dut, config, bench.rng)
+        product = Product(**operands(bench.rng, rows, size, groups, FORMATS["int8"]),
+                          format="int8", columns=1, stride=rows // 32, counters={"raise1": 1})
+        await machine.run([product])
+        cycles = machine.last_write - machine.first_beat
+        beats, scales = tiles * groups * size, size // 16
+        assert cycles <= beats + scales + 60 + 16 * config.slices // WRITTEN, f"{cycles}: {beats}"
+
+
 @cocotb.test()
 async def commands_follow_each_other(dut):
     """Commands cost an idle cycle each, and the array does not wait for sums of the one before."""

@@ -181,6 +181,22 @@ async def reads_run_at_full_rate(dut):
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
+async def writes_run_at_full_rate(dut):
+    """A word takes a cycle, if as many may be in flight as memory takes cycles."""
+    async with Bench(dut) as bench:
+        latency, words = min(60, config.words_written - 8), 512
+        AxiMemory(dut, config, np.zeros(SIZE, np.uint8), latency=fixed(latency))
+        open_windows(dut)
+        driver, written, cycles = bench.drive("writes", write_data(config)), [0], 0
+        cocotb.start_soon(count_written(dut, written))
+        driver.start({"address": n * W, "data": n, "strobe": 2**W - 1} for n in range(words))
+        while written[0] < words:
+            await RisingEdge(dut.clk)
+            cycles += 1
+    assert cycles <= 1.01 * words + latency + 10, f"{cycles} cycles"
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(place=["before", "after", "across"])
 async def reads_outside_the_window_are_not_issued(dut, place):
     """A burst that is not wholly inside ends the run with its address."""

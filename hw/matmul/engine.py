@@ -20,7 +20,7 @@ from hw.signatures import (
 
 from .array import Array
 from .drain import DrainUnit
-from .layouts import EVENTS, replay_command, unpack_command
+from .layouts import EVENTS, replay_command, tile_beat, unpack_command
 from .replay import Replay
 from .sequencer import ArraySequencer
 from .timing import Timing
@@ -32,6 +32,10 @@ __all__ = ["MatmulEngine"]
 
 #: Commands that wait, of which unpackers may already work on the first.
 QUEUE = 2
+
+#: Beats of the next tile that wait while a tile is given again: so many beats of scales cost
+#: nothing then. A memory of 16 rows is the smallest that boards have.
+AHEAD = 16
 
 #: Matrices whose factors are known before their sums are drained.
 MATRICES = 4
@@ -51,7 +55,8 @@ class MatmulEngine(wiring.Component):
     ----------
     One beat each cycle, and an idle cycle between commands; see
     :class:`hw.matmul.sequencer.ArraySequencer`. Beats of scales cost a cycle each while they come
-    from ``w``, unless the array waits for something else.
+    from ``w``, unless the array waits for something else; if there are several groups, all but the
+    first ``AHEAD`` of a tile.
 
     Parameters
     ----------
@@ -137,7 +142,9 @@ class MatmulEngine(wiring.Component):
         # Beats.
         connect(m, flipped(self.w), unpacker.i)
         connect(m, flipped(self.keys), key_unpacker.i)
-        connect(m, unpacker.o, replay.i)
+        m.submodules.ahead = ahead = Queue(tile_beat(config), AHEAD)
+        connect(m, unpacker.o, ahead.i)
+        connect(m, ahead.o, replay.i)
         connect(m, flipped(self.values), sequencer.values)
         # Queues, so that what the sequencer decides does not run back through all the others.
         for name, source in (("weights", replay.o), ("keys", key_beats)):

@@ -56,7 +56,7 @@ class Acknowledge(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # Counts wrap; never more than half their range is in flight.
-        bits = ceil_log2(self.config.outstanding + 8) + 1
+        bits = ceil_log2(self.config.words_written + 8) + 1
         issued, written, ahead = Signal(bits), Signal(bits), Signal(bits)
         m.submodules.marks = marks = Queue(data.StructLayout({"id": 4, "count": bits}), self.depth)
         reached = Signal()

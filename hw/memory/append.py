@@ -1,4 +1,4 @@
-"""Moves a token's quantised keys and values from the staging memory into KV blocks."""
+"""Moves quantised keys and values of tokens from the staging memory into KV blocks."""
 
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -26,11 +26,15 @@ class Append(wiring.Component):
 
     The reference is :func:`verif.reference.memory.append`.
 
+    Staged are keys, then values: of each head those of all tokens. They are read in this order,
+    each block when it is there. Tokens that follow each other lie in two KV blocks at most: both
+    places are found before the first word is written.
+
     Throughput
     ----------
     One cycle for each word written, and for each of a value block's words that has none of its
     bytes; two for the keys, and two for the values, of a head. The next block is read while one is
-    written. The place of the KV block is found while the command waits for its staging blocks.
+    written. Places are found while the command waits for its staging blocks.
 
     Parameters
     ----------
@@ -42,12 +46,12 @@ class Append(wiring.Component):
         High, with the operands constant, until ``done``.
     address, head_stride : ``In``
         Line of the first head's first KV block, and lines from one head to the next.
-    count, heads, head_blocks : ``In``
-        Position of the token, or number of the page, and geometry.
+    count, more : ``In``
+        Position of the first token, or number of the page; tokens, or pages, that follow it.
+    heads, head_blocks : ``In``
+        Geometry.
     packed : ``In(1)``
         Elements have 4 bits.
-    token : ``In(4)``
-        Which of the tokens that are staged: as many blocks lie before it as each of them has.
     ring, sinks : ``In``
         The blocks that KV blocks use in turn, and the tokens that lie before them.
     bounds : ``In(1)``
@@ -73,7 +77,7 @@ class Append(wiring.Component):
         super().__init__({
             "go": In(1), "done": Out(1),
             "address": In(32), "head_stride": In(24), "count": In(32),
-            "token": In(4), "heads": In(5), "head_blocks": In(5), "packed": In(1),
+            "more": In(4), "heads": In(5), "head_blocks": In(5), "packed": In(1),
             "ring": In(16), "sinks": In(12), "bounds": In(1),
             "entries": In(20), "lookup": Out(1), "entry": Out(20),
             "found": In(stream.Signature(32)), "fault": Out(1),
@@ -102,78 +106,84 @@ class Append(wiring.Component):
         key_beats = table("key_beats", config.key_beats,
                           lambda n, packed: config.key_beats(2 * n, packed))
         pitch = sizes(m, config, self, "pitch", lambda n, _: config.value_pitch(n))
-        token = self.count[:5]
+
+        # The token at work: behind the end of the first one's KV block it lies in the second place.
+        number, token, crosses = Signal.like(self.more), Signal(6), Signal()
+        first_place, second_place = Signal(32), Signal(32)      # lines
+        m.d.comb += [token.eq(self.count[:5] + number), crosses.eq((self.count[:5] + self.more)[5])]
         # With one slice the second half of the tokens is a tile of its own.
         first_beat = Mux(token[4], key_beats >> 1, 0) if config.key_tiles == 2 else Const(0)
 
         # Control. Blocks that follow each other in the staging memory: keys of a head, or values.
-        run, need, size = Signal(5), Signal(11), Signal(11)
-        m.d.sync += size.eq(self.heads * self.head_blocks << 1)
+        run, start, shift = Signal(5), Signal(32), Signal(32)
+        values, final, second, loaded = Signal(), Signal(), Signal(), Signal()
+        head, block = Signal.like(self.heads), Signal.like(run)
+        data_beat, code_beat = Signal.like(place.data_beat), Signal.like(place.code_beat)
+        member, step = Signal.like(place.member), Signal.like(place.step)
+        enter, wanted, written = (Signal(name=name) for name in ("enter", "wanted", "written"))
         m.d.comb += [
             run.eq(Mux(bounds, self.head_blocks << 1, self.head_blocks)),
-            finder.i.p.address.eq(self.address), finder.i.p.number.eq(self.count[5:]),
+            finder.i.p.address.eq(self.address), finder.i.p.number.eq(self.count[5:] + second),
             finder.i.p.ring.eq(self.ring), finder.i.p.sinks.eq(self.sinks),
             finder.i.p.lines.eq(table("lines", config.kv_lines, config.bounds_lines)),
             finder.i.p.direct.eq(bounds),
             finder.entries.eq(self.entries),
             self.lookup.eq(finder.lookup), self.entry.eq(finder.index),
             self.fault.eq(finder.fault),
+            final.eq(values | bounds), self.read.eq(self.take),
         ]
         connect(m, flipped(self.found), finder.found)
-        base, at_head = Signal(32), Signal(32)              # lines
-        values, final = Signal(), Signal()
-        head, block = Signal.like(self.heads), Signal.like(run)
-        data_beat, code_beat = Signal.like(place.data_beat), Signal.like(place.code_beat)
-        member, step = Signal.like(place.member), Signal.like(place.step)
-        enter, writing, wanted, moved, written = (Signal(name=name) for name in (
-            "enter", "writing", "wanted", "moved", "written"))
-        m.d.comb += final.eq(values | bounds)
-        with m.If(self.read):
+        with m.If(self.take):
             m.d.sync += self.index.eq(self.index + 1)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [
-                    need.eq(self.heads * self.head_blocks << 1), values.eq(0), head.eq(0),
-                ]
+                m.d.sync += [self.index.eq(0), number.eq(0), head.eq(0), values.eq(0),
+                             shift.eq(0)]
                 m.d.comb += finder.i.valid.eq(self.go)
                 with m.If(self.go):
-                    m.next = "START"
-            with m.State("START"):
-                # All staging blocks, and the place.
-                m.d.comb += [self.take.eq(self.ok & (need != 0)),
-                             finder.o.ready.eq(need == 0)]
-                with m.If(self.take):
-                    m.d.sync += need.eq(need - 1)
-                m.d.sync += [base.eq(finder.o.payload), at_head.eq(finder.o.payload),
-                             self.index.eq(size * self.token)]
-                with m.If(finder.o.valid & finder.o.ready):
-                    m.next = "READ"
-            with m.State("READ"):
-                m.d.comb += self.read.eq(1)
-                m.next = "ENTER"
+                    m.next = "FIND"
+            with m.State("FIND"):
+                m.d.comb += finder.o.ready.eq(1)
+                m.d.sync += second_place.eq(finder.o.payload)
+                with m.If(~second):
+                    m.d.sync += first_place.eq(finder.o.payload)
+                with m.If(finder.o.valid):
+                    m.d.sync += second.eq(crosses & ~second)
+                    m.next = "ENTER"
+                    with m.If(crosses & ~second):
+                        m.next = "AGAIN"
+            with m.State("AGAIN"):
+                m.d.comb += finder.i.valid.eq(1)
+                m.next = "FIND"
             with m.State("ENTER"):
-                m.d.comb += enter.eq(1)
-                m.d.sync += [block.eq(0), step.eq(0)]
+                m.d.comb += [enter.eq(1), self.take.eq(self.ok)]
+                m.d.sync += [block.eq(0), step.eq(0), loaded.eq(self.ok),
+                             start.eq(Mux(token[5], second_place, first_place) + shift)]
                 m.next = "WRITE"
             with m.State("WRITE"):
-                m.d.comb += [writing.eq(1), moved.eq(self.writes.ready | ~wanted)]
-                with m.If(moved):
+                with m.If(loaded & (self.writes.ready | ~wanted)):
                     m.d.sync += step.eq(step + 1)
-                with m.If(moved & written):
-                    m.d.comb += [self.released.eq(1), self.read.eq(1)]
-                    m.d.sync += [step.eq(0), block.eq(block + 1)]
-                    with m.If(block + 1 == run):
-                        m.next = "LEAVE"
+                    with m.If(written):
+                        m.d.comb += self.released.eq(1)
+                        m.d.sync += [step.eq(0), block.eq(block + 1), loaded.eq(0)]
+                        with m.If(block + 1 == run):
+                            m.next = "LEAVE"
+                with m.If(self.ok & Mux(loaded, self.released & (block + 1 != run), 1)):
+                    m.d.comb += self.take.eq(1)
+                    m.d.sync += loaded.eq(1)
             with m.State("LEAVE"):
-                m.d.comb += self.marks.valid.eq(final)
-                with m.If(~final | self.marks.ready):
-                    m.d.sync += [head.eq(head + 1), at_head.eq(at_head + self.head_stride)]
+                last = Signal()
+                m.d.comb += [last.eq(number == self.more), self.marks.valid.eq(final & last)]
+                with m.If(~self.marks.valid | self.marks.ready):
+                    m.d.sync += number.eq(Mux(last, 0, number + 1))
                     m.next = "ENTER"
-                    with m.If(head + 1 == self.heads):
-                        m.d.sync += [head.eq(0), values.eq(1), at_head.eq(base)]
-                        with m.If(final):
-                            m.d.comb += self.done.eq(1)
-                            m.next = "IDLE"
+                    with m.If(last):
+                        m.d.sync += [head.eq(head + 1), shift.eq(shift + self.head_stride)]
+                        with m.If(head + 1 == self.heads):
+                            m.d.sync += [head.eq(0), shift.eq(0), values.eq(1)]
+                            with m.If(final):
+                                m.d.comb += self.done.eq(1)
+                                m.next = "IDLE"
 
         # Tokens of small heads share a beat: those of a half at a distance of `pitch`.
         half, inside, above = Signal(5), Signal(4), Signal(4)
@@ -211,15 +221,15 @@ class Append(wiring.Component):
         word = exact_log2(config.word_bytes)
         address = Signal(config.address_bits)
         m.d.comb += [
-            place.block.eq(self.staging), place.values.eq(values), place.token.eq(token),
+            place.block.eq(self.staging), place.values.eq(values), place.token.eq(token[:5]),
             place.packed.eq(packed),
             place.data_beat.eq(data_beat), place.code_beat.eq(code_beat),
             place.member.eq(member), place.step.eq(step),
             wanted.eq(place.strobe.any()),
             written.eq(Mux(values & (block != 0), step == place.value_words - 1, place.last)),
-            address.eq((at_head << exact_log2(config.line_bytes)) + place.offset),
+            address.eq((start << exact_log2(config.line_bytes)) + place.offset),
             self.writes.p.address.eq(Cat(Const(0, word), address[word:])),
             self.writes.p.data.eq(place.data), self.writes.p.strobe.eq(place.strobe),
-            self.writes.valid.eq(writing & wanted),
+            self.writes.valid.eq(loaded & wanted),
         ]
         return m

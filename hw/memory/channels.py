@@ -123,11 +123,11 @@ class WriteChannels(wiring.Component):
 
         # Words in flight, each with the channels that it went to.
         m.submodules.order = order = Queue(data.StructLayout({
-            "address": config.address_bits, "used": config.channels}), config.outstanding)
+            "address": config.address_bits, "used": config.channels}), config.words_written)
         addresses = [Queue(config.address_bits, 2) for _ in channels]
         words = [Queue(data.StructLayout({"data": config.data_bits, "strobe": strobes}), 2)
                  for _ in channels]
-        answers = [Queue(1, config.outstanding) for _ in channels]
+        answers = [Queue(1, config.words_written) for _ in channels]
         for n in channels:
             m.submodules[f"address_{n}"] = addresses[n]
             m.submodules[f"word_{n}"] = words[n]

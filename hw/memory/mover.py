@@ -129,7 +129,7 @@ class Mover(wiring.Component):
             gather.dst.eq(fields["gather"].dst), gather.blocks.eq(fields["gather"].blocks),
             scatter.address.eq(command.address << line),
             scatter.a.eq(fields["scatter"].a), scatter.blocks.eq(fields["scatter"].blocks),
-            append.token.eq(fields["append"].token),
+            append.more.eq(fields["append"].more),
             append.address.eq(command.address), append.count.eq(command.count),
             append.heads.eq(fields["append"].heads),
             append.head_blocks.eq(fields["append"].head_blocks),

@@ -24,7 +24,8 @@ class MemoryPort(wiring.Component):
 
     A burst becomes one AXI burst on every channel; each channel goes at its own pace, and words
     are put together in order. A written word becomes a single transfer on each channel of which
-    it strobes a byte. Up to ``config.outstanding`` bursts and as many words are in flight.
+    it strobes a byte. Up to ``config.outstanding`` bursts and ``config.words_written`` words are in
+    flight.
 
     Every access is held against the host's windows: one outside is not issued. After the first
     fault nothing more is issued, nor delivered.

@@ -26,24 +26,28 @@ SIZE = 64
 BLOCK, FORMAT = 32, "int8"
 ROW = SIZE // BLOCK         # blocks of a vector
 BLOCKS = SIZE * ROW         # blocks of all vectors
+HALF = SIZE // 2            # tokens of a KV block, and vectors of a product that makes them
 
 COUNTERS = {name: number + 1 for number, name in enumerate((
-    "loaded", "rows", "q_rows", "staged", "staging", "appended", "query", "attended", "done",
-    "act", "out"))}
+    "loaded", "rows", "queries", "staged", "unstaged", "appended", "query", "attended", "act"))}
 REGISTERS = {name: number + 1 for number, name in enumerate((
-    "start", "end", "none", "count", "position"))}
+    "start", "end", "count", "position"))}
+#: Most tokens of an ``append``.
+MOST_APPENDED = 16
 
-#: Workspace: vectors and later results; keys, values, queries and attention's output; and blocks
-#: that nobody needs.
-X, K, V, Q, O, SCRATCH = (n * BLOCKS for n in range(6))
-#: Activations: vectors, queries, attention's output, probabilities, in units of all vectors.
-PARTS = 4
+#: Workspace: vectors and later results; keys, values, queries, and attention's output.
+X, K, V, Q, O = (n * BLOCKS for n in range(5))
+
+
+def together(config):
+    """Queries that attend together."""
+    return config.columns * min(config.kv_groups, SIZE // config.columns)
 
 
 def fits(config):
     """Whether a machine of 256 multipliers can hold it."""
     return (16 * config.slices * config.columns == 256 and config.max_head >= SIZE
-            and SIZE % (PARTS * config.columns) == 0 and config.blocks >= SCRATCH + BLOCKS)
+            and HALF % together(config) == 0 and config.blocks >= O + BLOCKS)
 
 
 def whole_limit(config):
@@ -51,74 +55,62 @@ def whole_limit(config):
     return 6 * SIZE**3 / (16 * config.slices * config.columns)
 
 
-def token(vector):
-    """Number of the token that a vector is of: neighbours lie in both KV blocks by turns."""
-    return vector % 2 * BLOCK + vector // 2
-
-
 class Program:
     """Words of the program.
 
-    An ``append`` writes one position of some heads. Here two tokens, one of each KV block, pass as
-    two heads: half as many commands wait for each other.
+    Products are made of half of the vectors, those of keys and values by turns, so that one half is
+    staged and appended while the other one is computed. The product of the output begins while the
+    last queries' attention is divided and rounded.
     """
 
     def __init__(self, config, lines):
         self.config, self.lines = config, lines
         self.out = Assembler(COUNTERS, REGISTERS)
         self.columns = config.columns
-        self.groups = SIZE // config.columns
-        act = self.groups * ROW
+        self.attends = together(config)
+        self.appended = min(MOST_APPENDED, config.kv_staging // (2 * ROW))
+        act = SIZE // config.columns * ROW
         self.act = {name: n * act for n, name in enumerate(("x", "q", "o", "probability"))}
 
-    def stream(self, name):
-        self.out.emit("stream", name, stream="w", base=self.lines[name],
-                      beats=tape_beats((SIZE, SIZE), FORMAT, self.config.slices))
-
-    def matmul(self, act, dst, first, groups, **values):
-        """A matrix of 64 x 64 and the vectors of some groups."""
+    def product(self, name, act, dst, first, number, **values):
+        """A matrix of 64 x 64 and some of the vectors; its weights are ordered for it."""
         tiles, height, tail = tiling(SIZE, self.config.slices, FORMAT)
-        self.out.emit("matmul", act=act + first * ROW, dst=dst + first * self.columns * ROW,
+        self.out.emit("matmul", name, act=act + first // self.columns * ROW, dst=dst + first * ROW,
                       halves=SIZE // 16, tiles=tiles, height=height, tail=tail,
-                      columns=self.columns, groups=groups, stride=ROW, format=FORMAT,
-                      drain="store", **values)
+                      columns=self.columns, groups=number // self.columns, stride=ROW,
+                      format=FORMAT, drain="store", **values)
 
-    def columns_of(self, a, act, first, blocks, **values):
-        """Rounds vectors, from block ``first`` on, to activations."""
-        self.out.emit("quantise", a=a + first, dst=act + first // self.columns, blocks=blocks,
-                      target="column", group=1, per_vector=ROW, columns=self.columns, **values)
+    def stream(self, names):
+        for name in names:
+            self.out.emit("stream", name, stream="w", base=self.lines[name],
+                          beats=tape_beats((SIZE, SIZE), FORMAT, self.config.slices))
+
+    def round(self, a, act, first, number, **values):
+        """Rounds vectors, from the first one on, to activations."""
+        self.out.emit("quantise", a=a + first * ROW, dst=act + first // self.columns * ROW,
+                      blocks=number * ROW, target="column", group=1, per_vector=ROW,
+                      columns=self.columns, **values)
 
     def words(self):
         """All instructions."""
-        out = self.out
+        out, act = self.out, self.act
         out.emit("set", "tokens", rd="count", imm=SIZE)
         out.emit("gather", "vectors", dst=X, blocks=BLOCKS, base=self.lines["x"], raise0="loaded")
-        self.columns_of(X, self.act["x"], 0, BLOCKS, take0="loaded")
-        out.emit("raise", counter="staging", count=4 * ROW)
+        self.round(X, act["x"], 0, SIZE, take0="loaded")
+        out.emit("raise", counter="unstaged", count=2 * self.appended * ROW)
         out.emit("sync")
         out.emit("wait", rd="start", source="cycle")
-        for _ in range(PARTS):
-            self.stream("k")
-            self.stream("v")
-        part = self.groups // PARTS
-        for n in range(PARTS):
-            self.matmul(self.act["x"], K, n * part, part, raise0="rows")
-            self.matmul(self.act["x"], V, n * part, part, raise0="rows")
-        self.stream("q")
-        self.stream("o")
-        self.matmul(self.act["x"], Q, 0, self.groups, raise0="q_rows")
-        for n in range(PARTS):
-            self.write_part(n)
-        number = SIZE // self.attends
-        for n in range(1, number):
-            self.columns_of(Q, self.act["q"], n * self.attends * ROW, self.attends * ROW,
-                            raise0="query")
-        for n in range(number):
-            self.attend(n)
-        self.matmul(self.act["o"], X, 0, self.groups, take0="act", raise0="out")
-        out.emit("pick", "waits for the last result", a=X + BLOCKS - ROW, blocks=ROW, imm=0,
-                 index=0, first=1, last=1, take0="out")
-        out.emit("wait", rd="none", source="token")
+        self.stream("kvkv")
+        for half in (0, HALF):
+            self.product("k", act["x"], K, half, HALF, raise0="rows")
+            self.product("v", act["x"], V, half, HALF, raise0="rows")
+        self.stream("qq")
+        for half in (0, HALF):
+            self.product("q", act["x"], Q, half, HALF, raise0="queries")
+        for half in (0, HALF):
+            self.write_tokens(half)
+        self.attend_all()
+        out.emit("sync", "all results are there")
         out.emit("wait", rd="end", source="cycle")
         out.emit("scatter", a=X, blocks=BLOCKS, base=self.lines["results"])
         out.emit("sync")
@@ -127,66 +119,68 @@ class Program:
         out.emit("stop")
         return out.words()
 
-    @property
-    def attends(self):
-        """Queries that attend together."""
-        return self.columns * min(self.config.kv_groups, self.groups)
-
-    def mark(self, blocks, **counters):
+    def mark(self, blocks, take=0, tell=0):
         """The vector unit takes or raises a counter, between what it does before and after.
 
         A product takes its activations once for all columns, but they are raised for each; and it
-        raises its results once for all vectors, but they are taken one by one.
+        raises its results once for all vectors, but they are taken one by one. ``pick`` writes
+        nothing: what the array writes never waits for it.
         """
-        self.out.emit("multiply", "waits, or tells", dst=SCRATCH, a=SCRATCH, b=SCRATCH,
-                      blocks=blocks, **counters)
+        self.out.emit("pick", "waits, or tells", a=X, blocks=blocks, imm=0, index=0, first=0,
+                      last=0, take0=take, raise1=tell)
 
-    def write_part(self, part):
-        """Keys and values of a part of the vectors go to memory."""
-        vectors = SIZE // PARTS
-        self.mark(2 * ROW, take0="rows")
-        pairs = range(part * vectors // 2, (part + 1) * vectors // 2)
-        last = part == PARTS - 1
-        for pair in pairs[:-1] if last else pairs:
-            self.append(2 * pair, 2)
-        if last:
-            # Queries are rounded while the last tokens are on their way.
-            self.mark(ROW, take0="q_rows")
-            self.columns_of(Q, self.act["q"], 0, self.attends * ROW, raise0="query")
-            # The acknowledgment of the very last one tells that all are in memory. One token has
-            # half as many staging blocks as two.
-            self.mark(2 * ROW, take0="staging")
-            self.append(2 * pairs[-1], 1)
-            self.append(2 * pairs[-1] + 1, 1, raise0="appended")
+    def write_tokens(self, half):
+        """Keys and values of half of the tokens go to memory."""
+        number = self.appended
+        self.mark(ROW, take="rows")
+        for first in range(half, half + HALF, number):
+            self.stage(K, first, number, 0, group=1)
+            if first == half:
+                self.mark(ROW, take="rows")
+            self.stage(V, first, number, number * ROW, group=ROW)
+            # The acknowledgment of the last one tells that all are in memory.
+            last = {"raise0": "appended"} if first + number == SIZE else {}
+            self.out.emit("set", rd="position", imm=first)
+            self.out.emit("append", base=self.lines["kv"], count="position", more=number - 1,
+                          heads=1, head_blocks=ROW, take0="staged", raise1="unstaged", **last)
 
-    def append(self, vector, number, **values):
-        """Keys and values of one or two vectors, neighbours, by way of the staging memory."""
-        blocks, lines = number * ROW, self.config.kv_lines(ROW)
-        for n, (a, group) in enumerate(((K, 1), (V, ROW))):
-            self.out.emit("quantise", a=a + vector * ROW, dst=n * blocks, blocks=blocks,
-                          target="staging", group=group, per_vector=ROW, columns=1,
-                          take0="staging", raise0="staged")
-        block, row = divmod(token(vector), BLOCK)
-        self.out.emit("set", rd="position", imm=row)
-        self.out.emit("append", base=self.lines["kv"] + block * lines, count="position",
-                      heads=number, head_blocks=ROW, head_stride=lines, take0="staged",
-                      raise1="staging", **values)
+    def stage(self, a, first, number, dst, group):
+        self.out.emit("quantise", a=a + first * ROW, dst=dst, blocks=number * ROW,
+                      target="staging", group=group, per_vector=ROW, columns=1, take0="unstaged",
+                      raise0="staged")
+
+    def attend_all(self):
+        """All queries attend, and the output is multiplied."""
+        each = self.attends
+        for half in (0, HALF):
+            self.mark(ROW, take="queries")
+            self.round(Q, self.act["q"], half, HALF, raise0="query")
+            for n in range(half // each, (half + HALF) // each):
+                self.attend(n)
+        # The first product begins when attention ends, and the other half is ready when it ends.
+        self.stream("oo")
+        for half in (0, HALF):
+            for n in range(half // each, (half + HALF) // each):
+                self.divide(n)
+            self.product("o", self.act["o"], X, half, HALF, take0="act")
 
     def attend(self, n):
-        """The n-th queries attend, and their output is rounded."""
-        out, blocks = self.out, self.attends * ROW
-        first = n * blocks
-        out.emit("walk", base=self.lines["kv"], count="count", head_blocks=ROW, span=SIZE,
-                 pattern="window", chain=int(n > 0), take0=0 if n else "appended")
-        out.emit("attend", act=self.act["q"] + first // self.columns, dst=O + first,
-                 probability=self.act["probability"], head_blocks=ROW, columns=self.columns,
-                 groups=self.attends // self.columns, count="count", take0="query",
-                 raise0="attended")
-        # Output is drained in tiles of all vectors: the last one's block may be raised before.
-        self.mark(blocks, take0="attended")
-        out.emit("divide", dst=O + first, a=O + first, blocks=blocks, period=ROW, raise0="done")
-        self.columns_of(O, self.act["o"], first, blocks, take0="done")
-        self.mark(blocks // self.columns, raise0="act")
+        """The n-th queries attend."""
+        first = n * self.attends
+        self.out.emit("walk", base=self.lines["kv"], count="count", head_blocks=ROW, span=SIZE,
+                      pattern="window", chain=int(n > 0), take0=0 if n else "appended")
+        self.out.emit("attend", act=self.act["q"] + first // self.columns * ROW,
+                      dst=O + first * ROW, probability=self.act["probability"], head_blocks=ROW,
+                      columns=self.columns, groups=self.attends // self.columns, count="count",
+                      take0="query", raise0="attended")
+
+    def divide(self, n):
+        """Attention's output is divided as it comes, and rounded."""
+        blocks, first = self.attends * ROW, n * self.attends
+        self.out.emit("divide", dst=O + first * ROW, a=O + first * ROW, blocks=blocks, period=ROW,
+                      take0="attended")
+        self.round(O, self.act["o"], first, self.attends)
+        self.mark(blocks // self.columns, tell="act")
 
 
 class Operands:
@@ -206,9 +200,8 @@ class Operands:
 
     def result(self):
         """What must come out, a row for each vector."""
-        order = np.argsort([token(vector) for vector in range(SIZE)])
-        k, k_codes = quantise(self.product("k", self.x)[order])
-        v, v_codes = quantise(self.product("v", self.x)[order], group=ROW)
+        k, k_codes = quantise(self.product("k", self.x))
+        v, v_codes = quantise(self.product("v", self.x), group=ROW)
         output, total = attention(*quantise(self.product("q", self.x)), k, k_codes, v,
                                   v_codes[:, 0])
         return self.product("o", divide(output, total[:, None], ROW))

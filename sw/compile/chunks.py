@@ -12,8 +12,9 @@ from verif.reference.tape import tape_beats, tiling
 
 __all__ = ["ChunkPlan", "Part", "chunk_plans", "splits"]
 
-#: Largest count of blocks and of groups in a command, and largest table of ``rope``.
-MOST_BLOCKS, MOST_GROUPS, MOST_PERIOD = 4095, 255, 15
+#: Largest count of blocks and of groups in a command, largest table of ``rope``, and most tokens of
+#: an ``append``.
+MOST_BLOCKS, MOST_GROUPS, MOST_PERIOD, MOST_APPENDED = 4095, 255, 15, 16
 
 #: Blocks of gates for which a product of their own is worth while.
 LEAST_PIECE = 4
@@ -31,8 +32,8 @@ class Part:
     first : int
         Number of its first token in the chunk.
     x, n, kv, q, o, h : int
-        Workspace blocks: residual stream and normed vectors, token by token; keys and values, token
-        by token; queries as products give them; rotated queries, which attention's output
+        Workspace blocks: residual stream and normed vectors, token by token; keys and values, and
+        queries, as products give them; rotated queries, which attention's output
         replaces, in the order of attention; gate and up. ``n`` and ``h`` share room with the
         others but ``x``.
     rope_k, rope_q : int
@@ -66,7 +67,10 @@ class ChunkPlan:
     heads : int
         Query heads that attend together.
     split : bool
-        Queries of each head are a product of their own.
+        Queries of each head are products of their own.
+    staged : int
+        Tokens whose keys and values are staged and appended together. If there are several, keys
+        and values of each head are products of their own too.
     pieces : int
         Products that gate and up are.
     parts : tuple of :class:`Part`
@@ -78,6 +82,7 @@ class ChunkPlan:
     groups: int
     heads: int
     split: bool
+    staged: int
     pieces: int
     parts: tuple
     probability: int
@@ -162,6 +167,7 @@ def chunk_plan(model, config, plan, split, pieces, columns, groups, parts):
         return None
     return ChunkPlan(
         columns=columns, groups=groups, heads=heads, split=split, pieces=pieces,
+        staged=staged_together(tokens, model, config) if split else 1,
         probability=probability,
         parts=tuple(Part(
             first=n * tokens, x=x + n * tokens * dim,
@@ -172,6 +178,14 @@ def chunk_plan(model, config, plan, split, pieces, columns, groups, parts):
             rope_k=rope + n * tokens * head, rope_q=rope + (parts + n) * tokens * head,
             vector=n * (vector + inner), inner=n * (vector + inner) + vector,
             query=n * (vector + inner) + vector) for n in range(parts)))
+
+
+def staged_together(tokens, model, config):
+    """Most tokens that can be staged together; always as many, so that blocks are used in the
+    order in which they have been read. One if that takes fewer commands than all heads do."""
+    most = min(MOST_APPENDED, config.kv_staging // (2 * model.kv_blocks))
+    number = max(n for n in range(1, most + 1) if tokens % n == 0)
+    return number if number >= model.n_kv_heads else 1
 
 
 def tile_rows(matrix, config):
@@ -195,7 +209,7 @@ def pieces_of(model, config):
 
 
 def splits(matrix, model, config):
-    """Whether keys and values, and queries of each head, are whole tiles of the matrix."""
+    """Whether each head is whole tiles of the matrix."""
     rows = len(matrix.weights)
     tile, head = tile_rows(matrix, config), 32 * model.head_blocks
     return (matrix.factor is None and head % tile == 0

@@ -62,16 +62,20 @@ def multiply_gate_up(w, part, layer, pieces):
 
 
 def multiply_kvq(w, part, matrix):
-    """Keys and values token by token; queries token by token, or head by head."""
+    """Keys, values and queries token by token, or head by head; of each the last product counts."""
     model, chunk, head = w.model, w.chunk, w.model.head_blocks
     if not chunk.split:
         matmul(w, "keys, values, queries", matrix, dst=part.kv, act=part.vector,
                stride=len(matrix.weights) // 32, take0="act", raise0="rows")
         return
-    tiles = 32 * head // tile_rows(matrix, w.config)
-    matmul(w, "keys and values", matrix, dst=part.kv, act=part.vector, stride=2 * model.kv_blocks,
-           tiles=2 * model.n_kv_heads * tiles, take0="act", raise0="rows")
-    for n in range(model.n_heads):
-        last = {"raise0": "rows"} if n == model.n_heads - 1 else {}
-        matmul(w, f"queries of head {n}", matrix, dst=part.q + n * chunk.tokens * head,
-               act=part.vector, stride=head, tiles=tiles, **last)
+    kinds = ([("keys", model.n_kv_heads, head), ("values", model.n_kv_heads, head)]
+             if chunk.staged > 1 else [("keys and values", 1, 2 * model.kv_blocks)])
+    at = part.kv
+    for name, number, blocks in (*kinds, ("queries", model.n_heads, head)):
+        for n in range(number):
+            sync = {"take0": "act"} if at == part.kv else {}
+            if n == number - 1:
+                sync["raise0"] = "rows"
+            matmul(w, f"{name}, {n}", matrix, dst=at, act=part.vector, stride=blocks,
+                   tiles=32 * blocks // tile_rows(matrix, w.config), **sync)
+            at += chunk.tokens * blocks

@@ -108,7 +108,7 @@ def write_gains(w):
 
 def write_counters(w):
     """What is free at the beginning."""
-    unstaged = 0 if w.chunk is None else 2 * w.model.kv_blocks
+    unstaged = 0 if w.chunk is None else 2 * w.model.kv_blocks * w.chunk.staged
     for counter, blocks in (("x_free", w.model.dim_blocks), ("logits_free", w.plan.ring),
                             ("unstaged", unstaged)):
         for first in range(0, blocks, MOST_RAISED):

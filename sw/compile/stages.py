@@ -38,35 +38,86 @@ def write_norms(w, part, gain):
 
 
 def write_keys_and_values(w, kv, part):
-    """Keys and values of each token to memory, by way of the staging memory, which holds one
-    token; between them queries are rotated. Queries are rounded last."""
+    """Keys and values to memory, by way of the staging memory; between them queries are rotated.
+    Queries are rounded last."""
+    chunk, head = w.chunk, w.model.head_blocks
+    if chunk.staged > 1:
+        write_heads(w, kv, part)
+    else:
+        write_tokens(w, kv, part)
+    quantise(w, "queries", part.o, part.query, head, chunk.tokens * w.model.n_heads, "query")
+
+
+def write_heads(w, kv, part):
+    """Keys and values lie head by head, so that one command does for many tokens."""
+    model, chunk, head = w.model, w.chunk, w.model.head_blocks
+    size, heads = chunk.tokens * head, model.n_kv_heads
+    for n in range(heads):
+        for first, number in table_parts(chunk.tokens, head, counted=n == 0):
+            at = part.kv + n * size + first * head
+            w.out.emit("rope", "keys", dst=at, a=at, b=part.rope_k + first * head,
+                       blocks=number * head, period=number * head,
+                       take0=0 if n or first else "rows")
+    wait_for_values(w, part, head)
+    rotations = list(rotate_queries(w, part, head))
+    together = chunk.staged
+    each = -(-len(rotations) * together // chunk.tokens)
+    for n in range(chunk.tokens // together):
+        for kind, (name, group) in enumerate((("keys", 1), ("values", head))):
+            for first, number in ((0, heads),) if together == chunk.tokens else (
+                    (k, 1) for k in range(heads)):
+                w.stage(name, part.kv + (kind * heads + first) * size + n * together * head,
+                        (kind * heads + first) * together * head, group=group,
+                        blocks=number * together * head, take0="unstaged")
+        last = (n + 1) * together == chunk.tokens
+        append(w, kv, together, last)
+        for values in rotations[n * each:None if last else (n + 1) * each]:
+            emit_rotation(w, part, values)
+
+
+def write_tokens(w, kv, part):
+    """Keys and values of a token lie together."""
     out, model, chunk, head = w.out, w.model, w.chunk, w.model.head_blocks
     stride = 2 * model.kv_blocks + (0 if chunk.split else model.q_blocks + w.plan.extra)
     rotations = list(rotate_queries(w, part, stride))
+    if w.plan.extra and not chunk.split:
+        rotations.insert(model.n_heads, dict(take0="rows", blocks=w.plan.extra))
     each = -(-len(rotations) // chunk.tokens)
     for token in range(chunk.tokens):
         k = part.kv + token * stride
         out.emit("rope", "keys", dst=k, a=k, b=part.rope_k + token * head, blocks=model.kv_blocks,
                  period=head, take0=0 if token else "rows")
         if token == 0:
-            out.emit("multiply", "only to wait for values", dst=part.o, a=part.o, b=part.o,
-                     blocks=model.kv_blocks, take0="rows")
+            wait_for_values(w, part, model.kv_blocks)
         # Block by block behind `append`, which reads what is staged of the token before.
         if head == 1:
             w.stage("keys and values", k, 0, group=1, blocks=2 * model.kv_blocks, take0="unstaged")
         else:
             w.stage("keys", k, 0, group=1, take0="unstaged")
             w.stage("values", k + model.kv_blocks, model.kv_blocks, group=head, take0="unstaged")
-        if w.plan.extra and not chunk.split and token == 0:
-            rotations.insert(model.n_heads, dict(take0="rows", blocks=w.plan.extra))
-        last = {"raise0": "appended"} if token == chunk.tokens - 1 else {}
-        w.append(kv, count="next", take0="staged", raise1="unstaged", **last)
-        out.emit("add", rd="next", ra="next", imm=1)
-        for values in rotations[token * each:(token + 1) * each]:
+        last = token == chunk.tokens - 1
+        append(w, kv, 1, last)
+        for values in rotations[token * each:None if last else (token + 1) * each]:
             emit_rotation(w, part, values)
-    for values in rotations[chunk.tokens * each:]:
-        emit_rotation(w, part, values)
-    quantise(w, "queries", part.o, part.query, head, chunk.tokens * model.n_heads, "query")
+
+
+def wait_for_values(w, part, blocks):
+    w.out.emit("multiply", "only to wait for values", dst=part.o, a=part.o, b=part.o,
+               blocks=blocks, take0="rows")
+
+
+def append(w, kv, tokens, last):
+    """Keys and values that are staged, to memory; the last ones tell the first step."""
+    w.append(kv, count="next", more=tokens - 1, take0="staged", raise1="unstaged",
+             **({"raise0": "appended"} if last else {}))
+    w.out.emit("add", rd="next", ra="next", imm=tokens)
+
+
+def table_parts(tokens, head, counted):
+    """``(first token, tokens)`` of each `rope`, which has its table at once; the first token alone,
+    if its blocks are counted."""
+    starts = sorted({0, *range(int(counted), tokens, MOST_PERIOD // head)})
+    return [(first, end - first) for first, end in zip(starts, [*starts[1:], tokens])]
 
 
 def emit_rotation(w, part, values):
@@ -90,14 +141,11 @@ def rotate_queries(w, part, stride):
                            a=part.q + token * stride + n * head, b=part.rope_q + token * head,
                            blocks=head, period=head, take0=0 if token else "rows")
         return
-    most = MOST_PERIOD // head
     for step in range(chunk.groups):
         for n in range(model.n_heads):
             # The first token takes the blocks of one vector, which the product has raised.
-            starts = [0, *range(int(step == n == 0), columns, most)]
-            starts = sorted(set(starts))
-            for first, end in zip(starts, [*starts[1:], columns]):
-                token, blocks = step * columns + first, (end - first) * head
+            for first, number in table_parts(columns, head, counted=step == n == 0):
+                token, blocks = step * columns + first, number * head
                 yield dict(dst=part.o + ((step * model.n_heads + n) * columns + first) * head,
                            a=part.q + (n * chunk.tokens + token) * head,
                            b=part.rope_q + token * head, blocks=blocks, period=blocks,

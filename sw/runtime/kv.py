@@ -150,43 +150,38 @@ def pay(m):
 
 
 def run_append(m, f):
-    """Write a token's keys and values, or a page's bounds, head by head."""
+    """Write keys, then values, of tokens, or bounds of pages: of each head those of all tokens."""
+    yield 0
     rows = 2 * f.head_blocks if f.bounds else f.head_blocks
-    blocks = f.heads * rows
-    first = f.token * 2 * f.heads * f.head_blocks
-    for _ in range(blocks if f.bounds else 2 * blocks):
-        yield f.take0
-    number, token = divmod(f.count, BLOCK)
     packed = KV[f.kv].packed
     lines = (m.config.bounds_lines if f.bounds else m.config.kv_lines)(f.head_blocks, packed)
-    places = Places(m.config, 0, token, rows, packed=packed)
     beats = (m.config.key_beats if f.bounds else m.config.kv_beats)(rows, packed)
-    starts = []
-    # As staged: keys of all heads, then values.
-    for head in range(f.heads):
-        yield 0
+    tokens = []
+    for position in range(f.count, f.count + f.more + 1):
+        number, token = divmod(position, BLOCK)
         line = number * lines + f.address if f.bounds else block_line(m, f, number, lines)
-        line += head * f.head_stride
-        start = line * m.config.line_bytes
-        starts.append(start)
-        m.check_write(start, beats * m.config.beat_bytes)
-        keys = slice(first + head * rows, first + (head + 1) * rows)
-        (places.keys + start).put(m.memory, m.staging[keys].reshape(-1))
-        m.memory[start + places.key_codes] = m.staging_codes[keys]
-        for _ in range(rows):
-            m.raise_counter(f.raise1)
-        if f.bounds:
-            yield 0
-            m.raise_counter(f.raise0)
-    for head in range(0 if f.bounds else f.heads):
-        yield 0
-        values = slice(first + blocks + head * rows, first + blocks + (head + 1) * rows)
-        (places.values + starts[head]).put(m.memory, m.staging[values].reshape(-1))
-        m.memory[starts[head] + places.value_code] = m.staging_codes[values.start]
-        for _ in range(rows):
-            m.raise_counter(f.raise1)
-        yield 0
-        m.raise_counter(f.raise0)
+        tokens.append((line, Places(m.config, 0, token, rows, packed=packed)))
+    staged = 0
+    for kind in ("keys",) if f.bounds else ("keys", "values"):
+        for head in range(f.heads):
+            for line, places in tokens:
+                for _ in range(rows):
+                    yield f.take0
+                start = (line + head * f.head_stride) * m.config.line_bytes
+                m.check_write(start, beats * m.config.beat_bytes)
+                blocks = slice(staged, staged + rows)
+                (getattr(places, kind) + start).put(m.memory, m.staging[blocks].reshape(-1))
+                codes = m.staging_codes[blocks]
+                if kind == "keys":
+                    m.memory[start + places.key_codes] = codes
+                else:
+                    m.memory[start + places.value_code] = codes[0]
+                staged += rows
+                for _ in range(rows):
+                    m.raise_counter(f.raise1)
+            if f.bounds or kind == "values":
+                yield 0
+                m.raise_counter(f.raise0)
 
 
 def run_choose(m, f):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hw.formats import KV
-from verif.reference.kv import bounds_write, kv_write
+from verif.reference.kv import block_place, bounds_write, kv_write
 from verif.reference.pattern import blocks_read, slot
 
 
@@ -99,31 +99,36 @@ def scatter(image, workspace, address, a, blocks, config):
 
 
 def append(image, staging, codes, address, position, heads, head_blocks, head_stride, config, *,
-           ring=0, sinks=0, bounds=False, table=None, token=0, kv="int8"):
-    """Write the staged keys and values of the token at ``position`` into memory, in place.
+           ring=0, sinks=0, bounds=False, table=None, more=0, kv="int8"):
+    """Write the staged keys and values of the tokens from ``position`` on into memory, in place.
 
-    ``staging`` is int8 [.., 32], ``2 * heads * head_blocks`` blocks for each staged token, first
-    all keys, then all values; ``codes`` has one code for each block. It is ``token`` of these that
-    is written. With ``bounds`` it holds the bounds of the page at ``position``,
-    head by head. ``table`` is the block table, or None; a block beyond it is an
-    :class:`IndexError`, and nothing is written. Reference for :class:`hw.memory.append.Append`.
+    There are ``more`` tokens behind the first. ``staging`` is int8 [.., 32]: keys, then values, of
+    each head those of all tokens, of each token ``head_blocks`` blocks. ``codes`` has one code for
+    each block. With ``bounds`` it holds the bounds of pages from ``position`` on, of each head
+    those of all pages. ``table`` is the block table, or None; a block beyond it is an
+    :class:`IndexError`, and nothing is written.
+
+    Reference for :class:`hw.memory.append.Append`.
     """
-    number = 2 * heads * head_blocks
-    staging = staging[token * number:][:number]
-    codes = np.asarray(codes)[token * number:][:number]
+    tokens = 1 + more
+    number = 2 * tokens * heads * head_blocks
+    staging, codes = staging[:number], np.asarray(codes)[:number]
     if bounds:
-        for head, (elements, scales) in enumerate(zip(staging.reshape(heads, -1),
-                                                      codes.reshape(heads, -1))):
-            bounds_write(image, config, address + head * head_stride, position, elements, scales,
-                         kv)
+        shape = (heads, tokens, 2 * head_blocks)
+        elements, codes = staging.reshape(*shape, BLOCK), codes.reshape(shape)
+        for head, token in np.ndindex(heads, tokens):
+            bounds_write(image, config, address + head * head_stride, position + token,
+                         elements[head, token].reshape(-1), codes[head, token], kv)
         return
-    shape = (2, heads, head_blocks)
+    where = dict(ring=ring, sinks=sinks, table=table)
+    for token in range(tokens):
+        block_place((position + token) // BLOCK, **where)
+    shape = (2, heads, tokens, head_blocks)
     elements, codes = staging.reshape(*shape, BLOCK), codes.reshape(shape)
-    for head in range(heads):
-        kv_write(image, config, address + head * head_stride, position,
-                 elements[0, head].reshape(-1), codes[0, head],
-                 elements[1, head].reshape(-1), codes[1, head, 0],
-                 kv=kv, ring=ring, sinks=sinks, table=table)
+    for head, token in np.ndindex(heads, tokens):
+        (keys, values), (key_codes, value_codes) = elements[:, head, token], codes[:, head, token]
+        kv_write(image, config, address + head * head_stride, position + token, keys.reshape(-1),
+                 key_codes, values.reshape(-1), value_codes[0], kv=kv, **where)
 
 
 def load(image, address, index, config):
