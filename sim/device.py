@@ -30,8 +30,10 @@ def bind(path):
         ("machine_cycle", u64, [pointer]),
         ("machine_problem", text, [pointer]),
         ("machine_timing", i32, [pointer, text, i32]),
+        ("machine_seed", None, [pointer, u64]),
         ("machine_promise", None, [pointer, i32, i32]),
         ("machine_window", None, [pointer, i32, i32, u64]),
+        ("machine_reset", None, [pointer]),
         ("machine_rests", None, [pointer]),
         ("machine_fail", None, [pointer, u64, i32, i32, i32]),
         ("machine_mend", None, [pointer]),
@@ -86,10 +88,19 @@ class SimulatedDevice:
             self._library.machine_trace(self._machine, str(waves).encode())
         if self.read_register("identity") != rm.IDENTITY:
             raise UserError("the simulated machine does not answer with its identity")
-        pages = memory_bytes // rm.PAGE
+        self._open_windows()
+
+    def _open_windows(self):
+        pages = len(self.memory) // rm.PAGE
         for name, value in (("read_base", 0), ("read_limit", pages),
                             ("write_base", 0), ("write_limit", pages)):
             self.write_register(name, value)
+
+    def reset(self):
+        """Reset machine, bus and host as at the beginning; memory keeps its bytes."""
+        self._library.machine_reset(self._machine)
+        self._judge()
+        self._open_windows()
 
     def close(self):
         """End the simulation, and its waves."""
@@ -201,8 +212,14 @@ class SimulatedDevice:
                                                  getattr(timing, field.name))
             assert known, f"the harness has no parameter {field.name}"
 
+    def set_seed(self, seed):
+        """From here on chance is that of this seed."""
+        self.seed = seed
+        self._library.machine_seed(self._machine, seed)
+
     def fail_at(self, address, response="slverr", *, reads=True, writes=True):
-        """Answer transfers of the word at ``address`` with an error too (None: no more of any).
+        """Answer transfers of the word at ``address`` with an error too (None: of none, and no
+        bit that was to flip does).
 
         ``response`` is ``slverr`` or ``decerr``.
         """

@@ -52,8 +52,16 @@ struct Machine {
 #if VM_TRACE
         context.traceEverOn(true);
 #endif
+        reset();
+    }
+
+    // Of the whole system: machine, memory's channels and host.
+    void reset() {
         rst.set(1);
-        for (int n = 0; n < 4; n++) tick();
+        for (int n = 0; n < 4; n++) {
+            tick();
+            for (auto &one : channels) one.reset();
+        }
         rst.set(0);
     }
 
@@ -135,6 +143,11 @@ int machine_timing(Machine *m, const char *name, int value) {
     return m->memory.timing.set(name, value);
 }
 
+void machine_seed(Machine *m, uint64_t seed) {
+    for (auto &one : m->channels) one.seed(seed);
+    m->registers.seed(seed);
+}
+
 void machine_promise(Machine *m, int burst, int outstanding) {
     m->promise.burst = burst;
     m->promise.outstanding = outstanding;
@@ -153,11 +166,16 @@ void machine_rests(Machine *m) {
                               "something is in flight behind the end of a run");
 }
 
+void machine_reset(Machine *m) { m->reset(); }
+
 void machine_fail(Machine *m, uint64_t address, int response, int reads, int writes) {
     m->memory.faults.push_back({address, response, bool(reads), bool(writes)});
 }
 
-void machine_mend(Machine *m) { m->memory.faults.clear(); }
+void machine_mend(Machine *m) {
+    m->memory.faults.clear();
+    m->memory.flips.clear();
+}
 
 void machine_flip(Machine *m, uint64_t cycle, uint64_t address, int bit) {
     m->memory.add({cycle, address, bit});

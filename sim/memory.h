@@ -171,6 +171,17 @@ class MemoryChannel {
     }
 
 public:
+    void seed(uint64_t seed) { random = Random(seed * 64 + number); }
+
+    // A reset forgets all requests.
+    void reset() {
+        reads.clear(); addresses.clear(); words.clear(); answers.clear(); banks.clear();
+        beat = bad = credit = 0;
+        taken = wrote = answered = false;
+        bus.rvalid.set(0);
+        bus.bvalid.set(0);
+    }
+
     MemoryChannel(const Lookup &port, const std::string &prefix, Memory &memory, int number,
                   uint64_t seed)
         : bus(port, prefix, true), memory(memory), number(number), bytes(bus.rdata.size),

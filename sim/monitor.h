@@ -77,6 +77,7 @@ public:
         stalled = waits;
     }
     bool low() const { return !valid.get(); }
+    void reset() { stalled = offered = moved = waits = false; }
 };
 
 // Constants of the machine: normal, bufferable memory, and nothing special (hw/memory/axi.py).
@@ -106,6 +107,7 @@ class ChannelMonitor {
     Data now{0, {}};                    // the burst of data under way
     uint64_t written = 0;               // bursts whose address and data have come, less answers
     uint64_t writes = 0;                // addresses that were accepted, less answers
+    bool resetting = false;
 
     void report(const std::string &rule, const std::string &what) {
         verdict.report(rule, name, cycle, what);
@@ -180,10 +182,17 @@ public:
     void sample(uint64_t at, bool reset, bool ended) {
         cycle = at;
         if (reset) {
-            if (!(ar.low() && aw.low() && w.low() && r.low() && wb.low()))
+            // The reset is synchronous: what was offered ends with its first clock edge.
+            if (resetting && !(ar.low() && aw.low() && w.low() && r.low() && wb.low()))
                 report("reset", "VALID is high in reset");
+            resetting = true;
+            for (Handshake *one : {&ar, &aw, &w, &r, &wb}) one->reset();
+            reads.clear(); addresses.clear(); data.clear();
+            now.words = 0;
+            written = writes = 0;
             return;
         }
+        resetting = false;
         bool rested = ended && reads.empty() && !writes && addresses.empty() && data.empty()
             && !ar.waits && !aw.waits && !w.waits;
         for (Handshake *one : {&ar, &aw, &w, &r, &wb}) one->sample(verdict, name, at);
@@ -249,6 +258,7 @@ class LiteMonitor {
     Verdict &verdict;
     Handshake ar, aw, w, r, wb;
     int reads = 0, addresses = 0, data = 0, r_wait = 0, b_wait = 0;
+    bool resetting = false;
 
 public:
     LiteMonitor(const Lookup &port, const std::string &prefix, Verdict &verdict)
@@ -264,9 +274,13 @@ public:
             verdict.report(rule, "registers", cycle, what);
         };
         if (reset) {
-            if (!(r.low() && wb.low())) report("lite_reset", "VALID is high in reset");
+            if (resetting && !(r.low() && wb.low())) report("lite_reset", "VALID is high in reset");
+            resetting = true;
+            for (Handshake *one : {&ar, &aw, &w, &r, &wb}) one->reset();
+            reads = addresses = data = r_wait = b_wait = 0;
             return;
         }
+        resetting = false;
         for (Handshake *one : {&ar, &aw, &w, &r, &wb}) one->sample(verdict, "registers", cycle);
         if (r.offered && !reads) report("lite_r_unasked", "read data that nobody asked for");
         if (wb.offered && (!addresses || !data))

@@ -12,6 +12,8 @@ class RegisterMaster {
     bool waits(int of_256) { return random.chance(of_256); }
 
 public:
+    void seed(uint64_t seed) { random = Random(seed * 64 + 63); }
+
     // Cycles after which an access has failed.
     static const int PATIENCE = 2000;
 

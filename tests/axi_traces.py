@@ -40,6 +40,7 @@ class Trace:
         self.set(wstrb=15, rlast=1, wlast=1)
         self.high = []
         self.cycle(reset=True)
+        self.cycle(reset=True)
 
     def close(self):
         self.library.trace_free(self.trace)

@@ -67,7 +67,7 @@ def windowed(act):
 
 #: What breaks each rule that is not one of the handshakes'.
 BREAKS = {
-    "reset":    lambda t: t.cycle("arvalid", reset=True),
+    "reset":    lambda t: (t.cycle("arvalid", reset=True), t.cycle("bvalid", reset=True)),
     "ar_burst": lambda t: t.read(arburst=2),
     "ar_size":  lambda t: t.read(arsize=1),
     "ar_aligned": lambda t: t.read(araddr=2),
@@ -104,7 +104,7 @@ BREAKS = {
     "b_id":     lambda t: (t.write(), t.answer(bid=1)),
     "b_resp":   lambda t: (t.write(), t.answer(bresp=1)),
     "rest":     lambda t: (t.cycle(ended=True), t.cycle("arvalid", ended=True)),
-    "lite_reset": lambda t: t.cycle("s_rvalid", reset=True),
+    "lite_reset": lambda t: (t.cycle(reset=True), t.cycle("s_rvalid", reset=True)),
     "lite_r_unasked": lambda t: t.cycle("s_rvalid"),
     "lite_b_unasked": lambda t: (t.cycle("s_awvalid s_awready"), t.cycle("s_bvalid")),
     "lite_resp": lambda t: (ask(t), t.cycle("s_rvalid", s_rresp=1)),
@@ -197,6 +197,17 @@ def test_legal_traces_break_no_rule(trace):
     trace.cycle("rvalid rready", ended=True, rlast=1)
     assert trace.rests
     assert not trace.rules and not trace.problem
+
+
+def test_a_reset_forgets_what_was_under_way(trace):
+    ask(trace)
+    trace.cycle("awvalid wvalid wready rvalid s_rvalid", wlast=0)
+    trace.cycle("arvalid s_rvalid", reset=True)
+    trace.cycle(reset=True)
+    trace.cycle()
+    assert trace.rests and not trace.rules
+    trace.data()
+    assert trace.rules == {"r_unasked"}
 
 
 def test_every_rule_is_tested_and_listed():
