@@ -6,7 +6,7 @@ from hw import isa
 from hw import register_map as rm
 from sim.timing import Timing
 
-from .image import MEMORY
+from .image import MEMORY, WRITABLE
 
 
 __all__ = ["Trouble", "mutate", "random_timing", "trouble"]
@@ -106,8 +106,9 @@ def change_address(rng, words, at):
     """The next address is another one."""
     for n in range(at, len(words)):
         if change_instruction(words, n, lambda values, _: values.update(
-                base=int(rng.choice([rng.integers(2**32), rng.integers(2 * MEMORY // 64),
-                                     2**32 - 1]))), "base"):
+                base=int(rng.choice([rng.integers(2**32), rng.integers(2 * MEMORY // 64), 2**32 - 1,
+                                     *(border // 64 + rng.integers(-4, 4) for border in
+                                       (WRITABLE.start, WRITABLE.stop, MEMORY))]))), "base"):
             return
 
 
@@ -209,7 +210,9 @@ def trouble(rng, cycles):
         found.notes.append(f"{found.timing}")
     elif kind == 4:
         name = str(rng.choice(["read_base", "read_limit", "write_base", "write_limit"]))
-        found.windows = {name: int(rng.integers(MEMORY // rm.PAGE))}
+        # Most that is read lies at the beginning.
+        most = MEMORY // rm.PAGE if rng.random() < 0.5 else 24
+        found.windows = {name: int(rng.integers(most + 1))}
         found.notes.append(f"{found.windows}")
     elif kind == 5:
         found.flips = [(int(rng.integers(cycles)), int(rng.integers(0x40000)),
