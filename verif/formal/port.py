@@ -20,9 +20,9 @@ HELD = {"ar": ("araddr", "arlen"), "aw": ("awaddr",), "w": ("wdata", "wstrb", "w
 class PortSpec(wiring.Component):
     """Requests stay until they are taken, and are inside the windows; a quiet bus is at rest.
 
-    The core may withdraw what it offers at any time, as a reset makes it do. The host halts the port
-    when it likes, and changes the windows only when the port is quiet and halted. Memory answers
-    what was asked, in order, after any time, or never, and may report errors. One channel.
+    The core may withdraw what it offers at any time, as a reset makes it do. The host halts the
+    port when it likes, and changes the windows only when the port is quiet and halted. Memory
+    answers what was asked, in order, after any time, or never, and may report errors. One channel.
 
     Parameters
     ----------
