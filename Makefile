@@ -16,7 +16,7 @@ flag = $(if $(filter-out 0,$($(2))),$(1))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup doctor run test lint verilog area sim timing bench clean
+.PHONY: help setup doctor run test nightly lint verilog area sim timing bench clean
 
 
 help: ## list the targets
@@ -43,6 +43,9 @@ run: $(READY) ## write a story on the simulated machine: MODEL= PROMPT= TOKENS= 
 
 test: $(READY) ## run all tests: ARGS= goes to pytest
 	@$(VENV)/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+nightly: $(READY) ## run the tests that take long: thousands of random programs, others each day
+	@$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m nightly $(ARGS)
 
 lint: $(READY) ## check the Python sources
 	@$(VENV)/bin/ruff check

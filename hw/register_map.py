@@ -5,7 +5,7 @@ from enum import IntEnum
 
 
 __all__ = ["Register", "REGISTERS", "BY_NAME", "COUNTERS", "Cause", "IDENTITY", "VERSION", "PAGE",
-           "START", "ABORT", "RUNNING", "DONE", "FAULT"]
+           "START", "ABORT", "RUNNING", "DONE", "FAULT", "HUNG"]
 
 #: Value of register ``identity``: the letters TKMC.
 IDENTITY = 0x434D4B54
@@ -18,7 +18,7 @@ PAGE = 4096
 START, ABORT = 1, 2
 
 #: Bits of ``status``.
-RUNNING, DONE, FAULT = 1, 2, 4
+RUNNING, DONE, FAULT, HUNG = 1, 2, 4, 8
 
 
 class Cause(IntEnum):
@@ -35,6 +35,7 @@ class Cause(IntEnum):
     ABORTED = 8         # the host asked
     TABLE = 9           # a KV block beyond the block table
     CHOICE = 10         # a list of pages that is not ascending, or too many to choose from
+    HUNG = 11           # the program stopped, but the bus did not come to rest
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,16 @@ REGISTERS = (
     Register("version", 0x04, "ro", "version of the register map and instruction set"),
     Register("hash", 0x08, "ro", "hash of the configuration"),
     Register("control", 0x0C, "wo", "bit 0 starts a run, bit 1 aborts it"),
-    Register("status", 0x10, "ro", "bit 0 running, bit 1 done, bit 2 ended by a fault"),
+    Register("status", 0x10, "ro",
+             "bit 0 running, bit 1 done, bit 2 ended by a fault, bit 3 bus hung"),
     Register("cause", 0x14, "ro", "why the run ended; see the table of causes"),
     Register("pc", 0x18, "ro", "instruction being executed, or that of the fault"),
     Register("fault_low", 0x1C, "ro", "address of the fault, low word"),
     Register("fault_high", 0x20, "ro", "address of the fault, high word"),
     Register("emitted", 0x24, "ro", "takes the oldest emitted value"),
     Register("emitted_count", 0x28, "ro", "emitted values that wait"),
-    Register("watchdog", 0x2C, "rw", "cycles without progress that end the run; 0 never"),
+    Register("watchdog", 0x2C, "rw",
+             "cycles without progress that end the run, and of the bus that end the halt; 0 never"),
     Register("read_base", 0x30, "rw", "first 4 KiB page that may be read"),
     Register("read_limit", 0x34, "rw", "first page after those"),
     Register("write_base", 0x38, "rw", "first page that may be written"),

@@ -31,7 +31,8 @@ class Registers(wiring.Component):
 
     Every access is answered: an address without a register, and a write to a read-only register,
     with SLVERR. Writes of less than a whole word are answered with SLVERR and change nothing.
-    Settings and program memory may be written only while the machine rests; else SLVERR.
+    Settings and program memory may be written only while the machine rests; else SLVERR. So is a
+    start while the bus hangs.
 
     Latency
     -------
@@ -80,7 +81,10 @@ class Registers(wiring.Component):
         # Values that nobody took belong to the run that emitted them.
         fifo = SyncFIFOBuffered(width=32, depth=self.EMITTED)
         m.submodules.fifo = ResetInserter(self.start)(fifo)
-        running = self.values.status[0]
+        running, hung = self.values.status[0], self.values.status[3]
+        # What is in flight belongs to the windows of its run.
+        locked = Signal()
+        m.d.comb += locked.eq(running | hung)
         m.d.comb += [fifo.w_data.eq(self.emitted.payload), fifo.w_en.eq(self.emitted.valid),
                      self.emitted.ready.eq(fifo.w_rdy)]
         # The oldest one waits in a register: block RAM is slow.
@@ -109,24 +113,24 @@ class Registers(wiring.Component):
         with m.If(write & bus.wstrb.all()):
             with m.Switch(bus.awaddr):
                 with m.Case(rm.BY_NAME["control"].offset):
-                    m.d.comb += known.eq(1)
-                    m.d.sync += [self.start.eq(bus.wdata[0] & ~running),
+                    m.d.comb += known.eq(~(bus.wdata[0] & hung))
+                    m.d.sync += [self.start.eq(bus.wdata[0] & ~locked),
                                  self.abort.eq(bus.wdata[1])]
                 with m.Case(rm.BY_NAME["program_address"].offset):
-                    m.d.comb += known.eq(~running)
+                    m.d.comb += known.eq(~locked)
                     m.d.sync += program_address.eq(bus.wdata)
                 with m.Case(rm.BY_NAME["program_data"].offset):
-                    m.d.comb += known.eq(~running)
+                    m.d.comb += known.eq(~locked)
                     m.d.sync += [
-                        self.program.en.eq(~running), self.program.data.eq(bus.wdata),
+                        self.program.en.eq(~locked), self.program.data.eq(bus.wdata),
                         self.program.quarter.eq(program_address),
                         self.program.address.eq(program_address >> 2),
                         program_address.eq(program_address + 1),
                     ]
                 for name in self.SETTINGS:
                     with m.Case(rm.BY_NAME[name].offset):
-                        m.d.comb += known.eq(~running)
-                        with m.If(~running):
+                        m.d.comb += known.eq(~locked)
+                        with m.If(~locked):
                             m.d.sync += getattr(self.settings, name).eq(bus.wdata)
 
         # Read: the value is latched with the address.

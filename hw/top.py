@@ -30,6 +30,10 @@ class Tokamac(wiring.Component):
     asked from memory, and what is in flight comes to its end; ``status`` says that the run is over
     when the bus is quiet. The core is held in reset while no program runs.
 
+    A bus on which nothing moves for ``watchdog`` cycles of the halt hangs: the run ends all the
+    same, and ``status`` says so until what is in flight has come to its end. Until then nothing
+    can be started. What is offered on the bus stays, as AXI wants it, and what comes is taken.
+
     Parameters
     ----------
     config : :class:`hw.config.Config`
@@ -85,11 +89,12 @@ class Tokamac(wiring.Component):
         events = core.events
         progress = Cat(events.busy, events.w, events.d, events.gather, events.written,
                        events.retired)
-        ending = Signal()
+        ending, expired = Signal(), Signal()
         reason = Signal(rm.Cause)
+        m.d.comb += expired.eq(settings.watchdog.any() & (idle_for >= settings.watchdog))
         for condition, why in (     # the last that holds counts
                 (registers.abort, rm.Cause.ABORTED),
-                (settings.watchdog.any() & (idle_for >= settings.watchdog), rm.Cause.WATCHDOG),
+                (expired, rm.Cause.WATCHDOG),
                 (core.choice_fault, rm.Cause.CHOICE),
                 (core.table_fault, rm.Cause.TABLE),
                 (core.overflow, rm.Cause.COUNTER),
@@ -99,7 +104,7 @@ class Tokamac(wiring.Component):
         with m.If(port.fault.valid):
             m.d.comb += [ending.eq(1), reason.eq(port.fault.cause)]
         m.d.comb += [port.halt.eq(~running | halting), self.irq.eq(done),
-                     registers.values.status.eq(Cat(running, done, fault)),
+                     registers.values.status.eq(Cat(running, done, fault, done & ~port.quiet)),
                      registers.values.cause.eq(cause), registers.values.pc.eq(pc),
                      registers.values.fault_low.eq(address[:32]),
                      registers.values.fault_high.eq(address[32:])]
@@ -110,11 +115,15 @@ class Tokamac(wiring.Component):
         with m.Elif(running & ~halting):
             m.d.sync += [pc.eq(core.pc), idle_for.eq(Mux(progress.any(), 0, idle_for + 1))]
             with m.If(~core_reset & (ending | core.done)):
-                m.d.sync += [halting.eq(1), fault.eq(ending), cause.eq(reason)]
+                m.d.sync += [halting.eq(1), fault.eq(ending), cause.eq(reason), idle_for.eq(0)]
                 with m.If(port.fault.valid):
                     m.d.sync += address.eq(port.fault.address)
-        with m.Elif(halting & port.quiet):
-            m.d.sync += [running.eq(0), halting.eq(0), done.eq(1)]
+        with m.Elif(halting):
+            m.d.sync += idle_for.eq(Mux(port.moved, 0, idle_for + 1))
+            with m.If(port.quiet | expired):
+                m.d.sync += [running.eq(0), halting.eq(0), done.eq(1)]
+                with m.If(~port.quiet & ~fault):
+                    m.d.sync += [fault.eq(1), cause.eq(rm.Cause.HUNG)]
 
         self._count(m, registers, core, running & ~halting & ~core_reset)
         return m

@@ -15,7 +15,7 @@ from sw.files import write_whole
 from sw.toolenv import tool_environment
 
 
-__all__ = ["build", "build_root"]
+__all__ = ["build", "build_monitor", "build_root"]
 
 
 HERE = Path(__file__).parent
@@ -74,9 +74,9 @@ def build(config, *, trace=False, verilog=None):
         Verilog to simulate in place of the generated one.
     """
     text = verilog if verilog is not None else verilog_of(config)
-    harness = HERE / "harness.cpp"
+    sources = [path.read_text() for path in sorted([*HERE.glob("*.h"), HERE / "harness.cpp"])]
     flags = FLAGS + (["--trace-fst"] if trace else [])
-    digest = hashlib.sha256("\0".join([text, harness.read_text(), *flags, CFLAGS,
+    digest = hashlib.sha256("\0".join([text, *sources, *flags, CFLAGS,
                                        *OPTIMISE]).encode())
     folder = build_root() / "sim" / f"{config.name}-{digest.hexdigest()[:16]}"
     library = folder / "libtokamac.so"
@@ -86,11 +86,11 @@ def build(config, *, trace=False, verilog=None):
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not library.exists():
-            compile_library(folder, text, harness, flags, trace)
+            compile_library(folder, text, flags, trace)
     return library
 
 
-def compile_library(folder, text, harness, flags, trace):
+def compile_library(folder, text, flags, trace):
     environment = tool_environment()
     for program in ("verilator", "make", "g++"):
         if shutil.which(program, path=environment["PATH"]) is None:
@@ -107,12 +107,28 @@ def compile_library(folder, text, harness, flags, trace):
     include = Path(root) / "include"
     run(folder, environment, [
         "g++", "-O2", "-fPIC", "-shared", "-std=c++17", f"-DVM_TRACE={int(trace)}",
-        "-I", "obj", "-I", ".", "-I", include, "-I", include / "vltstd", harness,
+        "-I", "obj", "-I", ".", "-I", include, "-I", include / "vltstd", HERE / "harness.cpp",
         "obj/libVtokamac.a", "obj/libverilated.a", "-o", "library.tmp", "-lpthread",
         *(["-llz4", "-lz"] if trace else []),
     ])
     os.replace(folder / "library.tmp", folder / "libtokamac.so")
     shutil.rmtree(folder / "obj")
+
+
+def build_monitor():
+    """Path of the shared library that has the monitor alone, for traces that tests write."""
+    sources = [HERE / name for name in ("port.h", "monitor.h", "trace.cpp")]
+    digest = hashlib.sha256("\0".join(path.read_text() for path in sources).encode())
+    folder = build_root() / "sim" / f"monitor-{digest.hexdigest()[:16]}"
+    library = folder / "libmonitor.so"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not library.exists():
+            run(folder, tool_environment(), ["g++", "-O1", "-fPIC", "-shared", "-std=c++17",
+                                             HERE / "trace.cpp", "-o", "library.tmp"])
+            os.replace(folder / "library.tmp", library)
+    return library
 
 
 def run(folder, environment, command):

@@ -1,40 +1,22 @@
 """The simulated machine as a device: the calls of a board, on the Verilated core."""
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import fields
 
 import numpy as np
 
 from hw import register_map as rm
 from sim.build import build
+from sim.timing import Timing
 from sw.errors import UserError
 
 
 __all__ = ["Timing", "SimulatedDevice"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Timing:
-    """What the simulated memory does; times in cycles.
-
-    Parameters
-    ----------
-    latency : int
-        From an address to its first data, and from data to the write response.
-    refresh_every, refresh_for : int
-        Nothing is transferred in ``refresh_for`` cycles of each ``refresh_every``.
-    stall_per_256 : int
-        Chance, in 256ths, that a channel transfers nothing in a cycle.
-    rate_num, rate_den : int
-        Transfers a cycle and channel, as a fraction of at most 1.
-    """
-
-    latency: int = 60
-    refresh_every: int = 0
-    refresh_for: int = 0
-    stall_per_256: int = 0
-    rate_num: int = 1
-    rate_den: int = 1
+#: Responses of memory that report an error.
+RESPONSES = {"slverr": 2, "decerr": 3}
+#: Handshakes that :meth:`SimulatedDevice.hang` can stop.
+HANDSHAKES = ("ar", "aw", "w", "r", "b")
 
 
 def bind(path):
@@ -47,8 +29,16 @@ def bind(path):
         ("machine_memory", pointer, [pointer]),
         ("machine_cycle", u64, [pointer]),
         ("machine_problem", text, [pointer]),
-        ("machine_timing", None, [pointer] + [i32] * 6),
-        ("machine_error_at", None, [pointer, u64]),
+        ("machine_timing", i32, [pointer, text, i32]),
+        ("machine_seed", None, [pointer, u64]),
+        ("machine_promise", None, [pointer, i32, i32]),
+        ("machine_window", None, [pointer, i32, i32, u64]),
+        ("machine_reset", None, [pointer]),
+        ("machine_rests", None, [pointer]),
+        ("machine_fail", None, [pointer, u64, i32, i32, i32]),
+        ("machine_mend", None, [pointer]),
+        ("machine_flip", None, [pointer, u64, u64, i32]),
+        ("machine_hang", None, [pointer, i32]),
         ("machine_trace", i32, [pointer, text]),
         ("machine_run", i32, [pointer, u64]),
         ("machine_step", None, [pointer, u64]),
@@ -63,6 +53,9 @@ def bind(path):
 class SimulatedDevice:
     """The Verilated machine of a configuration, with its memory.
 
+    A monitor holds every cycle against the rules of AXI; :meth:`run` and :meth:`step` raise
+    :class:`UserError` when one was broken.
+
     Parameters
     ----------
     config : :class:`hw.config.Config`
@@ -70,7 +63,7 @@ class SimulatedDevice:
         Size of the memory; pages that are never touched cost nothing.
     timing : :class:`Timing`
     seed : int
-        Of the memory's random stalls.
+        Of all that memory and host do by chance.
     waves : path or None
         Record every signal there (FST); the simulation is slower.
     verilog : str or None
@@ -79,16 +72,14 @@ class SimulatedDevice:
 
     def __init__(self, config, *, memory_bytes=1 << 32, timing=None, seed=1, waves=None,
                  verilog=None):
-        self.config = config
+        self.config, self.seed = config, seed
         self._library = bind(build(config, trace=waves is not None, verilog=verilog))
         error = ctypes.create_string_buffer(256)
         self._machine = self._library.machine_new(config.channels, memory_bytes, seed, error, 256)
         if not self._machine:
             raise UserError(f"the simulator cannot start: {error.value.decode()}")
-        timing = timing or Timing()
-        self._library.machine_timing(self._machine, timing.latency, timing.refresh_every,
-                                     timing.refresh_for, timing.stall_per_256, timing.rate_num,
-                                     timing.rate_den)
+        self.set_timing(timing or Timing())
+        self._library.machine_promise(self._machine, config.burst, config.outstanding)
         # The whole memory as an array that shares its bytes with the simulation.
         self.memory = np.ctypeslib.as_array(
             ctypes.cast(self._library.machine_memory(self._machine),
@@ -97,10 +88,19 @@ class SimulatedDevice:
             self._library.machine_trace(self._machine, str(waves).encode())
         if self.read_register("identity") != rm.IDENTITY:
             raise UserError("the simulated machine does not answer with its identity")
-        pages = memory_bytes // rm.PAGE
+        self._open_windows()
+
+    def _open_windows(self):
+        pages = len(self.memory) // rm.PAGE
         for name, value in (("read_base", 0), ("read_limit", pages),
                             ("write_base", 0), ("write_limit", pages)):
             self.write_register(name, value)
+
+    def reset(self):
+        """Reset machine, bus and host as at the beginning; memory keeps its bytes."""
+        self._library.machine_reset(self._machine)
+        self._judge()
+        self._open_windows()
 
     def close(self):
         """End the simulation, and its waves."""
@@ -139,6 +139,9 @@ class SimulatedDevice:
         response = self._library.machine_write(self._machine, rm.BY_NAME[name].offset, value)
         if response:
             raise UserError(f"the machine refused to write register {name}")
+        side, _, end = name.partition("_")
+        if end in ("base", "limit"):
+            self._library.machine_window(self._machine, side == "write", end == "limit", value)
 
     def read_register(self, name):
         """Read a register by name."""
@@ -166,14 +169,22 @@ class SimulatedDevice:
     def run(self, cycles):
         """Let up to ``cycles`` cycles pass, fewer if the run ends; the status afterwards."""
         self._library.machine_run(self._machine, cycles)
-        problem = self._library.machine_problem(self._machine)
-        if problem:
-            raise UserError(f"the machine broke the rules of AXI: {problem.decode()}")
-        return self.read_register("status")
+        status = self.read_register("status")
+        if not status & (rm.RUNNING | rm.HUNG):
+            self._library.machine_rests(self._machine)
+        self._judge()
+        return status
 
     def step(self, cycles):
         """Let ``cycles`` cycles pass, whatever happens."""
         self._library.machine_step(self._machine, cycles)
+        self._judge()
+
+    def _judge(self):
+        problem = self._library.machine_problem(self._machine)
+        if problem:
+            raise UserError(f"a rule of AXI was broken: {problem.decode()}; memory: {self.timing}, "
+                            f"seed {self.seed}")
 
     @property
     def cycle(self):
@@ -193,6 +204,37 @@ class SimulatedDevice:
         return {name: self.read_register(f"{name}_low")
                 | self.read_register(f"{name}_high") << 32 for name, _ in rm.COUNTERS}
 
-    def fail_at(self, address):
-        """Answer transfers of the word at ``address`` with a bus error (None: of no word)."""
-        self._library.machine_error_at(self._machine, 2**64 - 1 if address is None else address)
+    def set_timing(self, timing):
+        """From now on memory behaves like this."""
+        self.timing = timing
+        for field in fields(timing):
+            known = self._library.machine_timing(self._machine, field.name.encode(),
+                                                 getattr(timing, field.name))
+            assert known, f"the harness has no parameter {field.name}"
+
+    def set_seed(self, seed):
+        """From here on chance is that of this seed."""
+        self.seed = seed
+        self._library.machine_seed(self._machine, seed)
+
+    def fail_at(self, address, response="slverr", *, reads=True, writes=True):
+        """Answer transfers of the word at ``address`` with an error too (None: of none, and no
+        bit that was to flip does).
+
+        ``response`` is ``slverr`` or ``decerr``.
+        """
+        if address is None:
+            self._library.machine_mend(self._machine)
+        else:
+            self._library.machine_fail(self._machine, address, RESPONSES[response], reads, writes)
+
+    def flip_at(self, cycle, address, bit):
+        """Turn a bit of memory over when the cycle comes."""
+        self._library.machine_flip(self._machine, cycle, address, bit)
+
+    def hang(self, *handshakes):
+        """From now on memory stops these handshakes of all channels: READY of ``ar``, ``aw``,
+        ``w``, new data on ``r``, new responses on ``b``. None: it goes on with all.
+        """
+        self._library.machine_hang(self._machine, sum(1 << HANDSHAKES.index(one)
+                                                      for one in set(handshakes)))

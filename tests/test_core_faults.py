@@ -1,5 +1,7 @@
 """What goes wrong ends in a cause register, and the next program runs normally."""
 
+import ctypes
+
 import numpy as np
 import pytest
 
@@ -199,3 +201,17 @@ def test_registers_answer_every_access(device):
             with pytest.raises(Exception, match=f"refused to write register {register.name}"):
                 device.write_register(register.name, 0)
     assert device.read_register("hash") == load("nano").hash
+
+
+def test_addresses_without_a_register_are_answered_with_an_error(device):
+    value, library, machine = ctypes.c_uint32(), device._library, device._machine
+    offsets = {register.offset: register for register in rm.REGISTERS}
+    before = device.read_register("watchdog")
+    for address in range(256):
+        register = offsets.get(address)
+        read, written = (library.machine_read(machine, address, ctypes.byref(value)),
+                         library.machine_write(machine, address, 0) if register is None else None)
+        assert read == (0 if register is not None and register.access != "wo" else 2)
+        assert written in (2, None)
+    assert device.read_register("watchdog") == before
+    assert copies(device)

@@ -80,7 +80,9 @@ def test_keys_of_several_blocks_and_memory_that_stalls(preset, kv):
 @pytest.mark.parametrize("preset, sizes, timing", [
     ("sim", dict(n_heads=4, n_kv_heads=2), None),
     ("nano", dict(dim=32, n_heads=8, n_kv_heads=1, n_layers=1),
-     Timing(latency=100, refresh_every=780, refresh_for=10, stall_per_256=40))],
+     Timing(latency=30, latency_spread=50, latency_tail=20, banks=4, row_bytes=512, row_miss=30,
+            refresh_every=780, refresh_for=10, stall_per_256=40, ar_per_256=60, aw_per_256=60,
+            w_per_256=60, r_per_256=60, b_per_256=60, data_first=1, host_per_256=60))],
     ids=["sim", "nano"])
 def test_layers_choose_pages(preset, sizes, timing):
     """From no page on: several KV heads, with layers of windows between, or one whose query heads

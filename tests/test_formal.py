@@ -1,4 +1,5 @@
-"""Proofs of the queues, the stream reader, the order of keys and values, and the counters."""
+"""Proofs of the queues, the stream reader, the memory port, the order of keys and values, and the
+counters."""
 
 import pytest
 
@@ -7,6 +8,7 @@ from hw.memory.fifo import Fifo
 from hw.memory.queue import Queue
 from verif.formal.fifo import FifoSpec
 from verif.formal.order import OrderSpec
+from verif.formal.port import PortSpec
 from verif.formal.prove import prove
 from verif.formal.reader import ReaderSpec
 from verif.formal.semaphores import SemaphoresSpec
@@ -26,6 +28,13 @@ def test_reader(item_words):
     config = Config(name="proof", slices=1, burst=4, outstanding=2, w_fifo=512, d_fifo=512)
     prove(ReaderSpec(config, 8 * config.word_bytes, item_words), f"reader_{item_words}",
           engine="smtbmc yices", depth=2)
+
+
+def test_memory_port():
+    """AXI is obeyed, and the host's windows, whatever the program is and memory does."""
+    config = Config(name="proof", slices=1, data_bits=32, address_bits=32, burst=16, outstanding=2,
+                    w_fifo=512, d_fifo=512)
+    prove(PortSpec(config), "port", timeout=300)
 
 
 @pytest.mark.parametrize("takes, raises", [(1, 1), (3, 2)])

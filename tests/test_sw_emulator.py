@@ -247,6 +247,17 @@ def test_illegal_instructions_and_addresses_are_faults():
     assert fault_of([write, isa.encode("stop")], write_base=1).cause() == rm.Cause.WRITE_WINDOW
 
 
+@pytest.mark.parametrize("order", [None, 1, 2, 3])
+def test_a_flush_forgets_a_stream_that_was_begun(order):
+    words = [isa.encode("stream", stream="w", beats=4), isa.encode("flush", w=1),
+             isa.encode("stream", stream="d", beats=4), isa.encode("flush", d=1)]
+    device = Emulator(NANO, memory_bytes=1 << 16, order=order)
+    device.program([*words * 10, isa.encode("sync"), isa.encode("stop")])
+    device.start()
+    assert device.run(10_000) == rm.DONE
+    assert not device.w_ready and not device.d_fifo
+
+
 def test_emitted_values_wait_for_the_host():
     words = [isa.encode("emit"), isa.encode("add", rd=1, ra=1, imm=1),
              isa.encode("set", rd=2, imm=100),

@@ -14,10 +14,13 @@ __all__ = ["AxiMemory"]
 
 OKAY, SLVERR, INCR, PAGE = 0, 2, 1, 4096
 
+#: Wires of a request that the master never changes: one ID, normal memory, nothing special.
+CONSTANTS = {"burst": INCR, "id": 0, "lock": 0, "cache": 0b0011, "prot": 0, "qos": 0}
+
 #: What must not change while ``valid`` waits for ``ready``.
 HELD = {
-    "ar": ("araddr", "arlen", "arsize", "arburst", "arid"),
-    "aw": ("awaddr", "awlen", "awsize", "awburst", "awid"),
+    **{kind: tuple(f"{kind}{name}" for name in ("addr", "len", "size", *CONSTANTS))
+       for kind in ("ar", "aw")},
     "w":  ("wdata", "wstrb", "wlast"),
 }
 
@@ -25,8 +28,8 @@ HELD = {
 class AxiMemory:
     """All channels of an interleaved memory whose contents are ``image``.
 
-    Fails the test when the master breaks a rule: a stalled payload that changes, a burst that is
-    too long, is not INCR, not of full width, not aligned, crosses 4 KiB, or a wrong WLAST.
+    Fails the test when the master breaks a rule, and begins with its name: those of
+    docs/simulator.md, and ``x`` for a wire that is neither 0 nor 1.
 
     Parameters
     ----------
@@ -80,6 +83,7 @@ class Channel:
         self.stalled = dict.fromkeys(self.ready)
         self.reads, self.addresses, self.words, self.answers = deque(), deque(), deque(), deque()
         self.time, self.r_busy, self.b_busy = 0, False, False
+        self.flight = {"ar": 0, "aw": 0}
         for name in ("arready", "awready", "wready", "rvalid", "bvalid", "rid", "bid"):
             self.wires[name].value = 0
 
@@ -87,7 +91,7 @@ class Channel:
         try:
             return int(self.wires[name].value)
         except ValueError:
-            raise AssertionError(f"{name} of channel {self.number} is "
+            raise AssertionError(f"x: {name} of channel {self.number} is "
                                  f"{self.wires[name].value}") from None
 
     def cycle(self):
@@ -98,12 +102,15 @@ class Channel:
             self.read(requests["ar"])
         if requests["aw"]:
             address, words = self.check("aw", requests["aw"])
-            assert words == 1, "writes are single words"
+            assert words == 1, "aw_len: writes are single words"
             self.addresses.append(address)
             self.memory.writing += 1
+            self.count("aw", 1)
         if requests["w"]:
-            assert requests["w"]["wlast"], "WLAST is low in a burst of one"
+            assert requests["w"]["wlast"], "w_last: WLAST is low in a burst of one"
+            assert requests["w"]["wstrb"], "w_empty: a word without a strobe"
             self.words.append(requests["w"])
+            assert len(self.words) <= 2 + len(self.addresses), "w_lead: data far ahead of addresses"
         if self.addresses and self.words:
             self.write(self.addresses.popleft(), self.words.popleft())
         self.offer_read()
@@ -114,25 +121,33 @@ class Channel:
             if ready != self.ready[c]:
                 self.ready[c] = self.wires[f"{c}ready"].value = ready
 
+    def count(self, c, change):
+        """Bursts in flight."""
+        self.flight[c] += change
+        assert self.flight[c] <= self.memory.config.outstanding, f"{c}_outstanding: too many bursts"
+
     def handshake(self, c):
         """The request transferred on channel ``c`` at this edge, if any."""
         if not self.value(f"{c}valid"):
-            assert self.stalled[c] is None, f"{c}valid fell before the transfer"
+            assert self.stalled[c] is None, f"{c}_valid: VALID fell before READY came"
             return None
         payload = {name: self.value(name) for name in HELD[c]}
         if self.stalled[c] is not None:
-            assert payload == self.stalled[c], f"{c} changed while it was stalled"
+            assert payload == self.stalled[c], f"{c}_stable: a payload changed while it waited"
         self.stalled[c] = None if self.ready[c] else payload
         return payload if self.ready[c] else None
 
     def check(self, c, request):
         address, words = request[f"{c}addr"], request[f"{c}len"] + 1
         size = self.memory.config.data_bits // 8
-        assert request[f"{c}burst"] == INCR and request[f"{c}size"] == log2(size)
-        assert request[f"{c}id"] == 0
-        assert address % size == 0, f"{address:#x} is not a multiple of the data width"
-        assert words <= self.memory.config.burst, f"a burst of {words} words"
-        assert address // PAGE == (address + words * size - 1) // PAGE, "a burst crosses 4 KiB"
+        for name, wanted in CONSTANTS.items():
+            value = request[f"{c}{name}"]
+            assert value == wanted, f"{c}_{name}: {value}, not {wanted}"
+        assert request[f"{c}size"] == log2(size), f"{c}_size: a transfer is not of full width"
+        assert address % size == 0, f"{c}_aligned: {address:#x} is not a multiple of the data width"
+        assert words <= self.memory.config.burst, f"{c}_len: a burst of {words} words"
+        assert address // PAGE == (address + words * size - 1) // PAGE, \
+            f"{c}_4k: the burst crosses 4 KiB"
         return address, words
 
     def span(self, address):
@@ -148,6 +163,7 @@ class Channel:
         address, words = self.check("ar", request)
         self.memory.bursts.append((self.number, address, words))
         self.memory.reading += 1
+        self.count("ar", 1)
         size, due = self.memory.config.data_bits // 8, self.time + next(self.latency)
         for n in range(words):
             self.reads.append((due, address + n * size, n == words - 1))
@@ -157,6 +173,7 @@ class Channel:
         if done:
             self.r_busy = False
             self.memory.reading -= self.value("rlast")
+            self.count("ar", -self.value("rlast"))
         if not self.r_busy and self.reads and self.reads[0][0] <= self.time \
                 and not next(self.pause["r"]):
             _, address, last = self.reads.popleft()
@@ -183,6 +200,7 @@ class Channel:
         if self.b_busy and self.value("bready"):
             self.b_busy = False
             self.memory.writing -= 1
+            self.count("aw", -1)
             self.wires["bvalid"].value = 0
         if not self.b_busy and self.answers and self.answers[0][0] <= self.time \
                 and not next(self.pause["b"]):

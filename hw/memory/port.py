@@ -68,6 +68,8 @@ class MemoryPort(wiring.Component):
     fault : ``Out(port_fault(config))``
         ``cause`` is one of :class:`hw.register_map.Cause`. Latch it before raising ``halt``: it is
         cleared when ``quiet`` is reached.
+    moved : ``Out(1)``
+        In the last cycle some handshake of AXI took place.
     waiting : ``Out(1)``
         For counters: bursts are in flight and no word came.
     """
@@ -84,7 +86,7 @@ class MemoryPort(wiring.Component):
             "write_base": In(32), "write_limit": In(32),
             "halt": In(1), "quiet": Out(1),
             "fault": Out(port_fault(config)),
-            "waiting": Out(1),
+            "moved": Out(1), "waiting": Out(1),
         })
 
     def elaborate(self, platform):
@@ -141,6 +143,9 @@ class MemoryPort(wiring.Component):
         with m.If(self.halt & self.quiet):
             m.d.sync += self.fault.valid.eq(0)
 
+        m.d.sync += self.moved.eq(Cat(getattr(axi, f"{c}valid") & getattr(axi, f"{c}ready")
+                                      for axi in self.axi for c in ("ar", "aw", "w", "r", "b"))
+                                  .any())
         for n in range(self.config.channels):
             axi = self.axi[n]
             for name in axi.signature.members:

@@ -62,6 +62,8 @@ def command(
     device: Annotated[str, typer.Option(
         help="sim (the generated hardware, simulated) or emulator (numpy).")] = "sim",
     latency: Annotated[int, typer.Option(help="Of the simulated memory, in cycles.")] = 60,
+    memory: Annotated[Path | None, typer.Option(
+        help="TOML file that says how the simulated memory behaves (docs/simulator.md).")] = None,
     waves: Annotated[Path | None, typer.Option(
         help="Record every signal into this .fst file, with a GTKWave save file beside it; a "
              "run of a few tokens already fills gigabytes on large machines.")] = None,
@@ -82,7 +84,7 @@ def command(
                                      quantiser=quantiser, calibration=calibration,
                                      sees=(window, sinks, global_every, blocks, sparse, page),
                                      chunk=chunk)
-    machine = open_device(device, compiled, latency, waves)
+    machine = open_device(device, compiled, latency, waves, memory)
     session = Session(machine, compiled)
     verifier = Verifier(machine, compiled) if check else None
     start = time.perf_counter()
@@ -179,7 +181,7 @@ def has(config, formats, activation, kv):
             and kv in config.kv)
 
 
-def open_device(choice, compiled, latency, waves=None):
+def open_device(choice, compiled, latency, waves=None, memory=None):
     """The device of this name, with enough memory."""
     from sw.errors import UserError
 
@@ -187,13 +189,17 @@ def open_device(choice, compiled, latency, waves=None):
         from sw.runtime.emulator import Emulator
         if waves is not None:
             raise UserError("the emulator has no signals to record; waves need --device sim")
+        if memory is not None:
+            raise UserError("the emulator has no time; --memory needs --device sim")
         return Emulator(compiled.config, memory_bytes=compiled.memory.bytes)
     if choice == "sim":
-        from sim.device import SimulatedDevice, Timing
+        from sim.device import SimulatedDevice
+        from sim.timing import Timing, load_timing
+        timing = Timing(latency=latency) if memory is None else load_timing(memory)
         typer.echo(f"preparing the simulated machine {compiled.config}; it is built once, which "
                    "takes minutes", err=True)
         return SimulatedDevice(compiled.config, memory_bytes=compiled.memory.bytes,
-                               timing=Timing(latency=latency), waves=waves)
+                               timing=timing, waves=waves)
     raise UserError(f"the device must be sim or emulator, not {choice!r}")
 
 

@@ -26,6 +26,11 @@ class Unit:
     def __init__(self, machine, name):
         self.machine, self.name = machine, name
         self.queue = deque()
+        self.forget()
+
+    def forget(self):
+        """Drop all commands, also the one that is under way."""
+        self.queue.clear()
         self.work = self.wanted = self.current = None
 
     def put(self, name, fields):

@@ -271,6 +271,6 @@ class Emulator:
         for flag, name, held in ((w, "w", self.w_ready), (d, "d", self.d_fifo)):
             if flag:
                 held.clear()
-                self.units[name] = Unit(self, name)
+                self.units[name].forget()
         if d:
             self.owed.clear()

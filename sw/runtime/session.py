@@ -105,14 +105,14 @@ class Session:
                     tokens[-1].append(token)
                     yield token
         if status & rm.FAULT:
-            raise UserError(self.fault())
+            raise UserError(self.fault(status))
         sequences = self.compiled.sequences
         texts = tuple(map(text_of, sequences, tokens))
         self.outcome = Outcome(
             texts=texts, counters=device.counters(),
             positions=sum(text.positions - s.start for text, s in zip(texts, sequences)))
 
-    def fault(self):
+    def fault(self, status):
         """Sentence that says why the run ended."""
         device = self.device
         pc = device.read_register("pc")
@@ -126,6 +126,8 @@ class Session:
         if device.cause() in (rm.Cause.READ_WINDOW, rm.Cause.WRITE_WINDOW, rm.Cause.READ_BUS,
                               rm.Cause.WRITE_BUS):
             text += f", address {address:#x}"
+        if status & rm.HUNG:
+            text += "; its bus does not come to rest: memory leaves requests unanswered"
         return text
 
 

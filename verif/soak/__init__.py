@@ -1,0 +1,1 @@
+"""Random programs on the whole machine, legal and not, with memory as bad as it gets."""
