@@ -62,6 +62,10 @@ public:
 
     void sample(Verdict &verdict, const std::string &bus, uint64_t cycle) {
         bool now = valid.get();
+        if (!now && !stalled) {
+            offered = moved = waits = false;
+            return;
+        }
         offered = now && !stalled;
         moved = now && ready.get();
         waits = now && !moved;
@@ -193,7 +197,7 @@ public:
             return;
         }
         resetting = false;
-        bool rested = ended && reads.empty() && !writes && addresses.empty() && data.empty()
+        const bool rested = ended && reads.empty() && !writes && addresses.empty() && data.empty()
             && !ar.waits && !aw.waits && !w.waits;
         for (Handshake *one : {&ar, &aw, &w, &r, &wb}) one->sample(verdict, name, at);
         if (rested && (ar.offered || aw.offered || w.offered))
@@ -245,6 +249,7 @@ public:
                 report("w_last", "more data than the address said");
             }
         }
+        if (!aw.moved && !w.moved) return;
         match();
         if (data.size() > 2) report("w_lead", "data go further ahead of their address than two words");
     }
@@ -254,9 +259,11 @@ public:
 class LiteMonitor {
     static const int SLOW = 16;         // cycles in which the slave must answer
 
+    const std::string name = "registers";
     Bus b;
     Verdict &verdict;
     Handshake ar, aw, w, r, wb;
+    bool quiet = false;                 // in the last cycle there was no access
     int reads = 0, addresses = 0, data = 0, r_wait = 0, b_wait = 0;
     bool resetting = false;
 
@@ -271,7 +278,7 @@ public:
 
     void sample(uint64_t cycle, bool reset) {
         auto report = [&](const char *rule, const char *what) {
-            verdict.report(rule, "registers", cycle, what);
+            verdict.report(rule, name, cycle, what);
         };
         if (reset) {
             if (resetting && !(r.low() && wb.low())) report("lite_reset", "VALID is high in reset");
@@ -281,7 +288,11 @@ public:
             return;
         }
         resetting = false;
-        for (Handshake *one : {&ar, &aw, &w, &r, &wb}) one->sample(verdict, "registers", cycle);
+        // Most cycles have no access.
+        bool idle = ar.low() && aw.low() && w.low() && r.low() && wb.low();
+        if (idle && quiet) return;
+        quiet = idle && !reads && !addresses && !data;
+        for (Handshake *one : {&ar, &aw, &w, &r, &wb}) one->sample(verdict, name, cycle);
         if (r.offered && !reads) report("lite_r_unasked", "read data that nobody asked for");
         if (wb.offered && (!addresses || !data))
             report("lite_b_unasked", "a response to no write");
