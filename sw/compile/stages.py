@@ -6,17 +6,18 @@ vector: all others were written before. docs/compiler.md has the counters.
 """
 
 from .chunks import MOST_PERIOD
+from .products import row_stride
 
 
 __all__ = ["write_attends", "write_division", "write_gates", "write_keys_and_values",
            "write_norms", "write_rounding", "write_walk"]
 
 
-def ready(w, at, blocks):
+def ready(w, at, blocks, counter="act"):
     """Say that a product may begin: it takes blocks of all columns at once, which `quantise` raises
     one by one. What lies at ``at`` is used up."""
     w.out.emit("multiply", "only to raise", dst=at, a=at, b=at, blocks=w.chunk.groups * blocks,
-               raise0="act")
+               raise0=counter)
 
 
 def quantise(w, comment, a, dst, per_vector, vectors, raise0=0):
@@ -40,35 +41,39 @@ def write_norms(w, part, gain):
     ready(w, part.n, dim)
 
 
-def write_keys_and_values(w, kv, part):
+def write_keys_and_values(w, kv, part, queries=True):
     """Keys and values of each token to memory, by way of the staging memory, which holds one
-    token; between them queries are rotated. Queries are rounded last."""
+    token; then queries are rotated, and rounded. The last layer has no
+    queries, and nobody waits for its keys."""
     out, model, chunk, head = w.out, w.model, w.chunk, w.model.head_blocks
-    stride = 2 * model.kv_blocks + (0 if chunk.split else model.q_blocks + w.plan.extra)
-    rotations = list(rotate_queries(w, part, stride))
-    each = -(-len(rotations) // chunk.tokens)
+    stride = row_stride(w, queries)
+    rotations = list(rotate_queries(w, part, stride)) if queries else []
     for token in range(chunk.tokens):
         k = part.kv + token * stride
         out.emit("rope", "keys", dst=k, a=k, b=part.rope_k + token * head, blocks=model.kv_blocks,
                  period=head, take0=0 if token else "rows")
         if token == 0:
-            out.emit("multiply", "only to wait for values", dst=part.o, a=part.o, b=part.o,
-                     blocks=model.kv_blocks, take0="rows")
+            out.emit("multiply", "only to wait for values", dst=chunk.spare, a=chunk.spare,
+                     b=chunk.spare, blocks=model.kv_blocks, take0="rows")
         # Block by block behind `append`, which reads what is staged of the token before.
         if head == 1:
             w.stage("keys and values", k, 0, group=1, blocks=2 * model.kv_blocks, take0="unstaged")
         else:
             w.stage("keys", k, 0, group=1, take0="unstaged")
             w.stage("values", k + model.kv_blocks, model.kv_blocks, group=head, take0="unstaged")
-        if w.plan.extra and not chunk.split and token == 0:
+        if queries and w.plan.extra and not chunk.split and token == 0:
             rotations.insert(model.n_heads, dict(take0="rows", blocks=w.plan.extra))
-        last = {"raise0": "appended"} if token == chunk.tokens - 1 else {}
+        last = {"raise0": "appended"} if queries and token == chunk.tokens - 1 else {}
         w.append(kv, count="next", take0="staged", raise1="unstaged", **last)
         out.emit("add", rd="next", ra="next", imm=1)
-        for values in rotations[token * each:(token + 1) * each]:
-            emit_rotation(w, part, values)
-    for values in rotations[chunk.tokens * each:]:
+    for values in rotations:
         emit_rotation(w, part, values)
+    if not queries:
+        behind = stride - 2 * model.kv_blocks
+        if behind:
+            out.emit("multiply", "queries that nobody needs", dst=part.kv, a=part.kv,
+                     b=part.kv, blocks=behind, take0="rows")
+        return
     quantise(w, "queries", part.o, part.query, head, chunk.tokens * model.n_heads, "query")
 
 
@@ -125,24 +130,26 @@ def write_rounding(w, part):
     ready(w, part.o, w.model.q_blocks)
 
 
-def write_gates(w, part):
-    """The gates of all tokens, by pieces: what a piece has of the last token is counted, all of the
-    others came before."""
-    chunk = w.chunk
-    hidden = w.model.hidden_blocks // chunk.pieces
-    for piece in range(chunk.pieces):
-        h = part.h + piece * chunk.tokens * 2 * hidden
-        w.out.emit("gate", "", dst=h, a=h, blocks=hidden, take0="rows", take1="rows")
-        if chunk.tokens > 1:
-            w.out.emit("gate", "", dst=h + hidden, a=h + 2 * hidden,
-                       blocks=(chunk.tokens - 1) * hidden)
-        if chunk.pieces == 1:
-            quantise(w, "", h, part.inner, hidden, chunk.tokens)
-            continue
+def write_gates(w, part, piece):
+    """The gates of all tokens, of a piece: what it has of the last token is counted, all of the
+    others came before. The last piece's activations are behind those of all others."""
+    chunk, model = w.chunk, w.model
+    hidden, h = model.hidden_blocks // chunk.pieces, chunk.slot(part, piece, model)
+    w.out.emit("gate", "", dst=h, a=h, blocks=hidden, take0="rows", take1="rows")
+    if chunk.tokens > 1:
+        w.out.emit("gate", "", dst=h + hidden, a=h + 2 * hidden,
+                   blocks=(chunk.tokens - 1) * hidden)
+    if chunk.pieces == 1:
+        quantise(w, "", h, part.inner, hidden, chunk.tokens)
+    else:
         for group in range(chunk.groups):
-            at = part.inner + group * w.model.hidden_blocks + piece * hidden
+            at = part.inner + group * model.hidden_blocks + piece * hidden
             quantise(w, "", h + group * chunk.columns * hidden, at, hidden, chunk.columns)
-    ready(w, part.h, w.model.hidden_blocks)
+    if piece + chunk.ring < chunk.pieces:
+        # Its product takes activations that are there for want of another way to wait.
+        ready(w, chunk.spare, model.dim_blocks, "picked")
+    if piece == chunk.pieces - 1:
+        ready(w, part.h, model.hidden_blocks)
 
 
 def write_walk(w, kv, part, step, number):
