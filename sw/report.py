@@ -121,7 +121,9 @@ def chunks(compiled):
     task = compiled.task
     if not task.chunks:
         return "none, tokens of the prompt pass one by one"
-    return f"{task.chunks} of {compiled.chunk.chunk} tokens, for {task.passed} of the prompt"
+    shapes = " and ".join(f"{number} of {plan.chunk} tokens" for number, plan
+                          in zip(task.chunks, compiled.chunks.plans) if number)
+    return f"{shapes}, for {task.passed} of the prompt"
 
 
 def prompts(compiled):

@@ -21,14 +21,25 @@ PROMPT, FORMATS_SHOWN = 512, ("int8", "int4")
 def multiplications(model, tokens):
     """``(of weights, of attention)``: products of a prompt that lead to the choice of one token.
 
-    Weights of all layers for every token, the output matrix for the last one; keys and values
-    for each token and all tokens that it sees.
+    Weights of all layers but the last for every token; keys and values for each token and all
+    tokens that it sees. Of the last layer keys and values for every token; all else, and the output
+    matrix, for the last token alone.
     """
     of_layer, (rows_, size) = shapes(model)
+    before = len(model.layers) - 1
     layer = sum(rows * inner for rows, inner in of_layer)
+    keys = 2 * model.n_kv_heads * model.head * model.dim
     seen = tokens * (tokens + 1) // 2
+    return ((before * layer + keys) * tokens + layer - keys + rows_ * size,
+            model.n_heads * 2 * model.head * (before * seen + tokens))
+
+
+def all_multiplications(model, tokens):
+    """The same with all of the last layer for every token, which nobody needs."""
+    of_layer, (rows_, size) = shapes(model)
+    layer = sum(rows * inner for rows, inner in of_layer)
     return (len(model.layers) * layer * tokens + rows_ * size,
-            len(model.layers) * model.n_heads * 2 * model.head * seen)
+            len(model.layers) * model.n_heads * 2 * model.head * tokens * (tokens + 1) // 2)
 
 
 def rows(config, latency=60):
@@ -53,14 +64,18 @@ def rows(config, latency=60):
             except UserError:
                 correct = False
         counters = session.outcome.counters
-        weights, attention = multiplications(model, PROMPT)
         multipliers = 16 * config.slices * config.columns
         # A multiplier takes two weights of 4 bits; keys and values have 8.
-        limit = weights / (multipliers * 2 / FORMATS[format].beats) + attention / multipliers
+        limit, of_all = (weights / (multipliers * 2 / FORMATS[format].beats)
+                         + attention / multipliers
+                         for weights, attention in (multiplications(model, PROMPT),
+                                                    all_multiplications(model, PROMPT)))
         yield Row(
             case=f"{model.name} {format}, prompt of {PROMPT} tokens, latency {latency}",
             config=config.name, cycles=counters["cycles"], limit=limit, correct=correct,
             command=f"tokamac bench prefill --config {config.name}",
             more={"cycles_a_token": round(counters["cycles"] / PROMPT),
+                  "limit_of_all_layers": of_all, "fraction_of_all_layers":
+                  of_all / counters["cycles"],
                   **{f"{name}_share": counters[name] / counters["cycles"]
                      for name in ("busy", "memory", "dependency", "other")}})

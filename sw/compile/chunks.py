@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from hw.formats import FORMATS
 from verif.reference.tape import tape_beats, tiling
 
+from .estimate import alone_cycles, chunk_cycles, heads_of_chunk
 
-__all__ = ["ChunkPlan", "Part", "chunk_plans", "splits"]
+
+__all__ = ["ChunkPlan", "Chunks", "Part", "chunk_plans", "tile_rows"]
 
 #: Largest count of blocks and of groups in a command, largest table of ``rope``, and most tokens of
 #: an ``append``.
@@ -19,8 +21,8 @@ MOST_BLOCKS, MOST_GROUPS, MOST_PERIOD, MOST_APPENDED = 4095, 255, 15, 16
 #: Blocks of gates for which a product of their own is worth while.
 LEAST_PIECE = 4
 
-#: Cycles that a token's commands to the vector unit take besides their rows.
-COMMANDS = 200
+#: Shapes that are considered for the last chunk beside one for all others.
+MOST_RESTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +36,7 @@ class Part:
     x, n, kv, q, o, h : int
         Workspace blocks: residual stream and normed vectors, token by token; keys and values, and
         queries, as products give them; rotated queries, which attention's output
-        replaces, in the order of attention; gate and up. ``n`` and ``h`` share room with the
-        others but ``x``.
+        replaces, in the order of attention; gate and up. All but ``x`` share room.
     rope_k, rope_q : int
         Rotary rows.
     vector, inner, query : int
@@ -71,11 +72,15 @@ class ChunkPlan:
     staged : int
         Tokens whose keys and values are staged and appended together. If there are several, keys
         and values of each head are products of their own too.
-    pieces : int
-        Products that gate and up are.
+    pieces, ring : int
+        Products that gate and up are, and results of how many there is room for.
     parts : tuple of :class:`Part`
     probability : int
         First activation block of probabilities.
+    spare : int
+        Workspace blocks that are multiplied only to raise or to take.
+    cycles : float
+        About so many it takes.
     """
 
     columns: int
@@ -84,8 +89,11 @@ class ChunkPlan:
     split: bool
     staged: int
     pieces: int
+    ring: int
     parts: tuple
     probability: int
+    spare: int
+    cycles: float
 
     @property
     def tokens(self):
@@ -97,84 +105,159 @@ class ChunkPlan:
         """Tokens of a chunk."""
         return self.tokens * len(self.parts)
 
-    def chunks(self, prompt, context):
-        """Chunks of a prompt. The last one may be filled up with tokens that nobody sees, if that
-        is sooner done than one token after the other, and if there are positions for them.
+    def slot(self, part, piece, model):
+        """First workspace block of the results of a piece of gate and up."""
+        blocks = 2 * model.hidden_blocks // self.pieces
+        return part.h + piece % self.ring * self.tokens * blocks
 
-        The last token of the prompt is in none: it is followed by a choice.
+
+@dataclass(frozen=True, kw_only=True)
+class Chunks:
+    """What prompts pass in: chunks of one shape, and a last one of another.
+
+    Parameters
+    ----------
+    main : :class:`ChunkPlan`
+    rest : :class:`ChunkPlan` or None
+    covers : bool
+        The last token of a prompt may be in a chunk: the weights of the last layer begin at a line,
+        and can be read alone.
+    alone, finish : float
+        About so many cycles a token takes that passes alone, and the last layer of one.
+    """
+
+    main: ChunkPlan
+    rest: ChunkPlan | None
+    covers: bool
+    alone: float
+    finish: float
+
+    @property
+    def plans(self):
+        """All shapes."""
+        return (self.main,) if self.rest is None else (self.main, self.rest)
+
+    @property
+    def most(self):
+        """Tokens of the largest chunk."""
+        return max(plan.chunk for plan in self.plans)
+
+    def cut(self, prompt, context):
+        """``(chunks, cycles)`` of a prompt of so many tokens: how many there are of each shape, and
+        about how long it takes.
+
+        The last one may be filled up with tokens that nobody sees, if that is sooner done than one
+        token after the other, and if there are positions for them.
         """
-        whole, rest = divmod(prompt - 1, self.chunk)
-        return whole + (4 * rest >= self.chunk and (whole + 1) * self.chunk <= context)
+        tokens, found = prompt - (not self.covers), []
+        for number in (tokens // self.main.chunk, -(-tokens // self.main.chunk)):
+            for rest in range(1 if self.rest is None else 2):
+                counts = (number, rest)[:len(self.plans)]
+                filled = sum(n * plan.chunk for n, plan in zip(counts, self.plans))
+                if filled > context or number * self.main.chunk >= tokens and rest:
+                    continue
+                cycles = sum(n * plan.cycles for n, plan in zip(counts, self.plans))
+                if self.covers and filled >= prompt:
+                    cycles += self.finish
+                else:
+                    cycles += max(1, prompt - filled) * self.alone
+                found.append((cycles, filled, counts))
+        cycles, _, counts = min(found)
+        return counts, cycles
 
 
 def chunk_plans(model, config, plan, prompt, most=None):
-    """Every :class:`ChunkPlan` that fits, the fastest first; ``most`` bounds its tokens."""
-    most = min(prompt - 1, most or prompt)
+    """:class:`Chunks` that fit, the fastest first; ``most`` bounds the tokens of a chunk."""
     if any(sees.blocks is not None or sees.sparse is not None for sees in model.sees):
         # What a list makes visible depends on the last token of a walk, and tokens choose pages one
         # by one.
-        return
-    matrices = [matrix for layer in model.layers for matrix in layer.matrices]
-    most_groups = MOST_GROUPS if all(repeats(matrix, config) for matrix in matrices) else 1
-    most_parts = 2 if all(whole_lines(matrix, config) for matrix in matrices) else 1
-    split = all(splits(layer.kvq, model, config) for layer in model.layers)
+        return []
+    *layers, last = [layer.matrices for layer in model.layers]
+    before = sum(tape_beats(matrix.weights.shape, matrix.format, config.slices)
+                 for matrices in layers for matrix in matrices)
+    covers = before * config.beat_bytes % config.line_bytes == 0
+    most = min(prompt - (not covers), most or prompt)
+    matrices = [matrix for matrices in (*layers, last) for matrix in matrices]
+    groups = range(1, 1 + (MOST_GROUPS if all(repeats(m, config) for m in matrices) else 1))
+    parts = range(1, 1 + (2 if all(whole_lines(matrix, config) for matrix in matrices) else 1))
+    ways = dict(split=all(splits(layer.kvq, model, config) for layer in model.layers))
     pieces = pieces_of(model, config)
-    shapes = {(min(config.columns, most // parts), groups, parts)
-              for parts in range(1, most_parts + 1) for groups in range(1, most_groups + 1)
-              if 1 < groups * parts * min(config.columns, most // parts) <= most}
-    for shape in sorted(shapes, key=lambda s: (cycles(model, config, *s), -s[0] * s[1] * s[2])):
-        found = chunk_plan(model, config, plan, split, pieces, *shape)
-        if found is not None:
-            yield found
+
+    def plan_of(columns, groups, parts):
+        if columns and 1 < columns * groups * parts <= most:
+            for number, ring in pieces:
+                found = chunk_plan(model, config, plan, columns, groups, parts, pieces=number,
+                                   ring=ring, prompt=prompt, **ways)
+                if found is not None:
+                    return found
+        return None
+
+    mains = [plan_of(min(config.columns, most // p), g, p) for p in parts for g in groups]
+    alone = alone_cycles(model, config)
+    pairs = []
+    for main in filter(None, mains):
+        left = prompt % main.chunk
+        rests = [plan_of(min(config.columns, -(-left // (p * g))), g, p)
+                 for p in parts for g in groups if p * g <= left]
+        some = []
+        for rest in (None, *(rest for rest in rests if rest and rest.chunk < main.chunk)):
+            chunks = Chunks(main=main, rest=rest, covers=covers, alone=alone,
+                            finish=alone / len(model.layers))
+            counts, cycles = chunks.cut(prompt, model.context)
+            if counts[0] and (rest is None or counts[1]):
+                some.append((cycles, -chunks.most, len(counts), chunks))
+        some.sort(key=lambda item: item[:3])
+        pairs += [item for n, item in enumerate(some)
+                  if n < MOST_RESTS or item[3].rest is None]
+    return [chunks for *_, chunks in sorted(pairs, key=lambda item: item[:3])]
 
 
-def cycles(model, config, columns, groups, parts):
-    """About so many cycles a layer takes for a token, without attention: of two parts, the array
-    works for one while the vector unit works for the other."""
-    tokens, (dim, hidden) = columns * groups, (model.dim_blocks, model.hidden_blocks)
-    array = sum(tape_beats(matrix.weights.shape, matrix.format, config.slices)
-                for matrix in model.layers[0].matrices) * max(groups, config.beat_words)
-    # Norms, rotations, the gate and the rounding of all, in blocks; then commands of one token.
-    blocks = 8 * dim + 4 * model.kv_blocks + 5 * model.q_blocks + 5 * hidden
-    vector = tokens * (blocks * config.block_rows + COMMANDS)
-    return (array + vector if parts == 1 else max(array, vector)) / tokens
-
-
-def chunk_plan(model, config, plan, split, pieces, columns, groups, parts):
+def chunk_plan(model, config, plan, columns, groups, parts, *, split, pieces, ring, prompt):
     """The :class:`ChunkPlan` of a shape, or None if it does not fit."""
     dim, hidden, head = model.dim_blocks, model.hidden_blocks, model.head_blocks
     tokens, kv, q = columns * groups, model.kv_blocks, model.q_blocks
-    produced = 2 * kv + q + plan.extra
+    produced, piece = 2 * kv + q + plan.extra, 2 * hidden // pieces
     # What a product may write before normed vectors of the last group have been rounded.
-    early = (tokens - columns if pieces == 1 else tokens) * 2 * hidden // pieces
-    # Products of the first groups are written while normed vectors of the last one are still read.
-    shared = max(tokens * 2 * hidden, tokens * (produced + q), tokens * (produced + dim),
-                 early + tokens * dim)
+    early = (tokens - columns if pieces == 1 else tokens) * piece
+    if split:
+        # Queries are rotated when keys and values are staged, to where these were.
+        rows, o = max(2 * kv, q), 0
+        early = max(early, tokens * 2 * kv)
+    else:
+        rows, o = 2 * kv, produced
+        early = max(early, tokens * produced)
+    shared = max(tokens * ring * piece, tokens * (max(o, rows) + q), early + tokens * dim)
+    # What is multiplied only to raise must lie where results were used up.
+    if groups * hidden > tokens * ring * piece:
+        return None
+    # A product that waits for it may write where they were.
+    spare = max(groups * dim, kv)
     rope = plan.rows
     x = rope + 2 * tokens * parts * head
     region = x + tokens * parts * dim
     vector = groups * max(dim, q)
     inner = groups * max(hidden, q)
-    heads = max(n for n in range(1, config.kv_groups + 1) if model.queries % n == 0)
+    heads = heads_of_chunk(model, config)
     probability = parts * (vector + inner)
     # Of two parts, so many attends are dispatched before the first divide; the last term is those
     # whose sums have room.
     attends = (groups + 1) * (model.n_heads // heads) if parts == 2 else 0
     if (attends > config.queue + 2 * config.kv_groups // heads
-            or region + parts * shared > config.blocks
+            or region + parts * shared + spare > config.blocks
             or probability + (config.keys_ahead + 1) * heads > config.act_blocks
             or tokens * max(hidden, q, dim) > MOST_BLOCKS):
         return None
     return ChunkPlan(
-        columns=columns, groups=groups, heads=heads, split=split, pieces=pieces,
+        columns=columns, groups=groups, heads=heads, split=split, pieces=pieces, ring=ring,
         staged=staged_together(tokens, model, config) if split else 1,
-        probability=probability,
+        probability=probability, spare=region + parts * shared,
+        cycles=chunk_cycles(model, config, columns, groups, parts, prompt),
         parts=tuple(Part(
             first=n * tokens, x=x + n * tokens * dim,
             n=region + (n + 1) * shared - tokens * dim,
             kv=region + n * shared,
-            q=region + n * shared + 2 * kv * (tokens if split else 1),
-            o=region + n * shared + tokens * produced, h=region + n * shared,
+            q=region + n * shared + rows * (tokens if split else 1),
+            o=region + n * shared + tokens * o, h=region + n * shared,
             rope_k=rope + n * tokens * head, rope_q=rope + (parts + n) * tokens * head,
             vector=n * (vector + inner), inner=n * (vector + inner) + vector,
             query=n * (vector + inner) + vector) for n in range(parts)))
@@ -195,7 +278,8 @@ def tile_rows(matrix, config):
 
 
 def pieces_of(model, config):
-    """Most equal pieces of gate and up, each of whole tiles and lines, and not too small."""
+    """``[(pieces, ring)]``: equal pieces of gate and up, each of whole tiles and lines, and room
+    for the results of how many; the best first, which is room for all."""
     def cut(matrix, pieces):
         beats = tape_beats(matrix.weights.shape, matrix.format, config.slices)
         return (matrix.factor is None and len(matrix.weights) % pieces == 0
@@ -203,9 +287,11 @@ def pieces_of(model, config):
                 and beats // pieces * config.beat_bytes % config.line_bytes == 0)
 
     hidden = model.hidden_blocks
-    return max(n for n in range(1, hidden + 1) if n == 1 or hidden % n == 0
-               and hidden // n >= LEAST_PIECE
-               and all(cut(layer.gate_up, n) for layer in model.layers))
+    found = [n for n in range(1, hidden + 1) if n == 1 or hidden % n == 0
+             and all(cut(layer.gate_up, n) for layer in model.layers)]
+    large = max(n for n in found if n == 1 or hidden // n >= LEAST_PIECE)
+    return [(large, large), *((n, ring) for least in (2, 1) for ring in (3, 2)
+                              for n in found if n > ring and hidden // n >= least)]
 
 
 def splits(matrix, model, config):

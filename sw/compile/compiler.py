@@ -11,7 +11,7 @@ from verif.reference.tape import pack
 
 from .assembler import Assembler, listing
 from .checks import check_formats, check_head, check_pages, check_task
-from .chunks import ChunkPlan, chunk_plans
+from .chunks import Chunks, chunk_plans
 from .kv import kv_layers, lists_of_blocks
 from .layers import QuantisedModel, quantise_model, row_unit
 from .memory import MemoryMap
@@ -42,7 +42,7 @@ class Compiled:
     config : :class:`hw.config.Config`
     task : :class:`sw.compile.program.Task`
     plan : :class:`sw.compile.plan.Plan`
-    chunk : :class:`sw.compile.chunks.ChunkPlan` or None
+    chunks : :class:`sw.compile.chunks.Chunks` or None
         None if all tokens pass one by one.
     memory : :class:`sw.compile.memory.MemoryMap`
     kv : tuple of :class:`sw.compile.kv.KvLayer`
@@ -58,7 +58,7 @@ class Compiled:
     config: object
     task: Task
     plan: Plan
-    chunk: ChunkPlan | None
+    chunks: Chunks | None
     memory: MemoryMap
     kv: tuple
     prompt: list
@@ -66,11 +66,17 @@ class Compiled:
     assembler: Assembler
 
     @property
+    def chunk(self):
+        """:class:`sw.compile.chunks.ChunkPlan` of most chunks, or None."""
+        return self.chunks and self.chunks.main
+
+    @property
     def sequences(self):
         """The :class:`sw.compile.paging.Sequence` of each text."""
         task = self.task
         return task.sequences or (Sequence(prompt=tuple(self.prompt), positions=task.positions,
-                                           passed=task.passed, filled=task.filled),)
+                                           passed=task.passed, whole=task.whole,
+                                           filled=task.filled),)
 
     @property
     def registers(self):
@@ -165,10 +171,15 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
         model = replace(model, together=plan.columns * plan.groups)
     tapes = pack_matrices(model, config, plan)
     longest = max(len(s.prompt) - s.start for s in sequences)
+    too_long = set()
     for chunks in (*chunk_plans(model, config, plan, longest, chunk), None):
+        if chunks is not None and chunks.main in too_long:
+            continue
         found = write_task(model, config, plan, chunks, sequences, task, tapes)
         if len(found.words) <= config.program:
             return found
+        if chunks is not None and chunks.rest is None:
+            too_long.add(chunks.main)
     raise UserError(f"{model.name} needs a program of {len(found.words)} instructions, program "
                     f"memory of configuration {config} holds {config.program}; a larger "
                     "workspace or program memory helps")
@@ -183,19 +194,20 @@ def write_task(model, config, plan, chunks, sequences, task, tapes):
     if chunks is not None:
         sequences, number = pass_in_chunks(sequences, chunks, model.context)
         task = replace(task, chunks=number, filled=max(s.filled for s in sequences),
+                       whole=max(s.whole for s in sequences),
                        passed=sum(s.passed - s.start for s in sequences))
     blocks = None
     if len(sequences) > 1:
         pool = make_pool(sequences, config.kv_lines(model.head_blocks, KV[model.kv].packed))
         task, blocks = replace(task, sequences=sequences, pool=pool), pool.blocks
-    layers = kv_layers(model, config, task.written, 1 if chunks is None else chunks.chunk, blocks)
-    memory = lay_out(model, config, plan, layers, sequences, task, tapes)
+    layers = kv_layers(model, config, task.written, 1 if chunks is None else chunks.most, blocks)
+    memory = lay_out(model, config, plan, chunks, layers, sequences, task, tapes)
     limit = min(1 << config.address_bits, config.line_bytes << 32)
     if memory.bytes > limit:
         raise UserError(f"{model.name} needs {memory.bytes} bytes of memory, configuration "
                         f"{config} addresses {limit}; use more address_bits")
     assembler = write_program(model, config, plan, chunks, memory, layers, task)
-    return Compiled(model=model, config=config, task=task, plan=plan, chunk=chunks, memory=memory,
+    return Compiled(model=model, config=config, task=task, plan=plan, chunks=chunks, memory=memory,
                     kv=layers, prompt=list(sequences[0].prompt), words=assembler.words(),
                     assembler=assembler)
 
@@ -209,7 +221,7 @@ def pack_matrices(model, config, plan):
                 ("classifier", chunk_matrices(model, plan)))}
 
 
-def lay_out(model, config, plan, layers, sequences, task, tapes):
+def lay_out(model, config, plan, chunks, layers, sequences, task, tapes):
     """The :class:`sw.compile.memory.MemoryMap` of a model and a task."""
     memory = MemoryMap(config)
     logits_lines = sum(memory.row_lines(chunk.blocks) for chunk in plan.chunks)
@@ -233,6 +245,9 @@ def lay_out(model, config, plan, layers, sequences, task, tapes):
         memory.place_data(f"blocks_{number}", np.asarray(blocks, "<u4").tobytes())
     memory.begin_writable()
     memory.place("kv", sum(layer.lines for layer in layers) * config.line_bytes)
+    if chunks is not None and chunks.covers:
+        memory.place("residual", chunks.most * memory.row_lines(model.dim_blocks)
+                     * config.line_bytes)
     if task.check:
         positions = sum(s.positions - s.passed for s in sequences)
         memory.place("logits", positions * logits_lines * config.line_bytes)

@@ -33,12 +33,14 @@ def repeats(runs, kinds):
     return best
 
 
-def write_all_layers(w, name, write):
+def write_all_layers(w, name, write, layers=None):
     """Loops over layers of the same kind, and over runs of them that are repeated.
 
-    ``write(w, number)`` writes a layer; labels begin with ``name``.
+    ``write(w, number)`` writes a layer; labels begin with ``name``. Of all layers the first
+    ``layers`` may be written alone.
     """
-    kinds = [alike(w, number) for number in range(len(w.model.layers))]
+    layers = len(w.model.layers) if layers is None else layers
+    kinds = [alike(w, number) for number in range(layers)]
     runs, number = runs_of_layers(kinds), 0
     while runs:
         some, rounds = repeats(runs, kinds)

@@ -19,7 +19,7 @@ __all__ = ["FIELDS", "Pool", "Sequence", "common_tokens", "cut_sequences", "make
 MOST_ENTRIES, MOST_LINES = (1 << 20) - 1, (1 << 24) - 1
 
 #: What the program loads when a sequence begins, in the order of region ``sequences``.
-FIELDS = ("start", "filled", "row", "passed", "prompt", "positions", "line")
+FIELDS = ("start", "whole", "filled", "row", "passed", "prompt", "positions", "line")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +34,24 @@ class Sequence:
         Tokens that are seen at its end: one less than those of prompt and answer.
     start : int
         Tokens in front whose keys and values an earlier sequence has computed.
-    passed, filled : int
-        First token that passes alone, behind those that pass in chunks; end of the chunks, which
-        has the tokens that only fill the last one.
+    passed : int
+        First token of which logits are computed, behind those that pass in chunks.
+    whole, filled : int
+        End of the chunks but those of the rest; end of all chunks, which has the tokens that only
+        fill the last one.
     """
 
     prompt: tuple
     positions: int
     start: int = 0
     passed: int = 0
+    whole: int = 0
     filled: int = 0
+
+    @property
+    def covered(self):
+        """Whether all tokens of the prompt, the last one too, are in chunks."""
+        return self.filled > self.passed
 
     @property
     def written(self):
@@ -90,20 +98,22 @@ def cut_sequences(prompts, tokens, share=True):
     common = common_tokens(prompts) if share else 0
     starts = [0, *[common] * (len(prompts) - 1)]
     return tuple(Sequence(prompt=tuple(prompt), positions=len(prompt) + tokens - 1, start=start,
-                          passed=start, filled=start)
+                          passed=start, whole=start, filled=start)
                  for prompt, start in zip(prompts, starts))
 
 
 def pass_in_chunks(sequences, chunks, context):
-    """``(sequences, chunks)``: the same in chunks of one size, and how many there are."""
-    found, number = [], 0
+    """``(sequences, counts)``: the same in :class:`sw.compile.chunks.Chunks`, and how many there
+    are of each shape."""
+    found, total = [], [0] * len(chunks.plans)
     for s in sequences:
-        own = chunks.chunks(len(s.prompt) - s.start, context - s.start)
-        filled = s.start + own * chunks.chunk
+        counts, _ = chunks.cut(len(s.prompt) - s.start, context - s.start)
+        sizes = [number * plan.chunk for number, plan in zip(counts, chunks.plans)]
+        filled = s.start + sum(sizes)
         passed = min(filled, len(s.prompt) - 1)
-        found.append(replace(s, filled=filled, passed=passed))
-        number += own
-    return tuple(found), number
+        found.append(replace(s, whole=s.start + sizes[0], filled=filled, passed=passed))
+        total = [n + number for n, number in zip(total, counts)]
+    return tuple(found), tuple(total)
 
 
 def make_pool(sequences, block_lines):
@@ -137,7 +147,7 @@ def place_sequences(memory, task, logits_lines, row_lines):
     memory.place_data("tables", rows_of(task.pool.tables[::-1], width))
     first_row, first_logits, values = 0, 0, []
     for s in sequences:
-        values.append((s.start, s.filled, first_row * row_lines, s.passed, len(s.prompt),
+        values.append((s.start, s.whole, s.filled, first_row * row_lines, s.passed, len(s.prompt),
                        s.positions, first_logits * logits_lines))
         first_row += s.filled - s.start
         first_logits += s.positions - s.passed
@@ -158,6 +168,6 @@ def place_rows_of_prompts(memory, embedding, sequences):
     """Embeddings of the tokens that pass in chunks, in the order in which they are needed."""
     tokens = [np.zeros(s.filled - s.start, int) for s in sequences]
     for own, s in zip(tokens, sequences):
-        given = s.prompt[s.start:s.passed]
+        given = s.prompt[s.start:s.filled]
         own[:len(given)] = given
     memory.place_rows("prompt_rows", embedding[np.concatenate(tokens)])

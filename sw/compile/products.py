@@ -5,8 +5,9 @@ from verif.reference.tape import tape_beats
 from .chunks import tile_rows
 
 
-__all__ = ["layer_lines", "multiply_down", "multiply_gate_up", "multiply_kvq", "multiply_output",
-           "stream"]
+__all__ = ["layer_lines", "multiply_down", "multiply_gate_up", "multiply_keys_and_values",
+           "multiply_kvq", "multiply_output", "row_stride", "stream", "stream_chunk",
+           "stream_keys_and_values"]
 
 
 def matmul(w, comment, matrix, **values):
@@ -35,6 +36,41 @@ def stream(w, layer, number, pieces=None):
                offset="line", beats=beats)
 
 
+def stream_chunk(w):
+    """Order all matrices of a chunk of one part: of the last layer, keys and values."""
+    *layers, last = w.model.layers
+    beats = sum(beats_of(w, matrix) for layer in layers for matrix in layer.matrices)
+    w.out.emit("stream", "weights of all layers", stream="w", base=w.line("layers"),
+               beats=beats + beats_of_keys_and_values(w, last.kvq))
+
+
+def stream_keys_and_values(w, layer):
+    """Order what the last layer needs, for one of two parts."""
+    if len(w.chunk.parts) == 2:
+        w.out.emit("stream", "keys and values", stream="w", base=w.line("layers"), offset="line",
+                   beats=beats_of_keys_and_values(w, layer.kvq))
+
+
+def beats_of_keys_and_values(w, matrix):
+    rows, size = matrix.weights.shape
+    if keys_apart(w, matrix):
+        rows = 2 * 32 * w.model.kv_blocks
+    return tape_beats((rows, size), matrix.format, w.config.slices)
+
+
+def keys_apart(w, matrix):
+    """Whether keys and values are whole tiles of the matrix, and a product of their own."""
+    return matrix.factor is None and 2 * 32 * w.model.kv_blocks % tile_rows(matrix, w.config) == 0
+
+
+def row_stride(w, queries=True):
+    """Blocks from the keys of a token to those of the next one; ``queries``: whether the layer
+    has some."""
+    model = w.model
+    apart = w.chunk.split if queries else keys_apart(w, model.layers[-1].kvq)
+    return 2 * model.kv_blocks + (0 if apart else model.q_blocks + w.plan.extra)
+
+
 def layer_lines(w, layer):
     """Lines of all matrices of a layer, each of which ends at one."""
     return sum(lines_of(w, beats_of(w, matrix)) for matrix in layer.matrices)
@@ -50,32 +86,62 @@ def multiply_down(w, part, layer):
            drain="add", take0="act", raise0="x_ready")
 
 
-def multiply_gate_up(w, part, layer, pieces):
-    """Gate and up, piece by piece, so that gates of one are computed during the next."""
+def multiply_gate_up(w, part, layer, piece):
+    """A piece of gate and up. What the ring has no room for waits for the gates of the piece that
+    lies there."""
     chunk, blocks = w.chunk, 2 * w.model.hidden_blocks // w.chunk.pieces
-    for piece in pieces:
-        tiles = {} if chunk.pieces == 1 else {
-            "tiles": 32 * blocks // tile_rows(layer.gate_up, w.config)}
-        matmul(w, "gate and up", layer.gate_up, dst=part.h + piece * chunk.tokens * blocks,
-               act=part.vector, stride=blocks, raise0="rows",
-               **({} if piece else {"take0": "act"}), **tiles)
+    tiles = {} if chunk.pieces == 1 else {
+        "tiles": 32 * blocks // tile_rows(layer.gate_up, w.config)}
+    sync = {} if piece else {"take0": "act"}
+    if piece >= chunk.ring:
+        sync = {"take0": "picked"}
+    matmul(w, "gate and up", layer.gate_up, dst=chunk.slot(part, piece, w.model),
+           act=part.vector, stride=blocks, raise0="rows", **sync, **tiles)
+
+
+def multiply_keys_and_values(w, part, matrix):
+    """Keys and values, without queries if that can be."""
+    if w.chunk.staged > 1:
+        multiply_heads(w, part, matrix, keys_and_values(w))
+        return
+    tiles = {}
+    if keys_apart(w, matrix):
+        tiles["tiles"] = 2 * 32 * w.model.kv_blocks // tile_rows(matrix, w.config)
+    matmul(w, "keys and values", matrix, dst=part.kv, act=part.vector,
+           stride=row_stride(w, queries=False), take0="act", raise0="rows", **tiles)
 
 
 def multiply_kvq(w, part, matrix):
-    """Keys, values and queries token by token, or head by head; of each the last product counts."""
-    model, chunk, head = w.model, w.chunk, w.model.head_blocks
-    if not chunk.split:
+    """Keys and values token by token, or head by head if many are staged together; queries
+    likewise."""
+    model = w.model
+    if not w.chunk.split:
         matmul(w, "keys, values, queries", matrix, dst=part.kv, act=part.vector,
-               stride=len(matrix.weights) // 32, take0="act", raise0="rows")
+               stride=row_stride(w), take0="act", raise0="rows")
         return
-    kinds = ([("keys", model.n_kv_heads, head), ("values", model.n_kv_heads, head)]
-             if chunk.staged > 1 else [("keys and values", 1, 2 * model.kv_blocks)])
+    multiply_heads(w, part, matrix, [
+        *(keys_and_values(w) if w.chunk.staged > 1 else [("keys and values", 1,
+                                                          2 * model.kv_blocks)]),
+        ("queries", model.n_heads, model.head_blocks)])
+
+
+def keys_and_values(w):
+    """As :func:`multiply_heads` has them."""
+    model = w.model
+    return [(name, model.n_kv_heads, model.head_blocks) for name in ("keys", "values")]
+
+
+def multiply_heads(w, part, matrix, kinds):
+    """Products of their own, one behind the other: ``(name, number, blocks)`` of each kind. The
+    last one of a kind raises blocks of its last vector; all but queries begin where keys do."""
     at = part.kv
-    for name, number, blocks in (*kinds, ("queries", model.n_heads, head)):
+    for name, number, blocks in kinds:
+        if name == "queries":
+            at = part.q
         for n in range(number):
-            sync = {"take0": "act"} if at == part.kv else {}
+            sync = {} if name != kinds[0][0] or n else {"take0": "act"}
             if n == number - 1:
                 sync["raise0"] = "rows"
             matmul(w, f"{name}, {n}", matrix, dst=at, act=part.vector, stride=blocks,
                    tiles=32 * blocks // tile_rows(matrix, w.config), **sync)
-            at += chunk.tokens * blocks
+            at += w.chunk.tokens * blocks

@@ -11,10 +11,10 @@ import numpy as np
 from .layer import write_all_layers, write_layer
 from .paging import Pool
 from .plan import chunk_matrices
-from .prefill import write_prefill
+from .prefill import covers_last, write_covered, write_prefill
 from .sequences import load_prompt, write_end, write_sequence, write_values
 from .sparse import write_counts, write_start_counts
-from .writer import MOST_RAISED, Writer
+from .writer import Writer
 
 
 __all__ = ["Sampling", "Task", "write_program"]
@@ -39,9 +39,12 @@ class Task:
     ----------
     prompt : int
         Tokens of the prompt, which is in memory.
-    passed, chunks, filled : int
-        Tokens of the prompt that pass through the model in chunks, how many chunks, and the tokens
-        that these have, with those that only fill the last one.
+    passed : int
+        Tokens of the prompt, but the last one, that pass through the model in chunks.
+    chunks : tuple of int
+        How many chunks of each shape.
+    whole, filled : int
+        As :class:`sw.compile.paging.Sequence` has them.
     positions : int
         Tokens that pass through the model: one less than those of prompt and answer together.
     sampling : :class:`Sampling`
@@ -58,7 +61,8 @@ class Task:
     sampling: Sampling
     check: bool = False
     passed: int = 0
-    chunks: int = 0
+    chunks: tuple = ()
+    whole: int = 0
     filled: int = 0
     sequences: tuple = ()
     pool: Pool | None = None
@@ -69,7 +73,7 @@ class Task:
         return max(self.positions, self.filled)
 
 
-def write_program(model, config, plan, chunk, memory, kv, task):
+def write_program(model, config, plan, chunks, memory, kv, task):
     """The :class:`Assembler` that holds the program of a task.
 
     Parameters
@@ -77,23 +81,28 @@ def write_program(model, config, plan, chunk, memory, kv, task):
     model : :class:`sw.compile.layers.QuantisedModel`
     config : :class:`hw.config.Config`
     plan : :class:`sw.compile.plan.Plan`
-    chunk : :class:`sw.compile.chunks.ChunkPlan` or None
+    chunks : :class:`sw.compile.chunks.Chunks` or None
         None if all tokens pass one by one.
     memory : :class:`sw.compile.memory.MemoryMap`
     kv : tuple of :class:`sw.compile.kv.KvLayer`
     task : :class:`Task`
     """
-    w = Writer(model, config, plan, chunk, memory, kv, task)
+    w = Writer(model, config, plan, chunks, memory, kv, task)
     write_gains(w)
     write_counters(w)
     if task.sequences:
         write_sequence(w)
-    if chunk is not None:
+    if chunks is not None:
         write_prefill(w)
-    write_start(w)
+    if covers_last(w) and not task.sequences:
+        write_covered(w)
+    else:
+        write_start(w)
     write_token(w)
     write_all_layers(w, "layer", write_layer)
     write_next(w)
+    if covers_last(w) and task.sequences:
+        write_covered(w)
     return w.out
 
 
@@ -108,17 +117,17 @@ def write_gains(w):
 
 def write_counters(w):
     """What is free at the beginning."""
-    unstaged = 0 if w.chunk is None else 2 * w.model.kv_blocks * w.chunk.staged
-    for counter, blocks in (("x_free", w.model.dim_blocks), ("logits_free", w.plan.ring),
-                            ("unstaged", unstaged)):
-        for first in range(0, blocks, MOST_RAISED):
-            w.out.emit("raise", counter=counter, count=min(MOST_RAISED, blocks - first))
+    for counter, blocks in (("x_free", w.model.dim_blocks), ("logits_free", w.plan.ring)):
+        w.raise_counter(counter, blocks)
 
 
 def write_start(w):
     """What is done once before tokens of a sequence pass one by one."""
     out, plan, passed, head = w.out, w.plan, w.task.passed, w.model.head_blocks
     if w.task.sequences:
+        if covers_last(w):
+            out.emit("branch", "its last token was in a chunk", condition="ge", ra="position",
+                     rb="prompt", target="covered")
         write_values(w)
     else:
         if passed:
@@ -170,6 +179,7 @@ def write_next(w):
     """From the last layer to the next token."""
     out, model, plan, task = w.out, w.model, w.plan, w.task
     head = model.head_blocks
+    out.label("next")
     out.emit("add", rd="next", ra="position", imm=1)
     out.emit("branch", "the last token", condition="ge", ra="next", rb="end", target="choose")
     out.emit("add", rd="rope", ra="rope", imm=w.row_lines(head))

@@ -8,7 +8,7 @@ from .paging import FIELDS
 from .writer import MINUS_ONE
 
 
-__all__ = ["load_prompt", "write_end", "write_sequence", "write_values"]
+__all__ = ["load_prompt", "load_value", "write_end", "write_sequence", "write_values"]
 
 
 def write_sequence(w):
@@ -24,19 +24,18 @@ def write_sequence(w):
     out.emit("paging", base=w.line("tables"), offset="row", entries=w.task.pool.entries)
     load_value(w, "start", "position")
     write_rope(w)
-    if w.chunk is not None:
-        load_value(w, "filled", "end")
+    if w.chunks is not None:
+        load_value(w, "prompt", "prompt")
         load_value(w, "row", "row")
-        out.emit("branch", "no chunks", condition="ge", ra="position", rb="end", target="alone")
 
 
 def write_values(w):
     """What a sequence needs from the first token on that passes alone."""
-    if w.chunk is not None:
-        w.out.label("alone")
+    if w.chunks is not None:
         load_value(w, "passed", "position")
         write_rope(w)
-    load_value(w, "prompt", "prompt")
+    else:
+        load_value(w, "prompt", "prompt")
     load_value(w, "positions", "end")
     if w.task.check:
         load_value(w, "line", "line")

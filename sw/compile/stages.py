@@ -6,17 +6,18 @@ is blocks of its last vector: all others were written before. docs/compiler.md h
 """
 
 from .chunks import MOST_PERIOD
+from .products import row_stride
 
 
 __all__ = ["write_attends", "write_division", "write_gates", "write_keys_and_values",
            "write_norms", "write_rounding", "write_walk"]
 
 
-def ready(w, at, blocks):
+def ready(w, at, blocks, counter="act"):
     """Say that a product may begin: it takes blocks of all columns at once, which `quantise` raises
     one by one. What lies at ``at`` is used up."""
     w.out.emit("multiply", "only to raise", dst=at, a=at, b=at, blocks=w.chunk.groups * blocks,
-               raise0="act")
+               raise0=counter)
 
 
 def quantise(w, comment, a, dst, per_vector, vectors, raise0=0):
@@ -25,43 +26,44 @@ def quantise(w, comment, a, dst, per_vector, vectors, raise0=0):
 
 
 def write_norms(w, part, gain):
-    """Norm of every token; the gain is fetched for the first part, and given back by the last."""
+    """Norm of every token; the gain is fetched for the first part, and given back by the last.
+
+    A command for the tokens of a step: while one writes the drain must wait, and with it the array.
+    """
     chunk, dim = w.chunk, w.model.dim_blocks
-    sync = {"take0": "x_ready"}
-    if part is chunk.parts[0]:
-        sync["take1"] = "gain_ready"
-    if part is chunk.parts[-1]:
-        sync["raise1"] = "gain_free"
-    w.norm("", gain, dst=part.n, a=part.x, vectors=chunk.tokens, **sync)
+    for step in range(chunk.groups):
+        sync = {"take0": 0 if step else "x_ready"}
+        if step == 0 and part is chunk.parts[0]:
+            sync["take1"] = "gain_ready"
+        if step == chunk.groups - 1 and part is chunk.parts[-1]:
+            sync["raise1"] = "gain_free"
+        first = step * chunk.columns * dim
+        w.norm("", gain, dst=part.n + first, a=part.x + first, vectors=chunk.columns, **sync)
     quantise(w, "", part.n, part.vector, dim, chunk.tokens)
     ready(w, part.n, dim)
 
 
-def write_keys_and_values(w, kv, part):
-    """Keys and values to memory, by way of the staging memory; between them queries are rotated.
-    Queries are rounded last."""
+def write_keys_and_values(w, kv, part, queries=True):
+    """Keys and values to memory, by way of the staging memory; then queries are rotated, and
+    rounded. The last layer has no queries, and nobody waits for its keys."""
     chunk, head = w.chunk, w.model.head_blocks
-    if chunk.staged > 1:
-        write_heads(w, kv, part)
-    else:
-        write_tokens(w, kv, part)
-    quantise(w, "queries", part.o, part.query, head, chunk.tokens * w.model.n_heads, "query")
+    write = write_heads if chunk.staged > 1 else write_tokens
+    write(w, kv, part, queries)
+    if queries:
+        quantise(w, "queries", part.o, part.query, head, chunk.tokens * w.model.n_heads, "query")
 
 
-def write_heads(w, kv, part):
+def write_heads(w, kv, part, queries):
     """Keys and values lie head by head, so that one command does for many tokens."""
     model, chunk, head = w.model, w.chunk, w.model.head_blocks
-    size, heads = chunk.tokens * head, model.n_kv_heads
+    size, heads, together = chunk.tokens * head, model.n_kv_heads, chunk.staged
     for n in range(heads):
         for first, number in table_parts(chunk.tokens, head, counted=n == 0):
             at = part.kv + n * size + first * head
             w.out.emit("rope", "keys", dst=at, a=at, b=part.rope_k + first * head,
                        blocks=number * head, period=number * head,
                        take0=0 if n or first else "rows")
-    wait_for_values(w, part, head)
-    rotations = list(rotate_queries(w, part, head))
-    together = chunk.staged
-    each = -(-len(rotations) * together // chunk.tokens)
+    wait_for_values(w, head)
     for n in range(chunk.tokens // together):
         for kind, (name, group) in enumerate((("keys", 1), ("values", head))):
             for first, number in ((0, heads),) if together == chunk.tokens else (
@@ -69,47 +71,48 @@ def write_heads(w, kv, part):
                 w.stage(name, part.kv + (kind * heads + first) * size + n * together * head,
                         (kind * heads + first) * together * head, group=group,
                         blocks=number * together * head, take0="unstaged")
-        last = (n + 1) * together == chunk.tokens
-        append(w, kv, together, last)
-        for values in rotations[n * each:None if last else (n + 1) * each]:
-            emit_rotation(w, part, values)
+        append(w, kv, together, queries and (n + 1) * together == chunk.tokens)
+    for values in rotate_queries(w, part, head) if queries else ():
+        emit_rotation(w, part, values)
 
 
-def write_tokens(w, kv, part):
+def write_tokens(w, kv, part, queries):
     """Keys and values of a token lie together."""
     out, model, chunk, head = w.out, w.model, w.chunk, w.model.head_blocks
-    stride = 2 * model.kv_blocks + (0 if chunk.split else model.q_blocks + w.plan.extra)
-    rotations = list(rotate_queries(w, part, stride))
-    if w.plan.extra and not chunk.split:
+    stride = row_stride(w, queries)
+    rotations = list(rotate_queries(w, part, stride)) if queries else []
+    if queries and w.plan.extra and not chunk.split:
         rotations.insert(model.n_heads, dict(take0="rows", blocks=w.plan.extra))
-    each = -(-len(rotations) // chunk.tokens)
     for token in range(chunk.tokens):
         k = part.kv + token * stride
         out.emit("rope", "keys", dst=k, a=k, b=part.rope_k + token * head, blocks=model.kv_blocks,
                  period=head, take0=0 if token else "rows")
         if token == 0:
-            wait_for_values(w, part, model.kv_blocks)
+            wait_for_values(w, model.kv_blocks)
         # Block by block behind `append`, which reads what is staged of the token before.
         if head == 1:
             w.stage("keys and values", k, 0, group=1, blocks=2 * model.kv_blocks, take0="unstaged")
         else:
             w.stage("keys", k, 0, group=1, take0="unstaged")
             w.stage("values", k + model.kv_blocks, model.kv_blocks, group=head, take0="unstaged")
-        last = token == chunk.tokens - 1
-        append(w, kv, 1, last)
-        for values in rotations[token * each:None if last else (token + 1) * each]:
-            emit_rotation(w, part, values)
+        append(w, kv, 1, queries and token == chunk.tokens - 1)
+    for values in rotations:
+        emit_rotation(w, part, values)
+    if not queries and stride > 2 * model.kv_blocks:
+        out.emit("multiply", "queries that nobody needs", dst=part.kv, a=part.kv, b=part.kv,
+                 blocks=stride - 2 * model.kv_blocks, take0="rows")
 
 
-def wait_for_values(w, part, blocks):
-    w.out.emit("multiply", "only to wait for values", dst=part.o, a=part.o, b=part.o,
-               blocks=blocks, take0="rows")
+def wait_for_values(w, blocks):
+    at = w.chunk.spare
+    w.out.emit("multiply", "only to wait for values", dst=at, a=at, b=at, blocks=blocks,
+               take0="rows")
 
 
-def append(w, kv, tokens, last):
-    """Keys and values that are staged, to memory; the last ones tell the first step."""
+def append(w, kv, tokens, tell):
+    """Keys and values that are staged, to memory; ``tell`` the first step that all are there."""
     w.append(kv, count="next", more=tokens - 1, take0="staged", raise1="unstaged",
-             **({"raise0": "appended"} if last else {}))
+             **({"raise0": "appended"} if tell else {}))
     w.out.emit("add", rd="next", ra="next", imm=tokens)
 
 
@@ -170,24 +173,26 @@ def write_rounding(w, part):
     ready(w, part.o, w.model.q_blocks)
 
 
-def write_gates(w, part):
-    """The gates of all tokens, by pieces: what a piece has of the last token is counted, all of the
-    others came before."""
-    chunk = w.chunk
-    hidden = w.model.hidden_blocks // chunk.pieces
-    for piece in range(chunk.pieces):
-        h = part.h + piece * chunk.tokens * 2 * hidden
-        w.out.emit("gate", "", dst=h, a=h, blocks=hidden, take0="rows", take1="rows")
-        if chunk.tokens > 1:
-            w.out.emit("gate", "", dst=h + hidden, a=h + 2 * hidden,
-                       blocks=(chunk.tokens - 1) * hidden)
-        if chunk.pieces == 1:
-            quantise(w, "", h, part.inner, hidden, chunk.tokens)
-            continue
+def write_gates(w, part, piece):
+    """The gates of all tokens, of a piece: what it has of the last token is counted, all of the
+    others came before. The last piece's activations are behind those of all others."""
+    chunk, model = w.chunk, w.model
+    hidden, h = model.hidden_blocks // chunk.pieces, chunk.slot(part, piece, model)
+    w.out.emit("gate", "", dst=h, a=h, blocks=hidden, take0="rows", take1="rows")
+    if chunk.tokens > 1:
+        w.out.emit("gate", "", dst=h + hidden, a=h + 2 * hidden,
+                   blocks=(chunk.tokens - 1) * hidden)
+    if chunk.pieces == 1:
+        quantise(w, "", h, part.inner, hidden, chunk.tokens)
+    else:
         for group in range(chunk.groups):
-            at = part.inner + group * w.model.hidden_blocks + piece * hidden
+            at = part.inner + group * model.hidden_blocks + piece * hidden
             quantise(w, "", h + group * chunk.columns * hidden, at, hidden, chunk.columns)
-    ready(w, part.h, w.model.hidden_blocks)
+    if piece + chunk.ring < chunk.pieces:
+        # Its product takes activations that are there for want of another way to wait.
+        ready(w, chunk.spare, model.dim_blocks, "picked")
+    if piece == chunk.pieces - 1:
+        ready(w, part.h, model.hidden_blocks)
 
 
 def write_walk(w, kv, part, step, number):

@@ -8,7 +8,7 @@ from .assembler import Assembler
 from .kv import lists_of_blocks
 
 
-__all__ = ["COUNTERS", "MINUS_ONE", "MOST_RAISED", "REGISTERS", "Writer"]
+__all__ = ["COUNTERS", "MINUS_ONE", "REGISTERS", "Writer"]
 
 #: What each counter counts, in blocks of 32 elements unless said otherwise.
 COUNTERS = {name: number + 1 for number, name in enumerate((
@@ -43,9 +43,11 @@ MOST_RAISED = 1023
 class Writer:
     """Emits the instructions of one model, plan and memory map."""
 
-    def __init__(self, model, config, plan, chunk, memory, kv, task):
+    def __init__(self, model, config, plan, chunks, memory, kv, task):
         self.model, self.config, self.task = model, config, task
-        self.plan, self.chunk = plan, chunk
+        self.plan, self.chunks = plan, chunks
+        #: The shape of the chunk that is being written.
+        self.chunk = None
         self.memory, self.kv = memory, kv
         self.out = Assembler(COUNTERS, REGISTERS)
 
@@ -61,7 +63,7 @@ class Writer:
     @property
     def orders_ahead(self):
         """Whether a sequence ends with the weights ordered that the next one begins with."""
-        return bool(self.task.sequences) and self.chunk is None
+        return bool(self.task.sequences) and self.chunks is None
 
     def line(self, name):
         """First line of a region."""
@@ -70,6 +72,11 @@ class Writer:
     def row_lines(self, blocks):
         """Lines of a row of float32 blocks."""
         return self.memory.row_lines(blocks)
+
+    def raise_counter(self, counter, blocks):
+        """Raise a counter by any number."""
+        for first in range(0, blocks, MOST_RAISED):
+            self.out.emit("raise", counter=counter, count=min(MOST_RAISED, blocks - first))
 
     def count_down(self, register, label):
         """Take one from a register; go to a label unless that gives zero."""
