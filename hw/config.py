@@ -123,7 +123,7 @@ class Config(Geometry):
     kv_staging: int = 32
     kv_groups: int = 1
     pages: int = 0
-    program: int = 512
+    program: int = 1024
     queue: int = 8
     formats: tuple = ("int8", "int4")
     activations: tuple = ("int8",)

@@ -148,9 +148,10 @@ void machine_seed(Machine *m, uint64_t seed) {
     m->registers.seed(seed);
 }
 
-void machine_promise(Machine *m, int burst, int outstanding) {
+void machine_promise(Machine *m, int burst, int reads, int writes) {
     m->promise.burst = burst;
-    m->promise.outstanding = outstanding;
+    m->promise.reads = reads;
+    m->promise.writes = writes;
 }
 
 void machine_window(Machine *m, int write, int limit, uint64_t page) {

@@ -27,7 +27,7 @@ struct Verdict {
 // What the configuration, and the host, promise of the machine.
 struct Promise {
     int burst = 256;                    // longest, in words
-    int outstanding = 1 << 30;          // bursts each way
+    int reads = 1 << 30, writes = 1 << 30;      // bursts in flight
     int channels = 1;
     uint64_t read_base = 0, read_limit = ~0ull, write_base = 0, write_limit = ~0ull;    // pages
 };
@@ -226,7 +226,7 @@ public:
         }
         if (ar.moved) {
             reads.push_back(int(b.arlen.get()) + 1);
-            if (int(reads.size()) > promise.outstanding)
+            if (int(reads.size()) > promise.reads)
                 report("ar_outstanding", "more reads in flight than configured");
         }
         if (aw.offered) {
@@ -236,7 +236,7 @@ public:
         }
         if (aw.moved) {
             addresses.push_back({b.awaddr.get(), int(b.awlen.get()) + 1, int(b.awsize.get())});
-            if (int(++writes) > promise.outstanding)
+            if (int(++writes) > promise.writes)
                 report("aw_outstanding", "more writes in flight than configured");
         }
         if (w.moved) {

@@ -16,7 +16,7 @@ struct Trace {
 
     Trace(int bytes, int burst, int outstanding) {
         promise.burst = burst;
-        promise.outstanding = outstanding;
+        promise.reads = promise.writes = outstanding;
         Lookup port = [&](const std::string &name) -> Port {
             std::string wire = name.substr(name.find('_') + 1);
             bool full = name[0] == 'm';

@@ -124,7 +124,9 @@ class Channel:
     def count(self, c, change):
         """Bursts in flight."""
         self.flight[c] += change
-        assert self.flight[c] <= self.memory.config.outstanding, f"{c}_outstanding: too many bursts"
+        config = self.memory.config
+        most = config.words_written if c == "aw" else config.outstanding
+        assert self.flight[c] <= most, f"{c}_outstanding: too many bursts"
 
     def handshake(self, c):
         """The request transferred on channel ``c`` at this edge, if any."""

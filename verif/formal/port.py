@@ -66,7 +66,7 @@ class PortSpec(wiring.Component):
 
         # Memory: bursts that were asked for, and words of the first that have come.
         m.submodules.asked = asked = Queue(8, config.outstanding)
-        count, written = Signal(8), Signal(range(config.outstanding + 1))
+        count, written = Signal(8), Signal(range(config.words_written + 1))
         lead = Signal(signed(4))        # of data before addresses
         last = Signal()
         answered = Signal()
@@ -106,7 +106,7 @@ class PortSpec(wiring.Component):
             # Nothing is left behind a quiet port, and no more is in flight than configured.
             Assert(~port.quiet | ~(axi.arvalid | axi.awvalid | axi.wvalid | asked.o.valid)),
             Assert(~port.quiet | (written == 0)),
-            Assert(~asked.i.valid | asked.i.ready), Assert(written <= config.outstanding),
+            Assert(~asked.i.valid | asked.i.ready), Assert(written <= config.words_written),
             # Whatever comes is taken in the halt.
             Assert(~port.halt | axi.bready),
         ]
