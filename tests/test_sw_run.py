@@ -1,4 +1,4 @@
-"""The commands run, listing and isa on the emulator, as a user types them."""
+"""The commands run, listing and isa, most of them on the emulator, as a user types them."""
 
 import json
 import re
@@ -91,6 +91,20 @@ def test_windows_are_chosen(folder, capsys):
     assert "a window must have 1 to" in refusal(capsys, *run(folder, "--window", 0))
     assert "0 to 3 sinks" in refusal(capsys, *run(folder, "--window", 3, "--sinks", 4))
     assert "repeats 1" in refusal(capsys, *run(folder, "--window", 3, "--blocks", "1,1"))
+
+
+def test_a_file_says_how_memory_behaves(folder, capsys):
+    """The text stays, whatever memory does; the emulator has no time."""
+    file = folder / "memory.toml"
+    file.write_text("latency = 5\nr_per_256 = 100\nbanks = 2\nrow_miss = 9\n")
+    options = ("--config", "nano", "--format", "int8", "--prompt", "ab", "--tokens", 2)
+    wanted = tokamac(capsys, *run(folder, *options)).splitlines()[0]
+    simulated = ("run", folder / "model.bin", "--device", "sim", *options, "--check", "--memory")
+    text = tokamac(capsys, *simulated, file)
+    assert text.splitlines()[0] == wanted and "bit for bit" in text
+    file.write_text("latenzy = 5")
+    assert "did you mean 'latency'" in refusal(capsys, *simulated, file)
+    assert "needs --device sim" in refusal(capsys, *run(folder, *options, "--memory", file))
 
 
 def test_several_prompts_share_what_they_have_in_common(folder, capsys):

@@ -6,7 +6,7 @@ from hw import isa
 from hw import register_map as rm
 from sim.timing import Timing
 
-from .image import MEMORY, WRITABLE
+from .image import MEMORY, OUTPUT, WRITABLE
 
 
 __all__ = ["Trouble", "mutate", "random_timing", "trouble"]
@@ -182,12 +182,18 @@ def change_instruction(words, at, change, having=None):
 def trouble(rng, cycles):
     """What goes wrong beside the program, in a run of about so many cycles."""
     found = Trouble()
-    kind = rng.integers(10)
+    kind = rng.integers(9)
+    if rng.random() < 0.3:
+        name = str(rng.choice(["read_base", "read_limit", "write_base", "write_limit"]))
+        # Matrices are read, and results written, across borders of pages.
+        start, size = (OUTPUT.start, 4) if name[0] == "w" else (0, WRITABLE.start // rm.PAGE)
+        found.windows = {name: start // rm.PAGE + int(rng.integers(size))}
+        found.notes.append(f"{found.windows}")
     moment = int(rng.integers(cycles))
     found.meddles = rng.random() < 0.2
     if found.meddles:
         found.notes.append("meddling host")
-    if kind == 6:
+    if kind == 5:
         found.reset = moment
         found.notes.append(f"reset in cycle {moment}")
     elif kind == 0:
@@ -209,12 +215,6 @@ def trouble(rng, cycles):
                         int(2 ** rng.integers(2, 12))}
         found.notes.append(f"{found.timing}")
     elif kind == 4:
-        name = str(rng.choice(["read_base", "read_limit", "write_base", "write_limit"]))
-        # Most that is read lies at the beginning.
-        most = MEMORY // rm.PAGE if rng.random() < 0.5 else 24
-        found.windows = {name: int(rng.integers(most + 1))}
-        found.notes.append(f"{found.windows}")
-    elif kind == 5:
         found.flips = [(int(rng.integers(cycles)), int(rng.integers(0x40000)),
                         int(rng.integers(8))) for _ in range(rng.integers(1, 500))]
         found.notes.append(f"{len(found.flips)} bits flip")
