@@ -67,7 +67,7 @@ class PortSpec(wiring.Component):
         # Memory: bursts that were asked for, and words of the first that have come.
         m.submodules.asked = asked = Queue(8, config.outstanding)
         count, written = Signal(8), Signal(range(config.words_written + 1))
-        lead = Signal(signed(4))        # of data before addresses
+        lead = Signal(signed(6))        # of data before addresses
         last = Signal()
         answered = Signal()
         m.d.comb += [
