@@ -16,7 +16,7 @@ from verif.soak.run import Soak
 
 
 NANO = load("nano")
-CONFIGS = {"nano": NANO, "two channels": replace(NANO, channels=2)}
+CONFIGS = {"nano": NANO, "two channels": replace(NANO, channels=2), "sim": load("sim")}
 
 #: Each day has other seeds.
 TODAY = date.today().toordinal() * 10_000

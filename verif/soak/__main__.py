@@ -7,6 +7,7 @@
 import argparse
 import sys
 import time
+from dataclasses import replace
 
 from hw import isa
 from hw.config import load
@@ -28,14 +29,18 @@ def listing(words):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Run random programs.")
     parser.add_argument("--config", default="nano")
+    parser.add_argument("--channels", type=int, help="in place of those of the configuration")
     parser.add_argument("--first", type=int, default=0, help="seed of the first run")
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--seed", type=int, help="only this run, with its program")
     options = parser.parse_args(arguments)
+    config = load(options.config)
+    if options.channels:
+        config = replace(config, channels=options.channels)
     seeds = range(options.first, options.first + options.runs)
     if options.seed is not None:
         seeds = [options.seed]
-    soak, failed, begin = Soak(load(options.config)), 0, time.perf_counter()
+    soak, failed, begin = Soak(config), 0, time.perf_counter()
     for seed in seeds:
         try:
             soak.run(seed)
@@ -45,7 +50,7 @@ def main(arguments=None):
             # What is left of this run must not judge the next.
             tally = soak.tally
             soak.close()
-            soak = Soak(load(options.config))
+            soak = Soak(config)
             soak.tally = tally
         if options.seed is not None:
             listing(soak.words)

@@ -233,5 +233,6 @@ class Soak:
         except (Failure, UserError) as error:
             raise Failure(f"seed {seed} ({', '.join(self.notes) or 'legal'}; memory: "
                           f"{self.device.timing}): {error}\nrun it again with: python -m "
-                          f"verif.soak --config {self.config} --seed {seed}") from None
+                          f"verif.soak --config {self.config} --channels "
+                          f"{self.config.channels} --seed {seed}") from None
         self.tally[outcome] += 1
