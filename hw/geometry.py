@@ -47,6 +47,21 @@ class Geometry:
         """Unit of a memory address in an instruction."""
         return max(64, self.beat_bytes)
 
+    @property
+    def burst_bytes(self):
+        """Bytes of an aligned burst of all channels."""
+        return self.burst * self.word_bytes
+
+    @property
+    def burst_lines(self):
+        """Lines of an aligned burst."""
+        return self.burst_bytes // self.line_bytes
+
+    @property
+    def cache_bursts(self):
+        """Aligned bursts that the cache holds."""
+        return self.cache // self.burst_bytes
+
     # Workspace
 
     @property

@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out, connect
 from . import register_map as rm
 from .core import Core
 from .memory.axi import axi4
-from .memory.cache import Cache
 from .memory.port import MemoryPort
 from .registers import Registers, axi_lite
 from .verilog import shared
@@ -55,7 +54,6 @@ class Tokamac(wiring.Component):
         config = self.config
         core_reset = Signal(init=1)
         m.submodules.core = core = shared(Core(config), reset=core_reset)
-        m.submodules.cache = cache = Cache(config)
         m.submodules.port = port = MemoryPort(config)
         m.submodules.registers = registers = Registers(config)
 
@@ -64,15 +62,13 @@ class Tokamac(wiring.Component):
             self._wire(m, axi4(config), f"m_axi{n}", port.axi[n])
         self._wire(m, axi_lite(), "s_axil", registers.bus)
         for name in ("reads", "writes"):
-            connect(m, getattr(core, name), getattr(cache, name))
-            connect(m, getattr(cache, f"port_{name}"), getattr(port, name))
-        connect(m, port.data, cache.port_data)
-        connect(m, cache.data, core.data)
+            connect(m, getattr(core, name), getattr(port, name))
+        connect(m, port.data, core.data)
         connect(m, registers.program, core.program)
         connect(m, core.emitted, registers.emitted)
         settings = registers.settings
         m.d.comb += [
-            cache.port_written.eq(port.written), core.written.eq(cache.written),
+            core.written.eq(port.written),
             port.read_base.eq(settings.read_base), port.read_limit.eq(settings.read_limit),
             port.write_base.eq(settings.write_base), port.write_limit.eq(settings.write_limit),
             core.seed.eq(Cat(settings.seed_low, settings.seed_high)),
@@ -84,12 +80,13 @@ class Tokamac(wiring.Component):
         address, idle_for = Signal(64), Signal(32)
         events = core.events
         progress = Cat(events.busy, events.w, events.d, events.gather, events.written,
-                       events.retired)
+                       events.retired, events.cache.hit)
         ending = Signal()
         reason = Signal(rm.Cause)
         for condition, why in (     # the last that holds counts
                 (registers.abort, rm.Cause.ABORTED),
                 (settings.watchdog.any() & (idle_for >= settings.watchdog), rm.Cause.WATCHDOG),
+                (core.range_fault, rm.Cause.RANGE),
                 (core.choice_fault, rm.Cause.CHOICE),
                 (core.table_fault, rm.Cause.TABLE),
                 (core.overflow, rm.Cause.COUNTER),
@@ -138,6 +135,8 @@ class Tokamac(wiring.Component):
             "w_words": events.w, "d_words": events.d, "g_words": events.gather,
             "written": events.written, "instructions": events.retired,
             "nan_groups": events.nan,
+            "hits": events.cache.hit, "misses": events.cache.miss, "fills": events.cache.fill,
+            "stalls": events.cache.stall,
         }
         for name, _ in rm.COUNTERS:
             count = Signal(64, name=f"count_{name}")
