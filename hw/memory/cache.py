@@ -8,9 +8,10 @@ from amaranth.utils import exact_log2
 from ..signatures import cached_data, range_command, read_data, read_request, write_data
 from .lookup import Lookup
 from .preload import Preload
-from .ranges import Ranges, match
+from .ranges import Ranges
 from .replies import Replies
 from .sram import Sram
+from .through import Through
 
 
 __all__ = ["Cache", "cache_events"]
@@ -102,6 +103,7 @@ class Cache(wiring.Component):
         m.submodules.lookup = lookup = Lookup(config, NAMES)
         m.submodules.preload = preload = Preload(config)
         m.submodules.sram = sram = Sram(config)
+        m.submodules.through = through = Through(config)
         # In flight are the port's bursts and one in the arbiter; half of them suffice to fill.
         replies = {name: Replies(config, depth, reads=name != "fill") for name, depth in zip(
             NAMES, (config.outstanding + 1, config.outstanding + 1, config.outstanding // 2))}
@@ -110,6 +112,8 @@ class Cache(wiring.Component):
         connect(m, flipped(self.ranges), ranges.commands)
         m.d.comb += [
             self.fault.eq(ranges.fault), lookup.hold.eq(ranges.hold), lookup.live.eq(ranges.live),
+            through.live.eq(ranges.live), through.begun.eq(ranges.begun),
+            through.ended.eq(ranges.ended),
             lookup.clear.eq(ranges.clear), lookup.clear_row.eq(ranges.row),
             preload.start.eq(ranges.preload), preload.stop.eq(ranges.ended),
             ranges.quiet.eq(~(lookup.busy | Cat(r.busy for r in replies.values()).any())),
@@ -118,6 +122,8 @@ class Cache(wiring.Component):
             m.d.comb += [
                 lookup.first[n].eq(ranges.first[n]), lookup.last[n].eq(ranges.last[n]),
                 lookup.shift[n].eq(ranges.shift[n]),
+                through.first[n].eq(ranges.first[n]), through.last[n].eq(ranges.last[n]),
+                through.shift[n].eq(ranges.shift[n]),
                 preload.first[n].eq(ranges.first[n]), preload.last[n].eq(ranges.last[n]),
             ]
 
@@ -145,58 +151,16 @@ class Cache(wiring.Component):
             sram.read_en.eq(d.read_en | w.read_en),
             sram.read_row.eq(Mux(d.read_en, d.read_row, w.read_row)),
         ]
-        self._write(m, ranges, lookup, sram, replies)
+
+        # Writes into ranges, and fills, which wait for them.
+        connect(m, flipped(self.writes), through.writes)
+        connect(m, through.port_writes, flipped(self.port_writes))
         m.d.comb += [
-            self.events.hit.eq(sram.read_en), self.events.stall.eq(d.read_en & w.read_en),
-            self.events.miss.eq(lookup.found.fill & (lookup.d_valid | lookup.w_valid)),
-            self.events.fill.eq(lookup.set_lines.any()),
-        ]
-        return m
-
-    def _write(self, m, ranges, lookup, sram, replies):
-        """Fills, and writes into ranges, which go first."""
-        config = self.config
-        word, line = exact_log2(config.word_bytes), exact_log2(config.line_bytes)
-        span = exact_log2(config.burst_bytes)
-        connect(m, flipped(self.writes), flipped(self.port_writes))
-        accepted, flying = Signal(), Signal(range(2 * config.outstanding + 8))
-        m.d.comb += accepted.eq(self.writes.valid & self.writes.ready)
-        m.d.sync += flying.eq(flying + accepted - self.written)
-
-        # Stage 1 of a write: it is in a range.
-        s1_write, s1_match = Signal(write_data(config)), Signal(config.ranges)
-        s1_inside, shift = Signal(), Signal.like(ranges.row)
-        m.d.sync += [
-            s1_write.eq(self.writes.payload),
-            s1_match.eq(Mux(accepted, match(ranges, self.writes.p.address[line:]), 0)
-                        & ~ranges.ended),
-        ]
-        m.d.comb += s1_inside.eq(s1_match.any())
-        for n in range(config.ranges):
-            with m.If(s1_match[n]):
-                m.d.comb += shift.eq(ranges.shift[n])
-
-        # Until it has reached memory, what is read there may be old.
-        spoil = Signal(config.ranges)
-        for n in range(config.ranges):
-            wild = Signal.like(flying, name=f"wild_{n}")
-            with m.If(ranges.begun[n]):
-                m.d.sync += wild.eq(flying + accepted - self.written)
-            with m.Elif(s1_match[n]):
-                m.d.sync += wild.eq(flying - self.written)
-            with m.Elif(self.written & (wild != 0)):
-                m.d.sync += wild.eq(wild - 1)
-            m.d.comb += spoil[n].eq(s1_match[n] | (wild != 0))
-
-        row = Signal.like(ranges.row)
-        m.d.comb += [
-            row.eq(s1_write.address[span:] + shift),
-            sram.write_address.eq(Cat(s1_write.address[word:span], row)),
-            sram.write_data.eq(s1_write.data),
-            sram.write_strobe.eq(Mux(s1_inside, s1_write.strobe, 0)),
+            through.written.eq(self.written), sram.write_address.eq(through.address),
+            sram.write_data.eq(through.data), sram.write_strobe.eq(through.strobe),
         ]
         for name, reply in replies.items():
-            m.d.comb += [reply.fill_ready.eq(~s1_inside), reply.spoil.eq(spoil)]
+            m.d.comb += [reply.fill_ready.eq(~through.inside), reply.spoil.eq(through.spoil)]
             with m.If(reply.fill.valid & reply.fill.fresh):
                 m.d.comb += [
                     sram.write_address.eq(reply.fill.address),
@@ -204,4 +168,9 @@ class Cache(wiring.Component):
                     sram.write_strobe.eq(~0), lookup.set_lines.eq(reply.fill_lines),
                     lookup.set_row.eq(reply.fill.address[exact_log2(config.burst):]),
                 ]
+        m.d.comb += [
+            self.events.hit.eq(sram.read_en), self.events.stall.eq(d.read_en & w.read_en),
+            self.events.miss.eq(lookup.found.fill & (lookup.d_valid | lookup.w_valid)),
+            self.events.fill.eq(lookup.set_lines.any()),
+        ]
         return m

@@ -1,199 +1,216 @@
-"""What the cache promises: nothing old is ever read, and nothing comes that was not asked for."""
+"""What the cache promises: what a write may have overtaken never becomes valid.
+
+Two parts, each proven for itself. :class:`ThroughSpec`: a write into a range goes into the SRAM in
+the cycle after it was taken, and the range is spoilt until it is acknowledged.
+:class:`RepliesSpec`: under that condition no word that goes into the SRAM is older than the write.
+"""
 
 from amaranth import *
 from amaranth.hdl import Assert, Assume
-from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, connect
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 from amaranth.utils import bits_for, exact_log2
 
 from hw.geometry import Geometry
-from hw.memory.arbiter import ReadArbiter
-from hw.memory.cache import Cache
+from hw.memory.lookup import Lookup
 from hw.memory.queue import Queue
-from hw.signatures import read_request
+from hw.memory.replies import Replies
+from hw.memory.through import Through
 
 
-__all__ = ["CacheSpec", "Tiny"]
+__all__ = ["RepliesSpec", "ThroughSpec", "Tiny"]
 
 
 class Tiny(Geometry):
-    """A machine whose words are bytes: 32 of them, a cache of 8, two words a beat.
+    """A machine whose words are bytes: 64 of them, a cache of 16, bursts of 4, two words a beat."""
 
-    Parameters
-    ----------
-    line_words, ranges : int
+    channels, data_bits, address_bits = 1, 8, 6
+    burst, outstanding, cache, ranges = 4, 2, 16, 1
+    beat_bytes = line_bytes = 2
+
+
+class Star:
+    """One write, chosen freely, between those before and behind it.
+
+    Members
+    -------
+    now : the write is taken.
+    flying : it was taken in a cycle before, and was not acknowledged before this cycle.
+    known : it was taken in a cycle before.
+    present : memory holds it; that comes at any time between.
     """
 
-    channels, data_bits, address_bits = 1, 8, 5
-    burst, outstanding, cache = 4, 2, 8
-    beat_bytes = 2
-    line_bytes = None
+    def __init__(self, m, accepted, written, pending, star, land):
+        self.now, self.known, self.present = Signal(), Signal(), Signal()
+        self.flying = Signal()
+        ahead, acknowledged = Signal.like(pending), Signal()
+        m.d.comb += [self.now.eq(accepted & star & ~self.known),
+                     self.flying.eq(self.known & ~acknowledged)]
+        with m.If(self.now):
+            m.d.sync += [self.known.eq(1), ahead.eq(pending - written)]
+        with m.Elif(written & self.flying):
+            m.d.sync += ahead.eq(ahead - 1)
+            with m.If(ahead == 0):
+                m.d.sync += [acknowledged.eq(1), self.present.eq(1)]
+        with m.If(self.known & land):
+            m.d.sync += self.present.eq(1)
+        self.ahead = ahead
+        # What an induction has to know.
+        m.d.comb += [Assert(~self.flying | (ahead < pending)), Assert(self.known | ~acknowledged)]
 
-    def __init__(self, line_words, ranges):
-        self.line_bytes, self.ranges = line_words, ranges
+
+def acknowledge(m, accepted, free):
+    """``(pending, written)``: writes in flight, and whether the oldest one is acknowledged, at the
+    earliest two cycles after it was taken."""
+    pending, young, written = Signal(3), Signal(), Signal()
+    m.d.comb += written.eq(free & (pending > young))
+    m.d.sync += [young.eq(accepted), pending.eq(pending + accepted - written)]
+    m.d.comb += Assert(young <= pending)
+    return pending, written
 
 
-class CacheSpec(wiring.Component):
-    """A read gives what the last write that was acknowledged before it has left, or later ones.
+class ThroughSpec(wiring.Component):
+    """A write to a range is in the SRAM a cycle later, and spoils the range until it is in memory;
+    also a range that begins while it is on its way."""
 
-    One word of memory, chosen freely, is followed, and one write to it: the word is 0 before it
-    and 1 from it on, whatever else is written there. A read of the word that is asked for after
-    the write was acknowledged must give 1, and one that comes before the write gives 0. Other
-    words are anything at any time.
-
-    Memory answers in order after any time. It looks at a word at any time between request and
-    answer, and a write reaches it at any time before it is acknowledged. Reads of both streams,
-    writes, ``pin`` and ``drop`` come as they like. The table and the mover do not read.
-
-    Parameters
-    ----------
-    config : :class:`Tiny`
-    """
-
-    def __init__(self, config):
-        self.config = config
-        bits = config.address_bits
-        streams = {f"{name}_{what}": In(width) for name in ("d", "w") for what, width in (
-            ("ask", 1), ("address", bits), ("words", bits_for(config.burst)))}
+    def __init__(self):
+        self.config = config = Tiny()
         super().__init__({
-            **streams,
-            "w_ask": In(1), "grant": In(1), "answer": In(1), "look": In(1), "others": In(1),
-            "store": In(1), "store_address": In(bits), "store_data": In(1), "store_grant": In(1),
-            "star": In(1), "land": In(1), "acknowledge": In(1),
-            "change": In(1), "live": In(1), "preload": In(1), "slot": In(bits_for(config.ranges - 1)),
-            "first": In(bits), "lines": In(bits), "place": In(2),
-            "which": In(bits), "choose": In(1),
+            "store": In(1), "address": In(config.address_bits), "data": In(config.word_bits),
+            "grant": In(1), "acknowledge": In(1), "star": In(1),
+            "begin": In(1), "end": In(1), "first": In(config.address_bits - 1),
+            "last": In(config.address_bits - 1), "shift": In(2),
         })
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
-        m.submodules.cache = cache = Cache(config)
-        m.submodules.arbiter = arbiter = ReadArbiter(config)
-        for name in ("d", "w", "fill"):
-            connect(m, getattr(cache, f"{name}_reads"), getattr(arbiter, name))
-            connect(m, getattr(arbiter, f"{name}_data"), getattr(cache, f"{name}_words"))
-        m.d.comb += Assume(~ResetSignal())
+        config, line = self.config, exact_log2(self.config.line_bytes)
+        m.submodules.through = through = Through(config)
+        write = through.writes
+        accepted = Signal()
+        pending, written = acknowledge(m, accepted, self.acknowledge)
+        star = Star(m, accepted, written, pending, self.star, 0)
+        m.d.comb += [
+            Assume(~ResetSignal()),
+            write.valid.eq(self.store), write.p.address.eq(self.address),
+            write.p.data.eq(self.data), write.p.strobe.eq(1),
+            through.port_writes.ready.eq(self.grant & (pending < 6)),
+            accepted.eq(write.valid & write.ready), through.written.eq(written),
+            Assert(through.port_writes.valid == self.store),
+        ]
 
-        # The chosen word stays the same.
-        chosen, begun = Signal(config.address_bits), Signal()
-        m.d.sync += [chosen.eq(self.which), begun.eq(1)]
-        m.d.comb += Assume(~begun | (self.which == chosen))
-        word = self.which
+        # A range: it begins and ends.
+        live, first, last, shift = through.live, through.first[0], through.last[0], (
+            through.shift[0])
+        is_live = Signal()
+        m.d.comb += [live.eq(is_live), through.begun.eq(self.begin & ~is_live),
+                     through.ended.eq(self.end & is_live)]
+        with m.If(through.begun):
+            m.d.sync += [is_live.eq(1), first.eq(self.first), last.eq(self.last),
+                         shift.eq(self.shift)]
+        with m.If(through.ended):
+            m.d.sync += is_live.eq(0)
 
-        acknowledged, present, stored = self._writes(m, cache, word)
-        self._memory(m, arbiter, word, present)
-        self._ranges(m, cache)
-        for name in ("d", "w"):
-            self._stream(m, cache, name, word, acknowledged, stored)
+        # The chosen write.
+        at, value, inside, before = Signal(config.address_bits), Signal(config.word_bits), (
+            Signal()), Signal()
+        with m.If(star.now):
+            m.d.sync += [at.eq(self.address), value.eq(self.data)]
+        m.d.comb += inside.eq(is_live & (at[line:] >= first) & (at[line:] <= last))
+        first_cycle = Signal()
+        m.d.sync += first_cycle.eq(star.now)
+        m.d.comb += [Assert(through.flying == pending), Assert(through.wild[0] <= pending),
+                     Assert(pending <= 6)]
+        with m.If(star.flying & inside):
+            m.d.comb += [Assert(through.spoil),
+                         Assert(first_cycle | (through.wild[0] > star.ahead))]
+
+        # In the cycle after, it goes to its place in the SRAM if it was in a range, and still is.
+        row = Signal(2)
+        m.d.sync += before.eq(star.now & is_live & (self.address[line:] >= first)
+                              & (self.address[line:] <= last) & ~through.ended)
+        m.d.comb += row.eq(at[2:] + shift)
+        with m.If(before):
+            m.d.comb += [Assert(through.inside), Assert(through.strobe == 1),
+                         Assert(through.data == value),
+                         Assert(through.address == Cat(at[:2], row))]
         return m
 
-    def _writes(self, m, cache, word):
-        """Writes on their way; whether the one that counts is acknowledged, in memory, taken."""
-        pending, accepted = Signal(3), Signal()
-        write = cache.writes
-        m.d.comb += [
-            write.valid.eq(self.store), write.p.address.eq(self.store_address),
-            write.p.data.eq(self.store_data), write.p.strobe.eq(1),
-            cache.port_writes.ready.eq(self.store_grant & (pending < 3)),
-            accepted.eq(write.valid & write.ready),
-        ]
-        # A write is acknowledged two cycles after it was taken, or later.
-        young = Signal(2)
-        m.d.sync += young.eq(Cat(accepted, young[0]))
-        m.d.comb += cache.written.eq(
-            self.acknowledge & (pending > young[0] + young[1]))
-        m.d.sync += pending.eq(pending + accepted - cache.written)
 
-        taken, present, acknowledged = Signal(), Signal(), Signal()
-        ahead, now = Signal(3), Signal()
-        m.d.comb += [
-            now.eq(accepted & (self.store_address == word) & self.star & ~taken),
-            # What is written there is 0 before, and 1 from it on.
-            Assume(~accepted | (self.store_address != word) | (self.store_data == (taken | now))),
-        ]
-        with m.If(now):
-            m.d.sync += [taken.eq(1), ahead.eq(pending - cache.written)]
-        with m.Elif(cache.written & taken & ~acknowledged):
-            m.d.sync += ahead.eq(ahead - 1)
-            with m.If(ahead == 0):
-                m.d.sync += [acknowledged.eq(1), present.eq(1)]
-        with m.If(taken & self.land):
-            m.d.sync += present.eq(1)
-        return acknowledged, present, taken | now
+class RepliesSpec(wiring.Component):
+    """No word that goes into the SRAM is older than a write that went there before.
 
-    def _memory(self, m, arbiter, word, present):
-        """Bursts on their way, and what the chosen word was when they were asked for."""
-        config = self.config
-        m.submodules.flying = flying = Queue(data.StructLayout({
-            "request": read_request(config), "before": 1}), config.outstanding)
-        come, at = Signal(range(config.burst)), Signal(config.address_bits)
-        head = flying.o.p
-        m.d.comb += [
-            flying.i.valid.eq(arbiter.reads.valid & self.grant),
-            flying.i.p.request.eq(arbiter.reads.p), flying.i.p.before.eq(present),
-            arbiter.reads.ready.eq(self.grant & flying.i.ready),
-            at.eq(head.request.address + come),
-            arbiter.data.valid.eq(flying.o.valid & self.answer),
-            arbiter.data.p.data.eq(Mux(at == word, head.before | (present & self.look),
-                                       self.others)),
-        ]
-        with m.If(arbiter.data.valid & arbiter.data.ready):
-            m.d.sync += come.eq(come + 1)
-            with m.If(come == head.request.words - 1):
-                m.d.comb += flying.o.ready.eq(1)
-                m.d.sync += come.eq(0)
+    The write goes into the SRAM in the cycle after it was taken, when no word is filled. From then
+    on each word that is filled and counted fresh must have been looked at when memory held the
+    write, whichever word it is. Queues never overflow, each burst that was asked for comes once,
+    and memory is asked for no more than what misses.
 
-    def _ranges(self, m, cache):
-        """Commands, each held until it is taken."""
-        command, held = cache.ranges, Signal()
-        m.d.comb += command.valid.eq(held)
-        with m.If(~held | command.ready):
-            m.d.sync += [
-                held.eq(self.change), command.p.live.eq(self.live), command.p.slot.eq(self.slot),
-                command.p.preload.eq(self.preload), command.p.first.eq(self.first),
-                command.p.lines.eq(self.lines), command.p.place.eq(self.place),
-            ]
-        m.d.comb += [Assume(self.slot < self.config.ranges), Assume(self.lines != 0)]
+    Memory answers in order after any time, and looks at a word at any time between request and
+    answer.
+    """
 
-    def _stream(self, m, cache, name, word, acknowledged, stored):
-        """A stream's requests; one of them that holds the word is followed to what comes."""
-        config = self.config
-        port, came = getattr(cache, name), getattr(cache, f"{name}_data")
-        address, words = getattr(self, f"{name}_address"), getattr(self, f"{name}_words")
-        beats, offset = exact_log2(config.beat_words), exact_log2(config.burst)
-        m.d.comb += [
-            came.ready.eq(1),
-            # Whole beats of an aligned burst.
-            Assume(address[:beats] == 0), Assume(words[:beats] == 0), Assume(words != 0),
-            Assume(address[:offset] + words <= config.burst),
-        ]
-        with m.If(~port.valid | port.ready):
-            m.d.sync += [port.valid.eq(getattr(self, f"{name}_ask")),
-                         port.p.address.eq(address), port.p.words.eq(words)]
+    def __init__(self, reads=True):
+        self.config = config = Tiny()
+        self.reads = reads
+        super().__init__({
+            "ask": In(1), "hit": In(1), "fill": In(1), "address": In(config.address_bits),
+            "words": In(bits_for(config.burst)), "row": In(2),
+            "grant": In(1), "answer": In(1), "look": In(1), "read": In(1),
+            "store": In(1), "acknowledge": In(1), "star": In(1), "land": In(1), "spoil": In(1),
+            "stop": In(1),
+        })
 
-        owed, step = Signal(8, name=f"{name}_owed"), Signal(2, name=f"{name}_step")
-        asked = Signal(bits_for(config.burst), name=f"{name}_asked")
-        m.d.comb += [
-            step.eq(Mux(came.valid, Mux(came.p.whole, config.beat_words, 1), 0)),
-            asked.eq(Mux(port.valid & port.ready, port.p.words, 0)),
-            Assert(step <= owed),
-        ]
-        m.d.sync += owed.eq(owed + asked - step)
+    def elaborate(self, platform):
+        m = Module()
+        config, offset = self.config, exact_log2(self.config.burst)
+        replies = Replies(config, config.outstanding + 1, self.reads)
+        replies._MustUse__used = True
+        m.submodules.replies = inside = replies.elaborate(platform)
+        order, misses = inside.submodules.order, inside.submodules.misses
 
-        follows, ahead = Signal(name=f"{name}_follows"), Signal(8, name=f"{name}_ahead")
-        must = Signal(name=f"{name}_must")
-        place = Signal(config.address_bits, name=f"{name}_place")
-        value = Signal(name=f"{name}_value")
+        # Requests, and what is found of them.
+        asked, found = Signal(), Signal(Lookup.latency)
         m.d.comb += [
-            place.eq(word - port.p.address),
-            value.eq(came.p.data.word_select(Mux(came.p.whole, ahead[:beats], 0),
-                                             config.word_bits)[0]),
+            Assume(~ResetSignal()), Assume(self.words != 0), Assume(~self.words[0]),
+            Assume(self.address[:offset] + self.words <= config.burst), Assume(~self.address[0]),
+            asked.eq(self.ask & replies.room), replies.asked.eq(asked),
+            replies.found_valid.eq(found[-1]),
+            replies.found.hit.eq(self.hit), replies.found.fill.eq(self.fill & ~self.hit),
+            replies.found.row.eq(self.row), replies.found.request.address.eq(self.address),
+            replies.found.request.words.eq(self.words),
+            replies.read_granted.eq(replies.read_en & self.read),
+            # There is always room.
+            Assert(~order.i.valid | order.i.ready), Assert(~misses.i.valid | misses.i.ready),
         ]
-        with m.If(follows & (step > ahead)):
-            m.d.comb += [Assert(value | ~must), Assert(~value | stored)]
-            m.d.sync += follows.eq(0)
-        with m.Elif(follows):
-            m.d.sync += ahead.eq(ahead - step)
-        with m.If(~follows & self.choose & (asked != 0) & (place < port.p.words)):
-            m.d.sync += [follows.eq(1), ahead.eq(owed - step + place), must.eq(acknowledged)]
+        m.d.sync += found.eq(Cat(asked, found))
+
+        # A write, and what it means to those that read.
+        accepted = Signal()
+        pending, written = acknowledge(m, accepted, self.acknowledge)
+        m.d.comb += accepted.eq(self.store & (pending < 3))
+        star = Star(m, accepted, written, pending, self.star, self.land)
+        first = Signal()                            # the cycle after it was taken
+        m.d.sync += first.eq(star.now)
+        m.d.comb += [
+            Assume(~star.flying | self.spoil), replies.spoil.eq(self.spoil),
+            replies.fill_ready.eq(~(first | self.stop)),
+        ]
+
+        # Memory: of each burst on its way, whether it was asked for when memory held the write.
+        m.submodules.flying = flying = Queue(1, config.outstanding)
+        came = Signal()
+        m.d.comb += [
+            flying.i.valid.eq(replies.requests.valid & self.grant),
+            flying.i.payload.eq(star.present),
+            replies.requests.ready.eq(self.grant & flying.i.ready),
+            replies.words.valid.eq(flying.o.valid & self.answer),
+            replies.words.p.data.eq(flying.o.payload | (star.present & self.look)),
+            came.eq(replies.words.valid & replies.words.ready),
+            flying.o.ready.eq(came & order.o.ready),
+            # Memory is asked only for what somebody waits for.
+            Assert(~flying.o.valid | order.o.valid),
+        ]
+
+        with m.If(replies.fill.valid & replies.fill.fresh & star.known):
+            m.d.comb += Assert(replies.words.p.data[0])
+        return m

