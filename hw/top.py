@@ -123,8 +123,7 @@ class Tokamac(wiring.Component):
             inward = self.signature.members[f"{prefix}_{name}"].flow is In
             m.d.comb += inner.eq(outer) if inward else outer.eq(inner)
 
-    @staticmethod
-    def _count(m, registers, core, counting):
+    def _count(self, m, registers, core, counting):
         """Event counters. Each cycle belongs to exactly one of the four kinds."""
         events = core.events
         wait = ~events.busy & ~events.memory
@@ -135,10 +134,11 @@ class Tokamac(wiring.Component):
             "w_words": events.w, "d_words": events.d, "g_words": events.gather,
             "written": events.written, "instructions": events.retired,
             "nan_groups": events.nan,
-            "hits": events.cache.hit, "misses": events.cache.miss, "fills": events.cache.fill,
-            "stalls": events.cache.stall,
         }
-        for name, _ in rm.COUNTERS:
+        if self.config.cache:
+            kind |= {"hits": events.cache.hit, "misses": events.cache.miss,
+                     "fills": events.cache.fill, "stalls": events.cache.stall}
+        for name in kind:
             count = Signal(64, name=f"count_{name}")
             with m.If(registers.start):
                 m.d.sync += count.eq(0)

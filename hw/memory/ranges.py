@@ -39,8 +39,8 @@ class Ranges(wiring.Component):
 
     Latency
     -------
-    ``commands.ready`` comes ``config.ranges + 2`` cycles after a ``pin``, and one after a ``drop``.
-    ``hold`` lasts until the cache is empty, and a cycle a burst of the range.
+    ``commands.ready`` comes ``config.ranges + 1`` cycles after a ``pin`` was offered, and at once
+    for a ``drop``. ``hold`` lasts until the cache is empty, and a cycle a burst of the range.
 
     Throughput
     ----------
