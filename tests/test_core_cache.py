@@ -94,7 +94,8 @@ def test_keys_and_values_that_are_pinned_while_memory_stalls():
     """Several blocks, which are read while they are written."""
     timing = Timing(latency=100, refresh_every=780, refresh_for=10, stall_per_256=40, rate_num=2,
                     rate_den=3)
-    model = random_model(dim=32, hidden=32, n_heads=2, n_kv_heads=1, vocabulary=40, context=100)
+    model = random_model(dim=32, hidden=32, n_heads=2, n_kv_heads=1, n_layers=1, vocabulary=40,
+                         context=100)
     outcome = check(model, "nano", "int8", 60, timing=timing, prompt=[1, 5, 9], pin=("kv",))
     counters = outcome.counters
     assert counters["hits"] > 0 and counters["misses"] < counters["hits"] // 4
