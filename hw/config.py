@@ -48,6 +48,8 @@ LEGAL = {
     "w_fifo":          power_of_two(512, 2**20),
     "d_fifo":          power_of_two(512, 2**20),
     "replay":          between(1024, 2**20),
+    "cache":           zero_or(power_of_two(1024, 2**30)),
+    "ranges":          between(1, 8),
     "workspace":       power_of_two(2**12, 2**24),
     "act_blocks":      power_of_two(16, 4096),
     "max_head":        one_of(32, 64, 128, 256),
@@ -83,6 +85,8 @@ class Config(Geometry):
     w_fifo, d_fifo, replay, workspace : int
         Bytes of the weight and data FIFOs, of the replay buffer (scales not counted) and of the
         workspace.
+    cache, ranges : int
+        Bytes of the on-die cache, 0: there is none; and address ranges that it can hold at once.
     act_blocks : int
         32-element activation blocks that each column holds.
     max_head : int
@@ -117,6 +121,8 @@ class Config(Geometry):
     w_fifo: int = 8192
     d_fifo: int = 4096
     replay: int = 16384
+    cache: int = 0
+    ranges: int = 4
     workspace: int = 65536
     act_blocks: int = 256
     max_head: int = 64
@@ -170,6 +176,9 @@ class Config(Geometry):
             self._check(getattr(self, key) >= max(least, 4 * self.beat_bytes),
                         f"{key} must hold two bursts and four beats, at least "
                         f"{max(least, 4 * self.beat_bytes)} bytes, not {getattr(self, key)}")
+        self._check(self.cache == 0 or self.cache >= 2 * self.burst_bytes,
+                    f"cache must be 0, or hold two bursts of {self.burst_bytes} bytes, not "
+                    f"{self.cache} bytes")
         self._check(16 % self.depth == 0, f"depth must divide 16, not {self.depth}")
         self._check(not self.packs or self.slices <= 16,
                     f"kv int4 needs at most 16 slices, so that two values of a slice are in a "

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from .attention.engine import AttentionEngine
 from .attention.selector import Selector
 from .matmul.engine import MatmulEngine
+from .memory.cache import cache_events
 from .memory.dma import Dma
 from .memory.queue import Queue
 from .semaphores import Semaphores
@@ -23,7 +24,8 @@ __all__ = ["Core", "core_events"]
 core_events = data.StructLayout({
     "busy": 1, "memory": 1, "dependency": 1,            # of the array; all low: it had no command
     "active": 1,                                        # any other unit was at work
-    "w": 1, "d": 1, "gather": 1, "written": 1,          # words moved
+    "w": 1, "d": 1, "gather": 1, "written": 1,          # words of memory moved
+    "cache": cache_events,
     "retired": 1,                                       # an instruction
     "nan": 1,                                           # a quantised group with a NaN or infinity
 })
@@ -50,9 +52,9 @@ class Core(wiring.Component):
         Cycles since the start.
     done, illegal, overflow : ``Out(1)``
         The program ended; its instruction is illegal; a counter ran over.
-    table_fault, choice_fault : ``Out(1)``
+    table_fault, choice_fault, range_fault : ``Out(1)``
         A KV block beyond the block table; a list of pages that is not ascending, or a choice among
-        more pages than the machine keeps scores of.
+        more pages than the machine keeps scores of; an illegal range of the cache.
     pc : ``Out``
         Instruction being executed.
     events : ``Out(core_events)``
@@ -71,7 +73,7 @@ class Core(wiring.Component):
             "emitted": Out(stream.Signature(32)),
             "seed": In(64), "cycle": In(32),
             "done": Out(1), "illegal": Out(1), "overflow": Out(1),
-            "table_fault": Out(1), "choice_fault": Out(1),
+            "table_fault": Out(1), "choice_fault": Out(1), "range_fault": Out(1),
             "pc": Out(program.members["address"].shape),
             "events": Out(core_events),
         })
@@ -95,6 +97,7 @@ class Core(wiring.Component):
             connect(m, queue.o, target)
             queues[unit] = queue
         connect(m, sequencer.fetch, dma.fetch)
+        connect(m, sequencer.ranges, dma.ranges)
         connect(m, attention.array, matmul.commands)
 
         # Streams from memory.
@@ -162,7 +165,7 @@ class Core(wiring.Component):
             dma.table.eq(sequencer.table), dma.entries.eq(sequencer.entries),
             vector.seed.eq(self.seed),
             self.table_fault.eq(dma.table_fault | dma.append_fault),
-            self.choice_fault.eq(choice_fault),
+            self.choice_fault.eq(choice_fault), self.range_fault.eq(dma.range_fault),
             self.done.eq(sequencer.done), self.illegal.eq(sequencer.illegal),
             self.pc.eq(sequencer.pc),
         ]
@@ -181,6 +184,7 @@ class Core(wiring.Component):
                                   | choosing),
             self.events.w.eq(dma.events.w), self.events.d.eq(dma.events.d),
             self.events.gather.eq(dma.events.gather), self.events.written.eq(dma.events.written),
+            self.events.cache.eq(dma.events.cache),
             self.events.retired.eq(sequencer.retired), self.events.nan.eq(vector.nan),
         ]
         return m

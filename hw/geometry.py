@@ -53,6 +53,21 @@ class Geometry:
         values are many."""
         return 4 * self.outstanding
 
+    @property
+    def burst_bytes(self):
+        """Bytes of an aligned burst of all channels."""
+        return self.burst * self.word_bytes
+
+    @property
+    def burst_lines(self):
+        """Lines of an aligned burst."""
+        return self.burst_bytes // self.line_bytes
+
+    @property
+    def cache_bursts(self):
+        """Aligned bursts that the cache holds."""
+        return self.cache // self.burst_bytes
+
     # Workspace
 
     @property

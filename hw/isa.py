@@ -91,6 +91,7 @@ WINDOW = (Field("window", 20, "tokens that a query sees, its own among them; 0: 
 RING = Field("ring", 16, "KV blocks that the tokens behind the sinks use in turn; 0: no ring")
 HEAD_BLOCKS = Field("head_blocks", 5, "blocks of a head")
 
+SLOT = Field("slot", 3, "number of the range")
 DST = Field("dst", 16, "first workspace block written")
 SRC_A = Field("a", 16, "first workspace block of a")
 SRC_B = Field("b", 16, "first workspace block of b")
@@ -126,6 +127,11 @@ INSTRUCTIONS = (
     Instruction("paging", 10, "control", "From now on a table says where KV blocks lie, or none.",
                 ADDRESS + (
         Field("entries", 20, "32-bit numbers of the table; 0: no table"),)),
+    Instruction("pin", 11, "control", "Hold a range of memory in the cache, from now on.",
+                (SLOT, Field("preload", 1, "read it all now")) + ADDRESS + (
+        Field("lines", 32, "length, at least 1"),
+        Field("place", 24, "where it lies in the cache, in aligned bursts"))),
+    Instruction("drop", 12, "control", "Hold a range no longer.", (SLOT,)),
     Instruction("stream", 16, "fetch", "Read beats from consecutive addresses.", (
         Field("stream", 1, "stream", STREAMS),) + ADDRESS + (Field("beats", 32, "length"),)),
     Instruction("walk", 17, "fetch", "Read the KV blocks of a head that queries need into D.", (

@@ -14,7 +14,8 @@ WINDOWED = ("walk", "attend")
 
 def absent(config):
     """Names of the instructions that the machine lacks."""
-    return () if config.pages else ("select", "maximum", "minimum")
+    return ((() if config.pages else ("select", "maximum", "minimum"))
+            + (() if config.cache else ("pin", "drop")))
 
 
 def ranges(config):
@@ -32,6 +33,10 @@ def ranges(config):
     result["branch", "target"] = 0, config.program - 1
     result["walk", "span"] = 1, 2**7 - 1
     result["append", "heads"] = 1, 2**5 - 1
+    if config.cache:
+        result["pin", "slot"] = result["drop", "slot"] = 0, config.ranges - 1
+        result["pin", "lines"] = 1, 2**32 - 1
+        result["pin", "place"] = 0, config.cache_bursts - 1
     if not config.pages:
         result["walk", "pattern"] = 0, isa.PATTERNS.index("bounds") - 1
         result["append", "bounds"] = 0, 0

@@ -36,6 +36,7 @@ class Cause(IntEnum):
     TABLE = 9           # a KV block beyond the block table
     CHOICE = 10         # a list of pages that is not ascending, or too many to choose from
     HUNG = 11           # the program stopped, but the bus did not come to rest
+    RANGE = 12          # a range that exceeds the cache, or overlaps another one
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,16 @@ COUNTERS = (
     ("memory", "cycles in which the array waited for memory"),
     ("dependency", "cycles in which the array waited for another unit"),
     ("other", "all other cycles"),
-    ("w_words", "words read for the W stream"),
-    ("d_words", "words read for the D stream"),
+    ("w_words", "words read from memory for the W stream"),
+    ("d_words", "words read from memory for the D stream"),
     ("g_words", "words read by the mover"),
     ("written", "words written"),
     ("instructions", "instructions executed"),
     ("nan_groups", "groups that were quantised with a NaN or an infinity among their elements"),
+    ("hits", "beats read from the cache"),
+    ("misses", "bursts in a pinned range that a stream read from memory"),
+    ("fills", "lines of the cache that became valid"),
+    ("stalls", "cycles in which a beat waited for the cache to be read for the other stream"),
 )
 
 REGISTERS = (

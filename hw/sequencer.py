@@ -11,7 +11,7 @@ from amaranth.utils import ceil_log2
 
 from . import isa
 from .legality import WINDOWED, absent, ranges
-from .signatures import Command, command_fields
+from .signatures import Command, command_fields, range_command
 
 
 __all__ = ["Sequencer", "program_write"]
@@ -40,8 +40,9 @@ class Sequencer(wiring.Component):
 
     Latency
     -------
-    Three cycles an instruction, one more if it is dispatched, branches or names a table; ``mul``
-    takes one more for each bit of its factor. More while a queue is full or a result is awaited.
+    Three cycles an instruction, one more if it is dispatched, branches, or names a table or a
+    range; ``mul`` takes one more for each bit of its factor. More while a queue is full, a result
+    is awaited, or the cache is busy.
 
     Parameters
     ----------
@@ -64,6 +65,8 @@ class Sequencer(wiring.Component):
     table, entries : ``Out(32)``, ``Out(20)``
         Line of the block table, and its entries; 0: there is none. They change only while what
         uses the table rests, which is the program's duty.
+    ranges : ``Out(stream.Signature(range_command(config)))``
+        To the cache.
     cycle : ``In(32)``
         For ``wait cycle``.
     done : ``Out(1)``
@@ -87,6 +90,7 @@ class Sequencer(wiring.Component):
             "emitted": Out(stream.Signature(32)),
             "add_id": Out(4), "add_count": Out(10), "add_en": Out(1),
             "flush_w": Out(1), "flush_d": Out(1), "table": Out(32), "entries": Out(20),
+            "ranges": Out(stream.Signature(range_command(config))),
             "done": Out(1), "illegal": Out(1), "retired": Out(1),
             "pc": Out(ceil_log2(config.program)),
         })
@@ -160,6 +164,8 @@ class Sequencer(wiring.Component):
                     m.d.comb += finished.eq(1)
                     m.d.sync += [self.table.eq(address),
                                  self.entries.eq(command_fields("paging", word).entries)]
+                if config.cache:
+                    self._change_ranges(m, word, opcode, settled, address, finished)
             with m.Case(State.MULTIPLY):
                 # b holds the product, a the shifted factor.
                 m.d.sync += [factor.eq(factor >> 1), a.eq(a << 1)]
@@ -241,6 +247,18 @@ class Sequencer(wiring.Component):
             context, f = case("flush")
             with context:
                 m.d.comb += [self.flush_w.eq(f.w), self.flush_d.eq(f.d), finished.eq(1)]
+
+    def _change_ranges(self, m, word, opcode, settled, address, finished):
+        """``pin`` and ``drop``, which the cache executes."""
+        pin, command = command_fields("pin", word), self.ranges.p
+        is_pin = opcode == isa.BY_NAME["pin"].opcode
+        with m.If(settled & (is_pin | (opcode == isa.BY_NAME["drop"].opcode))):
+            m.d.comb += [self.ranges.valid.eq(1), finished.eq(self.ranges.ready)]
+        m.d.comb += [
+            # Both name the slot in the same bits.
+            command.slot.eq(pin.slot), command.live.eq(is_pin), command.preload.eq(pin.preload),
+            command.first.eq(address), command.lines.eq(pin.lines), command.place.eq(pin.place),
+        ]
 
     @staticmethod
     def _select(m, word, field, bits):

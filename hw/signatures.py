@@ -14,7 +14,7 @@ from .formats import ACTIVATIONS, ELEMENTS, ScaleKind, Span
 __all__ = ["Command", "command_fields", "Take", "Raise", "Source", "Drain", "act_write",
            "array_command", "format_fields", "Part", "kv_part", "choice", "beat", "drain_job",
            "scores", "row_write", "row_read", "fixed_read", "fixed_write", "read_request",
-           "read_data", "write_data"]
+           "read_data", "cached_data", "write_data", "range_command"]
 
 
 #: What the sequencer sends to a unit: the instruction, and its registers' values.
@@ -205,6 +205,11 @@ def read_data(config):
     return data.StructLayout({"data": config.word_bits})
 
 
+def cached_data(config):
+    """A word that came from memory, in the lowest bits, or a whole beat from the cache."""
+    return data.StructLayout({"data": 8 * config.beat_bytes, "whole": 1})
+
+
 def write_data(config):
     """One word to memory, with a strobe for each byte."""
     return data.StructLayout({
@@ -214,3 +219,13 @@ def write_data(config):
     })
 
 
+def range_command(config):
+    """What the program does with a range of the cache."""
+    return data.StructLayout({
+        "slot":    bits_for(config.ranges - 1),
+        "live":    1,                                   # it is pinned; else it is dropped
+        "preload": 1,                                   # read it all now
+        "first":   32,                                  # first line,
+        "lines":   32,                                  # and lines, at least 1
+        "place":   bits_for(max(config.cache_bursts, 2) - 1),   # in the SRAM, in bursts
+    })

@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out, connect
 from . import register_map as rm
 from .core import Core
 from .memory.axi import axi4
-from .memory.cache import Cache
 from .memory.port import MemoryPort
 from .registers import Registers, axi_lite
 from .verilog import shared
@@ -59,7 +58,6 @@ class Tokamac(wiring.Component):
         config = self.config
         core_reset = Signal(init=1)
         m.submodules.core = core = shared(Core(config), reset=core_reset)
-        m.submodules.cache = cache = Cache(config)
         m.submodules.port = port = MemoryPort(config)
         m.submodules.registers = registers = Registers(config)
 
@@ -68,15 +66,13 @@ class Tokamac(wiring.Component):
             self._wire(m, axi4(config), f"m_axi{n}", port.axi[n])
         self._wire(m, axi_lite(), "s_axil", registers.bus)
         for name in ("reads", "writes"):
-            connect(m, getattr(core, name), getattr(cache, name))
-            connect(m, getattr(cache, f"port_{name}"), getattr(port, name))
-        connect(m, port.data, cache.port_data)
-        connect(m, cache.data, core.data)
+            connect(m, getattr(core, name), getattr(port, name))
+        connect(m, port.data, core.data)
         connect(m, registers.program, core.program)
         connect(m, core.emitted, registers.emitted)
         settings = registers.settings
         m.d.comb += [
-            cache.port_written.eq(port.written), core.written.eq(cache.written),
+            core.written.eq(port.written),
             port.read_base.eq(settings.read_base), port.read_limit.eq(settings.read_limit),
             port.write_base.eq(settings.write_base), port.write_limit.eq(settings.write_limit),
             core.seed.eq(Cat(settings.seed_low, settings.seed_high)),
@@ -88,13 +84,14 @@ class Tokamac(wiring.Component):
         address, idle_for = Signal(64), Signal(32)
         events = core.events
         progress = Cat(events.busy, events.w, events.d, events.gather, events.written,
-                       events.retired)
+                       events.retired, events.cache.hit)
         ending, expired = Signal(), Signal()
         reason = Signal(rm.Cause)
         m.d.comb += expired.eq(settings.watchdog.any() & (idle_for >= settings.watchdog))
         for condition, why in (     # the last that holds counts
                 (registers.abort, rm.Cause.ABORTED),
                 (expired, rm.Cause.WATCHDOG),
+                (core.range_fault, rm.Cause.RANGE),
                 (core.choice_fault, rm.Cause.CHOICE),
                 (core.table_fault, rm.Cause.TABLE),
                 (core.overflow, rm.Cause.COUNTER),
@@ -135,8 +132,7 @@ class Tokamac(wiring.Component):
             inward = self.signature.members[f"{prefix}_{name}"].flow is In
             m.d.comb += inner.eq(outer) if inward else outer.eq(inner)
 
-    @staticmethod
-    def _count(m, registers, core, counting):
+    def _count(self, m, registers, core, counting):
         """Event counters. Each cycle belongs to exactly one of the four kinds."""
         events = core.events
         wait = ~events.busy & ~events.memory
@@ -148,7 +144,10 @@ class Tokamac(wiring.Component):
             "written": events.written, "instructions": events.retired,
             "nan_groups": events.nan,
         }
-        for name, _ in rm.COUNTERS:
+        if self.config.cache:
+            kind |= {"hits": events.cache.hit, "misses": events.cache.miss,
+                     "fills": events.cache.fill, "stalls": events.cache.stall}
+        for name in kind:
             count = Signal(64, name=f"count_{name}")
             with m.If(registers.start):
                 m.d.sync += count.eq(0)

@@ -6,8 +6,8 @@ import typer
 
 
 __all__ = ["Activations", "BlockList", "ChunkSize", "ConfigChoice", "FormatChoice", "GlobalEvery",
-           "KeysAndValues", "ModelFile", "PageSize", "Prompts", "ScaleRule", "Share", "Sinks",
-           "Window"]
+           "KeysAndValues", "ModelFile", "PageSize", "Pinned", "Prompts", "ScaleRule", "Share",
+           "Sinks", "Window"]
 
 
 ModelFile = Annotated[str, typer.Argument(help="A llama2.c or GGUF model file, or bundled.")]
@@ -39,6 +39,8 @@ Share = Annotated[str | None, typer.Option(
          "them, besides window and sinks; N is a power of two.")]
 PageSize = Annotated[int | None, typer.Option(
     metavar="TOKENS", help="Of a page, a power of two from 32 to 4096; by default 128.")]
+Pinned = Annotated[str, typer.Option(
+    help="What the on-die cache holds: weights, kv, both with a comma between, or none.")]
 Prompts = Annotated[list[str], typer.Option(
     help="Text to go on from; may be empty. Several, each with an option of its own, are written "
          "one after another in one run, and share the keys and values of what they have in "

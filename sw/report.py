@@ -63,6 +63,7 @@ class Report:
             ("bytes a token", f"{config.word_bytes * words['w'] / positions:,.0f} of weights, "
                               f"{config.word_bytes * words['d'] / positions:,.0f} of keys and "
                               "values"),
+            *held(self.compiled, counters, positions),
             ("instructions a token", f"{counters['instructions'] / positions:,.0f}"),
             ("speed here", f"{positions / self.seconds:.2f} tokens/s"
                            + (f", {cycles / self.seconds:,.0f} cycles/s" if cycles else "")),
@@ -99,6 +100,15 @@ class Report:
         }, indent=2) + "\n")
         (folder / "program.txt").write_text(self.compiled.listing())
         (folder / "memory.txt").write_text(self.compiled.layout())
+
+
+def held(compiled, counters, positions):
+    """What the cache holds and has given, as rows."""
+    if not compiled.task.pin:
+        return []
+    given = counters["hits"] * compiled.config.beat_bytes / positions
+    return [("cache", f"{' and '.join(compiled.task.pin)}; {given:,.0f} bytes a token came from "
+                      "it")]
 
 
 def sees(model):

@@ -1,11 +1,12 @@
-"""Proofs of the queues, the stream reader, the memory port, the order of keys and values, and the
-counters."""
+"""Proofs of the queues, the stream reader, the cache, the memory port, the order of keys and values
+and the counters."""
 
 import pytest
 
 from hw.config import Config
 from hw.memory.fifo import Fifo
 from hw.memory.queue import Queue
+from verif.formal.cache import RepliesSpec, ThroughSpec
 from verif.formal.fifo import FifoSpec
 from verif.formal.order import OrderSpec
 from verif.formal.port import PortSpec
@@ -29,11 +30,21 @@ def test_fifo():
     prove(FifoSpec(Fifo(2, 4), places=5, latency=Fifo.latency), "fifo")
 
 
-@pytest.mark.parametrize("item_words", [1, 2])
-def test_reader(item_words):
-    config = Config(name="proof", slices=1, burst=4, outstanding=2, w_fifo=512, d_fifo=512)
-    prove(ReaderSpec(config, 8 * config.word_bytes, item_words), f"reader_{item_words}",
-          engine="smtbmc yices", depth=2)
+@pytest.mark.parametrize("item_words, cached", [(1, False), (2, False), (2, True)])
+def test_reader(item_words, cached):
+    config = Config(name="proof", slices=1 + cached, burst=4, outstanding=2, w_fifo=512,
+                    d_fifo=512)
+    prove(ReaderSpec(config, 8 * config.word_bytes, item_words, cached),
+          f"reader_{item_words}{'_cached' * cached}", engine="smtbmc yices", depth=2)
+
+
+def test_writes_past_the_cache():
+    prove(ThroughSpec(), "cache_through", engine="smtbmc yices", depth=3)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_replies_of_the_cache(reads):
+    prove(RepliesSpec(reads), f"cache_replies_{int(reads)}")
 
 
 def test_memory_port():

@@ -54,6 +54,16 @@ def test_run_writes_checks_and_reports(folder, capsys):
     assert "classifier" in (report / "memory.txt").read_text()
 
 
+def test_a_pinned_model_says_what_came_from_the_cache(folder, capsys):
+    text = tokamac(capsys, *run(folder, "--tokens", 3, "--pin", "weights,kv", "--check"))
+    assert "bit for bit" in text
+    assert re.search(r"cache +weights and kv; [\d,]+ bytes a token came from it", text)
+    assert "0 of weights" in text
+    assert "pin" in tokamac(capsys, "listing", folder / "model.bin", "--pin", "kv",
+                            "--tokens", 3)
+    assert "what is pinned must be none" in refusal(capsys, *run(folder, "--pin", "all"))
+
+
 def test_an_empty_prompt_begins_at_the_start(folder, capsys):
     text = tokamac(capsys, *run(folder, "--prompt", "", "--tokens", 2, "--format", "int8"))
     assert "1 of the prompt, 2 generated" in text

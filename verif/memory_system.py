@@ -4,18 +4,31 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from hw.memory.arbiter import ReadArbiter
 from hw.memory.axi import axi4
-from hw.memory.cache import Cache
+from hw.memory.cache import Cache, cache_events
 from hw.memory.dma import Dma, dma_events
 from hw.memory.mover import Mover
 from hw.memory.port import MemoryPort
 from hw.memory.staging import staging_write
 from hw.memory.walker import Walker
 from hw.semaphores import Semaphores
-from hw.signatures import Command, Raise, choice, kv_part, row_read, row_write
+from hw.signatures import (
+    Command,
+    Raise,
+    cached_data,
+    choice,
+    kv_part,
+    range_command,
+    read_data,
+    read_request,
+    row_read,
+    row_write,
+    write_data,
+)
 
 
-__all__ = ["WalkerSystem", "MoverSystem", "DmaSystem"]
+__all__ = ["WalkerSystem", "MoverSystem", "DmaSystem", "CacheSystem"]
 
 
 def port_members(config):
@@ -133,6 +146,7 @@ class DmaSystem(System):
             "d": Out(stream.Signature(8 * config.beat_bytes)),
             "parts": Out(stream.Signature(kv_part)), "choices": In(stream.Signature(choice)),
             "table": In(32), "entries": In(20), "table_fault": Out(1),
+            "ranges": In(stream.Signature(range_command(config))), "range_fault": Out(1),
             "fetch_busy": Out(1), "events": Out(dma_events), "waiting": Out(1),
         })
 
@@ -140,24 +154,67 @@ class DmaSystem(System):
         m = Module()
         dma = Dma(self.config)
         port = self.join(m, dma, [dma.take0, dma.walk_take])
-        m.submodules.cache = cache = Cache(self.config)
         for name in ("mover", "fetch"):
             connect(m, flipped(getattr(self, name)), getattr(dma, name))
         connect(m, flipped(self.choices), dma.choices)
         for name in ("w", "d", "parts"):
             connect(m, getattr(dma, name), flipped(getattr(self, name)))
-        connect(m, dma.reads, cache.reads)
-        connect(m, cache.data, dma.data)
-        connect(m, dma.writes, cache.writes)
-        connect(m, cache.port_reads, port.reads)
-        connect(m, port.data, cache.port_data)
-        connect(m, cache.port_writes, port.writes)
+        connect(m, dma.reads, port.reads)
+        connect(m, port.data, dma.data)
+        connect(m, dma.writes, port.writes)
+        connect(m, flipped(self.ranges), dma.ranges)
         m.d.comb += [
-            cache.port_written.eq(port.written), dma.written.eq(cache.written),
+            dma.written.eq(port.written), self.range_fault.eq(dma.range_fault),
             dma.table.eq(self.table), dma.entries.eq(self.entries),
             self.table_fault.eq(dma.table_fault),
             dma.flush_w.eq(self.flush_w), dma.flush_d.eq(self.flush_d),
             self.busy.eq(dma.mover_busy), self.fetch_busy.eq(dma.fetch_busy),
             self.events.eq(dma.events), self.waiting.eq(port.waiting),
+        ]
+        return m
+
+
+class CacheSystem(wiring.Component):
+    """Cache and arbiter on a memory port, with a third reader that goes past the cache."""
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            **port_members(config),
+            **{name: In(stream.Signature(read_request(config))) for name in ("d", "w", "gather")},
+            **{f"{name}_data": Out(stream.Signature(cached_data(config)))
+               for name in ("d", "w")},
+            "gather_data": Out(stream.Signature(read_data(config))),
+            "writes": In(stream.Signature(write_data(config))), "written": Out(1),
+            "ranges": In(stream.Signature(range_command(config))), "range_fault": Out(1),
+            "events": Out(cache_events), "waiting": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.cache = cache = Cache(self.config)
+        m.submodules.arbiter = arbiter = ReadArbiter(self.config)
+        m.submodules.port = port = MemoryPort(self.config)
+        for name in ("d", "w"):
+            connect(m, flipped(getattr(self, name)), getattr(cache, name))
+            connect(m, getattr(cache, f"{name}_data"), flipped(getattr(self, f"{name}_data")))
+        for name in ("d", "w", "fill"):
+            connect(m, getattr(cache, f"{name}_reads"), getattr(arbiter, name))
+            connect(m, getattr(arbiter, f"{name}_data"), getattr(cache, f"{name}_words"))
+        connect(m, flipped(self.gather), arbiter.gather)
+        connect(m, arbiter.gather_data, flipped(self.gather_data))
+        connect(m, arbiter.reads, port.reads)
+        connect(m, port.data, arbiter.data)
+        connect(m, flipped(self.writes), cache.writes)
+        connect(m, cache.port_writes, port.writes)
+        connect(m, flipped(self.ranges), cache.ranges)
+        for outer, inner in zip(self.axi, port.axi):
+            connect(m, inner, flipped(outer))
+        m.d.comb += [
+            port.read_limit.eq(self.limit), port.write_limit.eq(self.limit),
+            port.halt.eq(self.halt), self.quiet.eq(port.quiet), self.fault.eq(port.fault.valid),
+            cache.written.eq(port.written), self.written.eq(port.written),
+            self.range_fault.eq(cache.fault), self.events.eq(cache.events),
+            self.waiting.eq(port.waiting),
         ]
         return m

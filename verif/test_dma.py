@@ -10,7 +10,7 @@ from cocotb.triggers import RisingEdge
 from hw import isa
 from hw.config import Config
 from hw.memory.dma import dma_events
-from hw.signatures import Command, Part, choice, kv_part, row_write
+from hw.signatures import Command, Part, choice, kv_part, range_command, row_write
 from verif import walks
 from verif.axi import AxiMemory
 from verif.bench import Bench, current
@@ -33,12 +33,15 @@ CONFIGS = {
     "packed":        dict(name="test", data_bits=64, channels=2, slices=2, lanes=8, burst=8,
                           workspace=4096, w_fifo=2048, d_fifo=2048, outstanding=16, kv_staging=8,
                           pages=64, kv=("e4m3", "int4")),
+    "cached":        dict(name="test", data_bits=64, slices=2, lanes=8, workspace=4096,
+                          w_fifo=2048, d_fifo=1024, kv_staging=8, max_head=32, pages=64,
+                          cache=65536, ranges=2),
     "server":        dict(name="test", data_bits=512, slices=8, lanes=16, workspace=16384,
                           w_fifo=32768, d_fifo=16384, kv_staging=8, pages=64),
 }
 
 SIMULATORS = {"nano": ("icarus",), "four_channels": ("verilator",), "packed": ("verilator",),
-              "server": ("verilator",)}
+              "cached": ("verilator",), "server": ("verilator",)}
 
 #: Tokens of the window, and cycles of latency, with which memory must be kept busy.
 BUSY = {4: (1024, 60), 8: (1024, 60), 16: (1024, 60), 32: (2048, 60), 64: (4096, 100)}
@@ -84,6 +87,8 @@ class Machine:
         cocotb.start_soon(self.count())
         self.lists = deque()
         cocotb.start_soon(self.choose())
+        if config.cache:
+            self.ranges = bench.drive("ranges", range_command(config))
 
     def store(self, row):
         data = row["data"].to_bytes(4 * config.lanes, "little")
@@ -98,7 +103,21 @@ class Machine:
     async def count(self):
         while True:
             await RisingEdge(self.dut.clk)
-            self.events.update(unpack(dma_events, self.dut.events.value))
+            events = unpack(dma_events, self.dut.events.value)
+            self.events.update({**events.pop("cache"), **events})
+
+    async def change_ranges(self):
+        """Pin and drop halves of the cache, again and again, if there is one."""
+        rng, half = self.rng, config.cache // 2 // config.line_bytes
+        while config.cache:
+            slot = int(rng.integers(2))
+            # Of different halves of memory, so that no two ranges overlap.
+            line = int(rng.integers(LINES // 8)) + slot * LINES // 2
+            place = slot * config.cache_bursts // 2
+            await self.ranges.send({
+                "slot": slot, "live": int(rng.integers(8) > 0), "preload": int(rng.integers(4) > 0),
+                "first": line, "lines": half - config.burst_lines, "place": place})
+            await self.bench.cycles(int(rng.integers(6000)))
 
     def beats(self, address, number):
         raw = self.image[address:][:number * config.beat_bytes].tobytes()
@@ -191,6 +210,7 @@ async def streams_deliver_what_was_asked(dut, restless, pause):
     async with Bench(dut, patience=5000) as bench:
         machine = Machine(bench, restless)
         w, d = bench.expect("w", pause=pause()), StreamMonitor(dut, "d", pause=pause())
+        changing = cocotb.start_soon(machine.change_ranges())
         gathers = cocotb.start_soon(machine.mover.send_all(
             {"word": isa.encode("gather", dst=2 * n, blocks=2), "address": 8 * n, "count": 0}
             for n in range(4)))
@@ -205,6 +225,7 @@ async def streams_deliver_what_was_asked(dut, restless, pause):
                                    machine.walk(longest=150))
         await gathers
         await machine.rest()
+        changing.cancel()
     assert dut.quiet.value and not dut.fetch_busy.value and not dut.busy.value
     assert d.received == machine.d_beats()
     for n in range(4):
@@ -212,9 +233,15 @@ async def streams_deliver_what_was_asked(dut, restless, pause):
         rows = machine.rows[2 * n * config.block_rows:][:2 * config.block_rows]
         assert rows.tobytes() == machine.image[start:start + 256].tobytes()
         machine.wanted.update(reference.bursts(start, 256 // config.word_bytes, config))
-    assert machine.issued() == machine.wanted
-    assert machine.events["w"] == w.matched * config.beat_words
-    assert machine.events["d"] == len(d.received) * config.beat_words
+    events = machine.events
+    if not config.cache:
+        assert machine.issued() == machine.wanted
+        assert events["w"] == w.matched * config.beat_words
+    else:
+        cocotb.log.info("%s", dict(events))
+        assert events["hit"] and not dut.range_fault.value
+    assert events["w"] + events["d"] == (
+        w.matched + len(d.received) - events["hit"]) * config.beat_words
     assert machine.events["gather"] == 4 * 256 // config.word_bytes
 
 
@@ -385,6 +412,7 @@ async def a_flush_forgets_one_stream(dut, restless):
     """Whenever it comes: nothing asked before it is delivered after, and the other goes on."""
     async with Bench(dut, patience=5000) as bench:
         machine = Machine(bench, restless)
+        changing = cocotb.start_soon(machine.change_ranges())
         streams = {"w": StreamMonitor(dut, "w", pause=sometimes(1)),
                    "d": StreamMonitor(dut, "d", pause=sometimes(2))}
         for n in range(10):
@@ -417,4 +445,6 @@ async def a_flush_forgets_one_stream(dut, restless):
             assert streams[other].received == kept
             for monitor in streams.values():
                 monitor.received.clear()
+        changing.cancel()
+        await machine.rest()
     assert dut.quiet.value and not dut.fault.value

@@ -9,14 +9,14 @@ from hw import isa
 from hw.config import load
 from hw.legality import WINDOWED, absent, ranges
 from hw.sequencer import Sequencer
-from hw.signatures import Command
+from hw.signatures import Command, range_command
 from verif.bench import Bench, current
 from verif.reference.sequencer import sequencer
 from verif.streams import StreamMonitor, never, sometimes
 
 
 CONFIGS = {"pages": dict(pages=64, kv_groups=3, columns=5, max_head=256),
-           "no_pages": dict(pages=0, kv_groups=1, columns=64, max_head=64)}
+           "no_pages": dict(pages=0, kv_groups=1, columns=64, max_head=64, cache=0)}
 UNITS = ("matmul", "vector", "mover", "fetch")
 
 
@@ -74,6 +74,7 @@ class Host:
                           pause=pause())
         StreamMonitor(bench.dut, "emitted", lambda value: self.sent.append(("emit", int(value))),
                       pause=pause())
+        StreamMonitor(bench.dut, "ranges", self._range, range_command(CONFIG), pause=pause())
         cocotb.start_soon(self._pulses())
         cocotb.start_soon(self._tables())
 
@@ -82,6 +83,13 @@ class Host:
         fields = isa.decode(word)[1]
         self.sent.append((unit, word, command["address"] if "base" in fields else None,
                           command["count"] if "count" in fields else None))
+
+    def _range(self, command):
+        if command["live"]:
+            self.sent.append(("pin", *(command[name] for name in (
+                "slot", "preload", "first", "lines", "place"))))
+        else:
+            self.sent.append(("drop", command["slot"]))
 
     async def _pulses(self):
         dut = self.dut
@@ -181,10 +189,13 @@ async def fields_are_legal_up_to_their_limits(dut):
         host = Host(bench, never)
         legal = {"walk": dict(head_blocks=1, span=1), "append": dict(head_blocks=1, heads=1),
                  "attend": dict(head_blocks=1, columns=1, groups=1),
-                 "select": dict(head_blocks=1, columns=1, groups=1), "branch": {}}
+                 "select": dict(head_blocks=1, columns=1, groups=1), "branch": {},
+                 "pin": dict(lines=1), "drop": {}}
         for (name, field), (least, most) in ranges(CONFIG).items():
             (bits,) = [f.bits for f in isa.BY_NAME[name].fields if f.name == field]
-            for value in {least - 1, least, most, most + 1} & {*range(2**bits)}:
+            for value in {least - 1, least, most, most + 1}:
+                if not 0 <= value < 2**bits:
+                    continue
                 words = [isa.encode(name, **{**legal[name], field: value}), isa.encode("stop")]
                 end = ("illegal", 0) if not least <= value <= most else ("stop",)
                 await host.load(words)

@@ -1,7 +1,7 @@
 """Shares the memory port's reads among its readers."""
 
 from amaranth import *
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
@@ -12,18 +12,16 @@ from .queue import Queue
 __all__ = ["ReadArbiter"]
 
 
-class Requester(enum.Enum, shape=2):
-    TABLE = 0
-    GATHER = 1
-    D = 2
-    W = 3
+def requesters(config):
+    """Who asks, the first one first."""
+    return ("table", "gather", "d", "w", *(("fill",) if config.cache else ()))
 
 
 class ReadArbiter(wiring.Component):
     """Grants one burst at a time, and deals out the words that come.
 
     The block table goes first, as all that is read from it waits for its word, then gather, D
-    and W.
+    and W, and last what fills the cache ahead.
 
     Whoever requests has room for what it requests, so nothing ever waits behind a word that
     nobody takes.
@@ -43,15 +41,17 @@ class ReadArbiter(wiring.Component):
 
     Members
     -------
-    table, gather, d, w : ``In(stream.Signature(read_request(config)))``
-    table_data, gather_data, d_data, w_data : ``Out(stream.Signature(read_data(config)))``
+    table, gather, d, w, fill : ``In(stream.Signature(read_request(config)))``
+        ``fill`` only if there is a cache.
+    table_data, gather_data, d_data, w_data, fill_data : ``Out(stream.Signature(..))``
+        Of ``read_data(config)``.
     reads : ``Out(stream.Signature(read_request(config)))``
     data : ``In(stream.Signature(read_data(config)))``
     """
 
     def __init__(self, config):
         self.config = config
-        names = [requester.name.lower() for requester in Requester]
+        names = requesters(config)
         super().__init__({
             **{name: In(stream.Signature(read_request(config))) for name in names},
             **{f"{name}_data": Out(stream.Signature(read_data(config))) for name in names},
@@ -64,7 +64,8 @@ class ReadArbiter(wiring.Component):
         config = self.config
         # The port's bursts, and the one that waits for it.
         m.submodules.order = order = Queue(data.StructLayout({
-            "reader": Requester, "last": bits_for(config.burst - 1)}), config.outstanding + 2)
+            "reader": range(len(requesters(config))), "last": bits_for(config.burst - 1)}),
+            config.outstanding + 2)
 
         # Requests. What is granted stays in a register until the port takes it.
         room = Signal()
@@ -72,9 +73,9 @@ class ReadArbiter(wiring.Component):
         with m.If(self.reads.ready):
             m.d.sync += self.reads.valid.eq(0)
         granted = Const(0)
-        for reader in Requester:
-            request = getattr(self, reader.name.lower())
-            grant = Signal(name=f"grant_{reader.name.lower()}")
+        for reader, name in enumerate(requesters(config)):
+            request = getattr(self, name)
+            grant = Signal(name=f"grant_{name}")
             m.d.comb += [request.ready.eq(room & ~granted),
                          grant.eq(request.valid & request.ready)]
             with m.If(grant):
@@ -88,8 +89,8 @@ class ReadArbiter(wiring.Component):
         taken = Signal()
         m.d.comb += taken.eq(self.data.valid & self.data.ready)
         with m.Switch(order.o.p.reader):
-            for reader in Requester:
-                target = getattr(self, f"{reader.name.lower()}_data")
+            for reader, name in enumerate(requesters(config)):
+                target = getattr(self, f"{name}_data")
                 m.d.comb += target.payload.eq(self.data.payload)
                 with m.Case(reader):
                     m.d.comb += [target.valid.eq(self.data.valid & order.o.valid),

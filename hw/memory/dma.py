@@ -10,6 +10,7 @@ from ..signatures import (
     Take,
     choice,
     kv_part,
+    range_command,
     read_data,
     read_request,
     row_read,
@@ -17,6 +18,7 @@ from ..signatures import (
     write_data,
 )
 from .arbiter import ReadArbiter
+from .cache import Cache, cache_events
 from .mover import Mover
 from .reader import Reader
 from .staging import staging_write
@@ -28,13 +30,15 @@ __all__ = ["dma_events", "Dma"]
 
 #: What the performance counters count.
 dma_events = data.StructLayout({
-    "w": 1, "d": 1, "gather": 1,        # a word was read; those of block tables count as D's
+    # A word was read from memory; those of block tables count as D's.
+    "w": 1, "d": 1, "gather": 1,
     "written": 1,                       # a word was acknowledged
+    "cache": cache_events,
 })
 
 
 class Dma(wiring.Component):
-    """Walker, the two readers, mover and arbiter, between the units and the memory port.
+    """Walker, the two readers, cache, mover and arbiter, between the units and the memory port.
 
     Throughput
     ----------
@@ -64,6 +68,8 @@ class Dma(wiring.Component):
     write, read, staging, loaded : as of :class:`.Mover`
     append_fault, choice_fault : ``Out(1)``
         ``table_fault`` and ``choice_fault`` of the mover.
+    ranges, range_fault : ``In(stream.Signature(range_command(config)))``, ``Out(1)``
+        Ranges of the cache; never ready if there is none.
     walk_take : ``Out(Take)``
         Of ``walk``.
     take0, raise0, raise1 : ``Out(Take)``, ``Out(Raise)``
@@ -88,6 +94,7 @@ class Dma(wiring.Component):
             "staging": In(staging_write(config)),
             "loaded": Out(stream.Signature(32)),
             "append_fault": Out(1), "choice_fault": Out(1),
+            "ranges": In(stream.Signature(range_command(config))), "range_fault": Out(1),
             "walk_take": Out(Take),
             "take0": Out(Take), "raise0": Out(Raise), "raise1": Out(Raise),
             "reads": Out(stream.Signature(read_request(config))),
@@ -102,8 +109,9 @@ class Dma(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.walker = walker = Walker(config)
-        m.submodules.w_reader = w_reader = Reader(config, config.w_fifo)
-        m.submodules.d_reader = d_reader = Reader(config, config.d_fifo)
+        cached = bool(config.cache)
+        m.submodules.w_reader = w_reader = Reader(config, config.w_fifo, cached=cached)
+        m.submodules.d_reader = d_reader = Reader(config, config.d_fifo, cached=cached)
         m.submodules.mover = mover = Mover(config)
         m.submodules.arbiter = arbiter = ReadArbiter(config)
 
@@ -130,7 +138,6 @@ class Dma(wiring.Component):
         connect(m, mover.read, flipped(self.read))
         connect(m, mover.loaded, flipped(self.loaded))
         connect(m, mover.choices, walker.pages)
-        connect(m, mover.writes, flipped(self.writes))
         for name in ("take0", "raise0", "raise1"):
             connect(m, getattr(mover, name), flipped(getattr(self, name)))
         m.d.comb += [mover.staging.eq(self.staging), mover.written.eq(self.written),
@@ -140,14 +147,29 @@ class Dma(wiring.Component):
                      self.mover_busy.eq(mover.busy)]
 
         # Memory.
-        for name, reads, words in (("table", walker.requests, walker.data),
-                                   ("gather", mover.reads, mover.data),
-                                   ("d", d_reader.requests, d_reader.data),
-                                   ("w", w_reader.requests, w_reader.data)):
+        ports = [("table", walker.requests, walker.data), ("gather", mover.reads, mover.data)]
+        if cached:
+            m.submodules.cache = cache = Cache(config)
+            for name, reader in (("d", d_reader), ("w", w_reader)):
+                connect(m, reader.requests, getattr(cache, name))
+                connect(m, getattr(cache, f"{name}_data"), reader.data)
+            ports += [(name, getattr(cache, f"{name}_reads"), getattr(cache, f"{name}_words"))
+                      for name in ("d", "w", "fill")]
+            connect(m, mover.writes, cache.writes)
+            connect(m, cache.port_writes, flipped(self.writes))
+            connect(m, flipped(self.ranges), cache.ranges)
+            m.d.comb += [cache.written.eq(self.written), self.range_fault.eq(cache.fault),
+                         self.events.cache.eq(cache.events)]
+        else:
+            ports += [("d", d_reader.requests, d_reader.data),
+                      ("w", w_reader.requests, w_reader.data)]
+            connect(m, mover.writes, flipped(self.writes))
+        for name, reads, words in ports:
             connect(m, reads, getattr(arbiter, name))
             connect(m, getattr(arbiter, f"{name}_data"), words)
         connect(m, arbiter.reads, flipped(self.reads))
         connect(m, flipped(self.data), arbiter.data)
-        m.d.comb += self.events.eq(Cat(w_reader.taken, d_reader.taken | walker.table_taken,
-                                       mover.taken, self.written))
+        m.d.comb += [self.events.w.eq(w_reader.taken),
+                     self.events.d.eq(d_reader.taken | walker.table_taken),
+                     self.events.gather.eq(mover.taken), self.events.written.eq(self.written)]
         return m

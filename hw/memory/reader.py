@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
-from ..signatures import read_data, read_request
+from ..signatures import cached_data, read_data, read_request
 from .bursts import Bursts
 from .fifo import Fifo
 from .flight import Flight
@@ -47,13 +47,15 @@ class Reader(wiring.Component):
         memory.
     item_words : int
         Words of an item, a power of two; by default those of a beat.
+    cached : bool
+        Whether ``data`` brings whole beats as well.
 
     Members
     -------
     descriptors : ``In(stream.Signature(descriptor(config)))``
     requests : ``Out(stream.Signature(read_request(config)))``
-    data : ``In(stream.Signature(read_data(config)))``
-        Always ready.
+    data : ``In(stream.Signature(read_data(config)))``, or ``cached_data(config)``
+        Always ready. Words of a beat follow each other.
     beats : ``Out(stream.Signature(8 * word_bytes * item_words))``
         First word lowest.
     flush : ``In(1)``
@@ -65,8 +67,9 @@ class Reader(wiring.Component):
         For counters: a word came.
     """
 
-    def __init__(self, config, fifo_bytes, item_words=None):
+    def __init__(self, config, fifo_bytes, item_words=None, *, cached=False):
         self.config = config
+        self.cached = cached
         self.item_words = config.beat_words if item_words is None else item_words
         self.capacity = fifo_bytes // config.word_bytes
         if self.capacity < config.burst:
@@ -75,7 +78,8 @@ class Reader(wiring.Component):
         super().__init__({
             "descriptors": In(stream.Signature(descriptor(config))),
             "requests": Out(stream.Signature(read_request(config))),
-            "data": In(stream.Signature(read_data(config))),
+            "data": In(stream.Signature(cached_data(config)) if cached
+                       else stream.Signature(read_data(config))),
             "beats": Out(stream.Signature(config.word_bits * self.item_words)),
             "flush": In(1),
             "busy": Out(1),
@@ -87,7 +91,7 @@ class Reader(wiring.Component):
         config, items = self.config, self.item_words
         m.submodules.bursts = bursts = Bursts(config, self.capacity)
         m.submodules.fifo = fifo = Fifo(config.word_bits * items, self.capacity // items)
-        m.submodules.flight = flight = Flight(config)
+        m.submodules.flight = flight = Flight(config, items if self.cached else 1)
         m.submodules.joiner = joiner = Joiner(config.word_bits, items)
         connect(m, bursts.requests, flipped(self.requests))
         connect(m, fifo.o, flipped(self.beats))
@@ -104,10 +108,13 @@ class Reader(wiring.Component):
         m.d.sync += room.eq(room - bursts.reserved + Mux(fifo.fetched, items, 0))
 
         # Words: those that were requested before a flush are discarded.
+        whole = self.data.p.whole if self.cached else Const(0)
         m.d.comb += [
-            self.data.ready.eq(1), self.taken.eq(self.data.valid),
-            flight.asked.eq(bursts.reserved), flight.came.eq(self.data.valid),
-            joiner.i.eq(self.data.p.data), joiner.i_valid.eq(flight.wanted),
+            self.data.ready.eq(1), self.taken.eq(self.data.valid & ~whole),
+            flight.asked.eq(bursts.reserved),
+            flight.came.eq(Mux(self.data.valid, Mux(whole, items, 1), 0)),
+            joiner.i.eq(self.data.p.data), joiner.item.eq(self.data.p.data),
+            joiner.i_valid.eq(flight.wanted & ~whole), joiner.whole.eq(flight.wanted & whole),
             fifo.i.payload.eq(joiner.o), fifo.i.valid.eq(joiner.o_valid),
         ]
 

@@ -14,6 +14,7 @@ from sw.arguments import (
     KeysAndValues,
     ModelFile,
     PageSize,
+    Pinned,
     Prompts,
     ScaleRule,
     Share,
@@ -36,6 +37,7 @@ def command(
     sparse: Share = None,
     page: PageSize = None,
     chunk: ChunkSize = None,
+    pin: Pinned = "none",
     prompt: Prompts = ("Once upon a time",),
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
     check: Annotated[bool, typer.Option(
@@ -47,6 +49,6 @@ def command(
     compiled, _ = compile_choice(model, prompt, tokens, config, format, check=check,
                                  activation=activations, rule=scale_rule, kv=kv,
                                  sees=(window, sinks, global_every, blocks, sparse, page),
-                                 chunk=chunk)
+                                 chunk=chunk, pin=pin)
     typer.echo(compiled.layout())
     typer.echo(compiled.listing(), nl=False)

@@ -19,6 +19,7 @@ from sw.arguments import (
     KeysAndValues,
     ModelFile,
     PageSize,
+    Pinned,
     Prompts,
     ScaleRule,
     Share,
@@ -52,6 +53,7 @@ def command(
     sparse: Share = None,
     page: PageSize = None,
     chunk: ChunkSize = None,
+    pin: Pinned = "none",
     check: Annotated[bool, typer.Option(
         "--check", help="Compare all logits, keys and values with the reference.")] = False,
     temperature: Annotated[float, typer.Option(
@@ -83,7 +85,7 @@ def command(
                                      activation=activations, rule=scale_rule, kv=kv,
                                      quantiser=quantiser, calibration=calibration,
                                      sees=(window, sinks, global_every, blocks, sparse, page),
-                                     chunk=chunk)
+                                     chunk=chunk, pin=pin)
     machine = open_device(device, compiled, latency, waves, memory)
     session = Session(machine, compiled)
     verifier = Verifier(machine, compiled) if check else None
@@ -103,7 +105,7 @@ def command(
 
 def compile_choice(model, prompt, tokens, config, format, *, check=False, temperature=0.0, seed=0,
                    tokenizer=None, activation="int8", rule="floor", kv="int8", quantiser="nearest",
-                   calibration=None, sees=(None, 0, None, None), chunk=None):
+                   calibration=None, sees=(None, 0, None, None), chunk=None, pin="none"):
     """The compiled task of a command line, and its tokenizer.
 
     ``prompt`` has a text for each sequence, ``sees`` what
@@ -116,6 +118,7 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
     from hw.formats import ACTIVATIONS, KV, named
     from sw.calibrate import choose
     from sw.compile.compiler import compile_model
+    from sw.compile.pinning import parse_pins
     from sw.compile.program import Sampling
     from sw.errors import UserError
     from sw.models import load
@@ -136,6 +139,7 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
         raise UserError(f"the temperature must be zero or positive, not {temperature}")
     if not 0 <= seed < 2**64:
         raise UserError(f"the seed must be 0 to 2^64 - 1, not {seed}")
+    pinned = parse_pins(pin)
     chosen = None if config is None else load_config(config)
     path = model_path(model)
     loaded = load(path)
@@ -157,7 +161,7 @@ def compile_choice(model, prompt, tokens, config, format, *, check=False, temper
     compiled = compile_model(loaded, chosen, [words.encode(one) for one in prompt], tokens,
                              format=format, activation=activation, rule=rule, kv=kv,
                              sampling=Sampling(temperature=temperature, seed=seed), check=check,
-                             calibrate=calibrate, chunk=chunk)
+                             calibrate=calibrate, chunk=chunk, pin=pinned)
     for note in compiled.model.notes:
         typer.echo(f"note: {note}", err=True)
     return compiled, words

@@ -114,7 +114,7 @@ class Compiled:
 
 def compile_model(model, config, prompt, tokens, *, format=None, activation="int8",
                   rule="floor", kv="int8", sampling=None, check=False, calibrate=None,
-                  chunk=None, share=True):
+                  chunk=None, share=True, pin=()):
     """Compile a model for a machine and a task.
 
     Parameters
@@ -140,6 +140,8 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
         fit. 1: one by one.
     share : bool
         Whether several sequences share the keys and values of their common beginning.
+    pin : tuple of str
+        What the cache of the machine holds: ``weights``, ``kv``.
     """
     prompts = [list(one) for one in prompt] if is_list_of_lists(prompt) else [list(prompt)]
     if not isinstance(model, QuantisedModel):
@@ -164,7 +166,7 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
         raise UserError(f"a chunk must have at least 1 token, not {chunk}")
     sequences = cut_sequences(prompts, tokens, share)
     task = Task(prompt=sum(map(len, prompts)), positions=max(s.positions for s in sequences),
-                sampling=sampling or Sampling(), check=check)
+                sampling=sampling or Sampling(), check=check, pin=tuple(pin))
     check_pages(model, config, task.positions, len(prompts))
     plan = make_plan(model, config)
     if find_sparse(model) is not None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .layer import write_all_layers, write_layer
 from .paging import Pool
+from .pinning import write_pins
 from .plan import chunk_matrices
 from .prefill import covers_last, write_covered, write_prefill
 from .sequences import load_prompt, write_end, write_sequence, write_values
@@ -54,6 +55,8 @@ class Task:
         Empty if there is only one.
     pool : :class:`sw.compile.paging.Pool` or None
         Where the KV blocks of several sequences lie.
+    pin : tuple of str
+        What the cache holds, names of :data:`sw.compile.pinning.PINNED`.
     """
 
     prompt: int
@@ -66,6 +69,7 @@ class Task:
     filled: int = 0
     sequences: tuple = ()
     pool: Pool | None = None
+    pin: tuple = ()
 
     @property
     def written(self):
@@ -88,6 +92,7 @@ def write_program(model, config, plan, chunks, memory, kv, task):
     task : :class:`Task`
     """
     w = Writer(model, config, plan, chunks, memory, kv, task)
+    write_pins(w)
     write_gains(w)
     write_counters(w)
     if task.sequences:

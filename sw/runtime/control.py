@@ -168,6 +168,13 @@ class Control:
             machine.flush(f["w"], f["d"])
         elif name == "paging":
             machine.table = f["base"] + registers[f["offset"]] & MASK, f["entries"]
+        elif name == "pin":
+            if not machine.cache.pin(f["slot"], f["base"] + registers[f["offset"]] & MASK,
+                                     f["lines"], f["place"], bool(f["preload"])):
+                machine.end(rm.Cause.RANGE)
+                return True
+        elif name == "drop":
+            machine.cache.drop(f["slot"])
         if result is not None and f["rd"]:
             registers[f["rd"]] = result & MASK
         self.pc += 1

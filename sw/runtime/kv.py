@@ -139,7 +139,7 @@ def read(m, part, address, beats):
     yield lambda: m.d_room(beats)
     raw = m.read_memory(address, beats * m.config.beat_bytes).copy()
     m.d_fifo.append(part._replace(raw=raw))
-    m.count("d_words", len(raw))
+    m.count("d_words", address, len(raw))
 
 
 def pay(m):

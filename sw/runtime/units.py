@@ -224,11 +224,11 @@ def run_stream(m, f):
     if f.stream == "d":
         yield lambda: m.d_room(f.beats)
         m.d_fifo.append(Part("beats", f, 0, True, True, m.read_memory(address, size).copy()))
-        m.count("d_words", size)
+        m.count("d_words", address, size)
         return
     yield 0
     m.w_ready.append([address, f.beats])
-    m.count("w_words", size)
+    m.count("w_words", address, size)
 
 
 #: Instruction to its generator function.

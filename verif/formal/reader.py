@@ -21,16 +21,18 @@ class ReaderSpec(wiring.Component):
     Parameters
     ----------
     config : :class:`hw.config.Config`
-    fifo_bytes, item_words : int
-        As of :class:`hw.memory.reader.Reader`.
+    fifo_bytes, item_words, cached
+        As of :class:`hw.memory.reader.Reader`. Whole items never come among words of another one,
+        nor across a flush.
     """
 
-    def __init__(self, config, fifo_bytes, item_words):
+    def __init__(self, config, fifo_bytes, item_words, cached=False):
         self.config = config
         self.item_words = item_words
-        self.reader = Reader(config, fifo_bytes, item_words)
+        self.reader = Reader(config, fifo_bytes, item_words, cached=cached)
         super().__init__({"d_valid": In(1), "d_address": In(8), "d_beats": In(4),
-                          "grant": In(1), "answer": In(1), "take": In(1), "flush": In(1)})
+                          "grant": In(1), "answer": In(1), "take": In(1), "flush": In(1),
+                          "whole": In(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -43,7 +45,11 @@ class ReaderSpec(wiring.Component):
 
         most = config.outstanding * config.burst
         owed, stale = Signal(range(most + 1)), Signal(range(most + 2 * config.burst + 1))
-        asked, came = Signal(bits_for(config.burst)), Signal()
+        asked, came = Signal(bits_for(config.burst)), Signal.like(parts.flight.came)
+        whole, items = Signal(), self.item_words
+        if reader.cached:
+            m.d.comb += [whole.eq(self.whole & (owed >= items) & Mux(
+                stale == 0, joiner.count == 0, stale >= items)), reader.data.p.whole.eq(whole)]
         request, following = reader.requests, parts.bursts.next
         m.d.comb += [
             Assume(~ResetSignal()),
@@ -52,8 +58,10 @@ class ReaderSpec(wiring.Component):
             reader.descriptors.p.beats.eq(self.d_beats),
             reader.beats.ready.eq(self.take), reader.flush.eq(self.flush),
             request.ready.eq(self.grant & (owed + request.p.words <= most)),
-            came.eq(self.answer & (owed != 0)),
-            reader.data.valid.eq(came), reader.data.p.data.eq(stale != 0),
+            came.eq(Mux(self.answer & (owed != 0), Mux(whole, items, 1), 0)),
+            # In a whole item, all words say so.
+            reader.data.valid.eq(came != 0), reader.data.p.data.eq(
+                Mux(stale != 0, sum(1 << n * config.word_bits for n in range(items)), 0)),
             asked.eq(Mux(request.valid & request.ready, request.p.words, 0)),
         ]
         m.d.sync += owed.eq(owed + asked - came)
@@ -61,8 +69,8 @@ class ReaderSpec(wiring.Component):
         # What was asked before the last flush: in flight, and the request that waits.
         with m.If(self.flush):
             m.d.sync += stale.eq(owed - came + Mux(request.valid, request.p.words, 0))
-        with m.Elif(came & (stale != 0)):
-            m.d.sync += stale.eq(stale - 1)
+        with m.Elif(stale != 0):
+            m.d.sync += stale.eq(stale - came)
 
         m.d.comb += [
             # Room for every word that comes.

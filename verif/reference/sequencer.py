@@ -9,8 +9,9 @@ __all__ = ["sequencer"]
 
 def sequencer(words, results, config, limit=10_000):
     """What a program sends: a list of ``("emit", value)``, ``("raise", counter, count)``,
-    ``("flush", w, d)``, ``("paging", table, entries)`` and ``(unit, word, address, count)``, ending
-    with ``("stop",)`` or ``("illegal", pc)``.
+    ``("flush", w, d)``, ``("paging", table, entries)``, ``("pin", slot, preload, line, lines,
+    place)``, ``("drop", slot)`` and ``(unit, word, address, count)``, ending with ``("stop",)`` or
+    ``("illegal", pc)``.
 
     Reference for :class:`hw.sequencer.Sequencer`.
 
@@ -59,6 +60,11 @@ def sequencer(words, results, config, limit=10_000):
             sent.append(("flush", f["w"], f["d"]))
         elif name == "paging":
             sent.append(("paging", (a + f["base"]) & mask, f["entries"]))
+        elif name == "pin":
+            sent.append(("pin", f["slot"], f["preload"], (a + f["base"]) & mask, f["lines"],
+                         f["place"]))
+        elif name == "drop":
+            sent.append(("drop", f["slot"]))
         elif name != "sync":
             address = (a + f.get("base", 0)) & mask if "base" in f else None
             count = b if "count" in f else None

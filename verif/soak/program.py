@@ -57,6 +57,8 @@ class Program(AttentionWriter):
         kinds = [self.vector, self.vector, self.vector, self.quantise_and_multiply, self.attention,
                  self.control, self.loop, self.scatter, self.pick, self.load, self.reuse,
                  self.discard]
+        if self.config.cache:
+            kinds.append(self.pin)
         if self.rng.random() < 0.2:
             self.page_table()
         for _ in range(steps):
@@ -65,7 +67,7 @@ class Program(AttentionWriter):
 
     def write_all(self):
         """A program in which every kind of step occurs."""
-        for step in (self.page_table, self.vector, self.quantise_and_multiply, self.attention,
+        for step in (self.page_table, *[self.pin] * bool(self.config.cache), self.vector, self.quantise_and_multiply, self.attention,
                      self.control, self.loop, self.pick, self.load, self.reuse, self.discard,
                      self.vector, self.attention, self.quantise_and_multiply):
             step()
@@ -275,6 +277,21 @@ class Program(AttentionWriter):
         self.emit("branch", condition=str(self.rng.choice(["ne", "lt"] if taken else ["eq", "ge"])),
                   ra=0, rb=ADDRESS, target=len(self.words) + 2)
         self.words.append(GARBAGE if taken else isa.encode("set", rd=LOOP, imm=value))
+
+    def pin(self):
+        """A range of what is read and written, in the cache: each slot has a part of memory, and of
+        the cache, of its own. Or a range is dropped."""
+        config, slot = self.config, self.number(0, self.config.ranges - 1)
+        if self.flag(0.2):
+            self.emit("drop", slot=slot)
+            return
+        part = OUTPUT.start // self.image.line // config.ranges
+        places = config.cache_bursts // config.ranges
+        # One burst more may be touched if the range begins inside one.
+        most = min(part, (places - 1) * config.burst_lines)
+        lines = self.number(1, most)
+        self.emit("pin", slot=slot, base=slot * part + self.number(0, part - lines), lines=lines,
+                  place=slot * places, preload=self.flag())
 
     def loop(self):
         """A vector operation over one part of memory after the other."""
