@@ -86,7 +86,7 @@ def test_a_pinned_model_is_the_same_model():
         assert pinned.tokens == streamed.tokens
         assert pinned.counters["cycles"] < streamed.counters["cycles"]
         for name in words:
-            assert pinned.counters[name] < 0.3 * streamed.counters[name]
+            assert pinned.counters[name] < 0.5 * streamed.counters[name]
             assert pinned.counters["hits"] > 0
 
 

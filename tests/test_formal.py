@@ -1,5 +1,5 @@
-"""Proofs of the queues, the stream reader, the cache, the memory port, the order of keys and values
-and the counters."""
+"""Proofs of the queues, the stream reader, the cache, the memory port, the order of keys and
+values, and the counters."""
 
 import pytest
 
