@@ -67,9 +67,10 @@ class Program(AttentionWriter):
 
     def write_all(self):
         """A program in which every kind of step occurs."""
-        for step in (self.page_table, *[self.pin] * bool(self.config.cache), self.vector, self.quantise_and_multiply, self.attention,
-                     self.control, self.loop, self.pick, self.load, self.reuse, self.discard,
-                     self.vector, self.attention, self.quantise_and_multiply):
+        pin = [self.pin] if self.config.cache else []
+        for step in (self.page_table, *pin, self.vector, self.quantise_and_multiply,
+                     self.attention, self.control, self.loop, self.pick, self.load, self.reuse,
+                     self.discard, self.vector, self.attention, self.quantise_and_multiply):
             step()
         return self.end()
 
