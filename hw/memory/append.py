@@ -5,12 +5,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2, exact_log2
 
-from ..geometry import BLOCK
 from ..signatures import write_data
 from .finder import Finder
-from .place import Place
 from .sizes import sizes
 from .staging import staging_block
+from .words import Words
 
 
 __all__ = ["Append"]
@@ -19,18 +18,15 @@ __all__ = ["Append"]
 class Append(wiring.Component):
     """Writes each staged block to where the layout of KV blocks wants it.
 
-    Each write is a word with strobes. A key block is two pieces of 16 bytes and a code, or one
-    piece if it is packed. A value block is dealt out to the slices; the code of a head's values
-    comes from its first block.
-    Bounds of a page are keys of ``2 * head_blocks`` blocks, without values.
+    Each write is a word with strobes, as :class:`.Words` gives them: keys of all heads, then values
+    of all heads. Bounds of a page are keys of ``2 * head_blocks`` blocks, without values.
 
     The reference is :func:`verif.reference.memory.append`.
 
     Throughput
     ----------
-    One cycle for each word written, and for each of a value block's words that has none of its
-    bytes; two for the keys, and two for the values, of a head. The next block is read while one is
-    written. The place of the KV block is found while the command waits for its staging blocks.
+    That of :class:`.Words`, and one more cycle for the keys, and one for the values, of a head. The
+    place of the KV block is found while the command waits for its staging blocks.
 
     Parameters
     ----------
@@ -87,49 +83,30 @@ class Append(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.place = place = Place(config)
+        m.submodules.words = words = Words(config, bounds=bool(config.pages))
         m.submodules.finder = finder = Finder(config)
         bounds = self.bounds if config.pages else Const(0)
         packed = self.packed & config.packs
-
-        def table(name, of_tokens, of_pages):
-            """A number that follows from the head, for KV blocks or for bounds."""
-            tokens = sizes(m, config, self, name, of_tokens)
-            if not config.pages:
-                return tokens
-            return Mux(bounds, sizes(m, config, self, f"bounds_{name}", of_pages), tokens)
-
-        key_beats = table("key_beats", config.key_beats,
-                          lambda n, packed: config.key_beats(2 * n, packed))
-        pitch = sizes(m, config, self, "pitch", lambda n, _: config.value_pitch(n))
-        token = self.count[:5]
-        # With one slice the second half of the tokens is a tile of its own.
-        first_beat = Mux(token[4], key_beats >> 1, 0) if config.key_tiles == 2 else Const(0)
+        lines = sizes(m, config, self, "lines", config.kv_lines)
+        if config.pages:
+            lines = Mux(bounds, sizes(m, config, self, "bounds_lines", config.bounds_lines), lines)
 
         # Control. Blocks that follow each other in the staging memory: keys of a head, or values.
-        run, need, size = Signal(5), Signal(11), Signal(11)
+        need, size = Signal(11), Signal(11)
         m.d.sync += size.eq(self.heads * self.head_blocks << 1)
         m.d.comb += [
-            run.eq(Mux(bounds, self.head_blocks << 1, self.head_blocks)),
             finder.i.p.address.eq(self.address), finder.i.p.number.eq(self.count[5:]),
             finder.i.p.ring.eq(self.ring), finder.i.p.sinks.eq(self.sinks),
-            finder.i.p.lines.eq(table("lines", config.kv_lines, config.bounds_lines)),
-            finder.i.p.direct.eq(bounds),
+            finder.i.p.lines.eq(lines), finder.i.p.direct.eq(bounds),
             finder.entries.eq(self.entries),
             self.lookup.eq(finder.lookup), self.entry.eq(finder.index),
             self.fault.eq(finder.fault),
         ]
         connect(m, flipped(self.found), finder.found)
         base, at_head = Signal(32), Signal(32)              # lines
-        values, final = Signal(), Signal()
-        head, block = Signal.like(self.heads), Signal.like(run)
-        data_beat, code_beat = Signal.like(place.data_beat), Signal.like(place.code_beat)
-        member, step = Signal.like(place.member), Signal.like(place.step)
-        enter, writing, wanted, moved, written = (Signal(name=name) for name in (
-            "enter", "writing", "wanted", "moved", "written"))
+        values, final, head = Signal(), Signal(), Signal.like(self.heads)
+        index = Signal.like(self.index)                     # of the run
         m.d.comb += final.eq(values | bounds)
-        with m.If(self.read):
-            m.d.sync += self.index.eq(self.index + 1)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [
@@ -145,81 +122,37 @@ class Append(wiring.Component):
                 with m.If(self.take):
                     m.d.sync += need.eq(need - 1)
                 m.d.sync += [base.eq(finder.o.payload), at_head.eq(finder.o.payload),
-                             self.index.eq(size * self.token)]
+                             index.eq(size * self.token)]
                 with m.If(finder.o.valid & finder.o.ready):
-                    m.next = "READ"
-            with m.State("READ"):
-                m.d.comb += self.read.eq(1)
-                m.next = "ENTER"
-            with m.State("ENTER"):
-                m.d.comb += enter.eq(1)
-                m.d.sync += [block.eq(0), step.eq(0)]
-                m.next = "WRITE"
+                    m.next = "WRITE"
             with m.State("WRITE"):
-                m.d.comb += [writing.eq(1), moved.eq(self.writes.ready | ~wanted)]
-                with m.If(moved):
-                    m.d.sync += step.eq(step + 1)
-                with m.If(moved & written):
-                    m.d.comb += [self.released.eq(1), self.read.eq(1)]
-                    m.d.sync += [step.eq(0), block.eq(block + 1)]
-                    with m.If(block + 1 == run):
-                        m.next = "LEAVE"
+                m.d.comb += words.i.valid.eq(1)
+                with m.If(words.i.ready):
+                    m.d.sync += index.eq(index + (self.head_blocks << bounds))
+                    m.next = "LEAVE"
             with m.State("LEAVE"):
                 m.d.comb += self.marks.valid.eq(final)
                 with m.If(~final | self.marks.ready):
                     m.d.sync += [head.eq(head + 1), at_head.eq(at_head + self.head_stride)]
-                    m.next = "ENTER"
+                    m.next = "WRITE"
                     with m.If(head + 1 == self.heads):
                         m.d.sync += [head.eq(0), values.eq(1), at_head.eq(base)]
                         with m.If(final):
                             m.d.comb += self.done.eq(1)
                             m.next = "IDLE"
 
-        # Tokens of small heads share a beat: those of a half at a distance of `pitch`.
-        half, inside, above = Signal(5), Signal(4), Signal(4)
-        m.d.comb += [
-            half.eq(Mux(token[4], pitch, 0)), inside.eq(token & (pitch - 1)),
-            above.eq(token[:4] & ~(pitch - 1)),
-        ]
-        shared = above << exact_log2(config.slices) >> exact_log2(BLOCK)
-
-        # Beats: where the head's first block lies, and then from block to block. Two rows of values
-        # share a beat if they are packed.
-        row, rows, group = Signal(5), Signal(range(2 * config.key_height + 1)), Signal(7)
-        tiles = 2 if config.slices == 1 else 1
-        m.d.comb += [
-            row.eq((half | inside) >> packed),
-            rows.eq(Mux(packed, config.key_height, 2 * config.key_height)),
-            group.eq(Mux(packed, tiles * BLOCK // 2, tiles * BLOCK)),
-        ]
-        with m.If(enter):
-            m.d.sync += [member.eq(Mux(values, shared, 0)),
-                         code_beat.eq(Mux(values, key_beats, first_beat)),
-                         data_beat.eq(Mux(values, key_beats + config.value_scale_beats + row,
-                                          first_beat + 1))]
-        with m.If(self.released & ~values):
-            m.d.sync += [member.eq(member + 1), data_beat.eq(data_beat + rows)]
-            with m.If(member == place.group - 1):
-                m.d.sync += [member.eq(0), code_beat.eq(data_beat + rows),
-                             data_beat.eq(data_beat + rows + 1)]
-        with m.If(self.released & values):
-            m.d.sync += member.eq(member + 1)
-            with m.If(member == max(config.slices // 2, 1) - 1):
-                m.d.sync += [member.eq(0), data_beat.eq(data_beat + group)]
-
-        # Words. Some have no byte of this block; only the first block has the head's code.
-        word = exact_log2(config.word_bytes)
+        # Words of a run, at its head's place.
+        word, run, item = exact_log2(config.word_bytes), words.i.p, words.o.p
         address = Signal(config.address_bits)
         m.d.comb += [
-            place.block.eq(self.staging), place.values.eq(values), place.token.eq(token),
-            place.packed.eq(packed),
-            place.data_beat.eq(data_beat), place.code_beat.eq(code_beat),
-            place.member.eq(member), place.step.eq(step),
-            wanted.eq(place.strobe.any()),
-            written.eq(Mux(values & (block != 0), step == place.value_words - 1, place.last)),
-            address.eq((at_head << exact_log2(config.line_bytes)) + place.offset),
+            run.index.eq(index), run.head_blocks.eq(self.head_blocks), run.packed.eq(packed),
+            run.token.eq(self.count[:5]), run.values.eq(values), run.bounds.eq(bounds),
+            run.codes.eq(1), run.elements.eq(1),
+            words.staging.eq(self.staging), self.read.eq(words.read),
+            self.index.eq(words.index), self.released.eq(words.used),
+            address.eq((at_head << exact_log2(config.line_bytes)) + item.offset),
             self.writes.p.address.eq(Cat(Const(0, word), address[word:])),
-            self.writes.p.data.eq(place.data), self.writes.p.strobe.eq(place.strobe),
-            self.writes.valid.eq(writing & wanted),
+            self.writes.p.data.eq(item.data), self.writes.p.strobe.eq(item.strobe),
+            self.writes.valid.eq(words.o.valid), words.o.ready.eq(self.writes.ready),
         ]
         return m
