@@ -135,6 +135,7 @@ INSTRUCTIONS = (
         Field("pattern", 2, "blocks to read", PATTERNS),
         Field("page", 3, "log2 of the KV blocks of a chosen page"),
         Field("chain", 1, "keys may come before the last values of the walk before"),
+        Field("forward", 1, "the last token is staged, and take0 is taken before the first block"),
         Field("kv", 2, "elements of keys and values, or of bounds", KV))),
     Instruction("matmul", 24, "matmul", "Matrix product of columns and the W stream.", SYNC + (
         DST, Field("act", 12, "first activation block"),
@@ -152,6 +153,8 @@ INSTRUCTIONS = (
         Field("columns", 7, "active columns"), Field("groups", 4, "groups of columns"),
         reg("count", "register: tokens that the last query sees"), *WINDOW,
         Field("tokens", 1, "columns are consecutive tokens, not heads of one"),
+        Field("heads", 5, "KV heads of the staged token, if the walk has forward; else 0"),
+        Field("head", 5, "which of them"),
         Field("activation", 1, "elements of queries", ACTIVATIONS),
         Field("kv", 2, "elements of keys and values", KV))),
     Instruction("select", 26, "matmul", "Choose the pages of keys whose bounds score highest.",

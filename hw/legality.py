@@ -32,6 +32,9 @@ def ranges(config):
     result["branch", "target"] = 0, config.program - 1
     result["walk", "span"] = 1, 2**7 - 1
     result["append", "heads"] = 1, 2**5 - 1
+    if not config.forward:
+        for name, field in (("walk", "forward"), ("attend", "heads"), ("attend", "head")):
+            result[name, field] = 0, 0
     if not config.pages:
         result["walk", "pattern"] = 0, isa.PATTERNS.index("bounds") - 1
         result["append", "bounds"] = 0, 0

@@ -128,6 +128,9 @@ def write_start(w):
         out.emit("set", "tokens of the prompt", rd="prompt", imm=w.task.prompt)
         out.emit("set", "positions", rd="end", imm=w.task.positions)
     write_start_counts(w)
+    if w.forwards:
+        out.emit("raise", "the token before is in memory, for walks of the first layer",
+                 counter="appended", count=w.model.n_kv_heads)
     if not w.orders_ahead:
         w.stream_layers("weights of the first token")
     load_prompt(w, "first token", "position")

@@ -63,6 +63,17 @@ class Writer:
         """Whether a sequence ends with the weights ordered that the next one begins with."""
         return bool(self.task.sequences) and self.chunk is None
 
+    @property
+    def forwards(self):
+        """Whether walks of tokens that pass alone do not wait until the token is in memory.
+
+        Bounds of pages must then be staged beside the token, which attention still needs.
+        """
+        chooses = any(sees.sparse is not None for sees in self.model.sees)
+        tokens = 2 if chooses else 1
+        return bool(self.config.forward) and (
+            2 * tokens * self.model.kv_blocks <= self.config.kv_staging)
+
     def line(self, name):
         """First line of a region."""
         return self.memory.regions[name].line

@@ -85,7 +85,7 @@ def run_walk(m, f):
     packed = KV[f.kv].packed
     lines, (key_beats, value_beats) = (m.config.kv_lines(f.head_blocks, packed),
                                        m.config.part_beats(f.head_blocks, packed))
-    held = max(0, f.count - f.span) // BLOCK
+    held = 0 if f.forward else max(0, f.count - f.span) // BLOCK
     waits = f.take0 != 0
     for n, number in enumerate(numbers):
         while waits and number >= held:

@@ -45,7 +45,7 @@ def bursts(address, words, config):
 
 
 def walk(address, count, head_blocks, config, *, span=1, window=0, sinks=0, ring=0, chosen=(),
-         bounds=False, table=None, kv="int8"):
+         bounds=False, table=None, kv="int8", forward=False):
     """Parts of the blocks that a walk reads: for each block keys and values, or only bounds.
 
     A part is ``(announcement, byte address, beats)``, the announcement a dict of what
@@ -70,6 +70,7 @@ def walk(address, count, head_blocks, config, *, span=1, window=0, sinks=0, ring
         byte = (address + place * stride) % 2**32 * config.line_bytes
         known = {"head_blocks": head_blocks, "packed": int(packed), "number": number,
                  "first": int(number == numbers[0]), "last": int(number == numbers[-1])}
+        known["forward"] = known["last"] & int(forward)
         parts = []
         for kind, beats in lengths.items():
             parts.append(({"kind": kind, **known}, byte, beats))
