@@ -56,6 +56,7 @@ LEGAL = {
     "kv_staging":      power_of_two(8, 1024),
     "kv_groups":       between(1, 15),
     "pages":           zero_or(power_of_two(64, 4096)),
+    "forward":         one_of(0, 1),
     "program":         power_of_two(128, 4096),
     "queue":           power_of_two(2, 32),
     "technology":      one_of("generic", "ecp5"),
@@ -97,6 +98,9 @@ class Config(Geometry):
         Groups of columns for which attention uses a KV block that was read once.
     pages : int
         Most pages of a head from which block-sparse attention chooses; 0: it is left out.
+    forward : int
+        1: attention gets the newest token's keys and values from the staging memory, so that
+        decoding does not wait for memory to have them; 0: it is left out.
     program, queue : int
         Instructions of program memory, and commands that wait for each unit.
     formats : tuple of str
@@ -129,6 +133,7 @@ class Config(Geometry):
     kv_staging: int = 32
     kv_groups: int = 1
     pages: int = 0
+    forward: int = 0
     program: int = 1024
     queue: int = 8
     formats: tuple = ("int8", "int4")

@@ -106,6 +106,8 @@ class Core(wiring.Component):
         connect(m, dma.parts, attention.parts)
         connect(m, attention.keys, matmul.keys)
         connect(m, attention.values, matmul.values)
+        if config.forward:
+            connect(m, attention.staged, dma.staged)
 
         # Activations: the quantiser first, it never waits long for the softmax.
         self._merge(m, matmul.act, vector.act, attention.act)

@@ -141,6 +141,7 @@ INSTRUCTIONS = (
         Field("pattern", 2, "blocks to read", PATTERNS),
         Field("page", 3, "log2 of the KV blocks of a chosen page"),
         Field("chain", 1, "keys may come before the last values of the walk before"),
+        Field("forward", 1, "the last token is staged, and take0 is taken before the first block"),
         Field("kv", 2, "elements of keys and values, or of bounds", KV))),
     Instruction("matmul", 24, "matmul", "Matrix product of columns and the W stream.", SYNC + (
         DST, Field("act", 12, "first activation block"),
@@ -158,6 +159,8 @@ INSTRUCTIONS = (
         Field("columns", 7, "active columns"), Field("groups", 4, "groups of columns"),
         reg("count", "register: tokens that the last query sees"), *WINDOW,
         Field("tokens", 1, "columns are consecutive tokens, not heads of one"),
+        Field("heads", 5, "KV heads of the staged token, if the walk has forward; else 0"),
+        Field("head", 5, "which of them"),
         Field("activation", 1, "elements of queries", ACTIVATIONS),
         Field("kv", 2, "elements of keys and values", KV))),
     Instruction("select", 26, "matmul", "Choose the pages of keys whose bounds score highest.",
@@ -205,6 +208,7 @@ INSTRUCTIONS = (
         Field("heads", 5, "KV heads"), HEAD_BLOCKS,
         Field("head_stride", 24, "lines from one head to the next"), RING, WINDOW[1],
         Field("bounds", 1, "keys only, into blocks of bounds"),
+        Field("behind", 1, "staged behind as many blocks as a token has"),
         Field("kv", 2, "elements of what is staged", KV))),
     Instruction("load", 51, "mover", "Read a 32-bit word; delivers it as load.", ADDRESS + (
         reg("count", "register: index of the word, counted from the address"),)),

@@ -37,6 +37,9 @@ def ranges(config):
         result["pin", "slot"] = result["drop", "slot"] = 0, config.ranges - 1
         result["pin", "lines"] = 1, 2**32 - 1
         result["pin", "place"] = 0, config.cache_bursts - 1
+    if not config.forward:
+        for name, field in (("walk", "forward"), ("attend", "heads"), ("attend", "head")):
+            result[name, field] = 0, 0
     if not config.pages:
         result["walk", "pattern"] = 0, isa.PATTERNS.index("bounds") - 1
         result["append", "bounds"] = 0, 0

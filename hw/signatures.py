@@ -122,6 +122,7 @@ kv_part = data.StructLayout({
     "number":      27,          # of the block: it holds tokens 32 * number ..
     "first":       1,           # first of its kind in a walk
     "last":        1,           # last of its kind in a walk
+    "forward":     1,           # its newest token comes from the staging memory
 })
 
 #: A page that was chosen; ``end`` comes behind the last one, and is none.

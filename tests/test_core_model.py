@@ -116,18 +116,18 @@ def test_stories260k(format):
     check(load(STORIES), "sim", format, 6)
 
 
-@pytest.mark.parametrize("chunk", [1, None], ids=["one by one", "in chunks"])
-def test_sequences_that_share_a_beginning(chunk):
+@pytest.mark.parametrize("preset, chunk", [("nano", 1), ("nano", None), ("sim", 16)])
+def test_sequences_that_share_a_beginning(preset, chunk):
     """Two blocks are in three tables. Texts that end early leave weights that were ordered."""
     model = replace(random_model(dim=32, hidden=32, n_heads=2, n_kv_heads=1, vocabulary=40,
                                  context=200), ends=(40, 40))
     prompts = [[1, *(n * n % 37 + 3 for n in range(66)), *rest]
                for rest in ([9, 4], [5] * 20, [12])]
     options = dict(prompt=prompts, chunk=chunk, sampling=Sampling(temperature=3.0, seed=9))
-    whole = check(model, "nano", "int8", 6, **options)
+    whole = check(model, preset, "int8", 6, **options)
     tokens = whole.texts[0].tokens
     last = next(token for n, token in enumerate(tokens) if n and token not in tokens[:n])
-    ended = check(replace(model, ends=(last, last)), "nano", "int8", 6, **options)
+    ended = check(replace(model, ends=(last, last)), preset, "int8", 6, **options)
     assert [len(text.tokens) for text in whole.texts] == [6, 6, 6]
     assert ended.texts[0].tokens == tokens[:tokens.index(last)]
     # The shared blocks pass once.

@@ -74,6 +74,13 @@ def test_what_chooses_pages_needs_pages():
     assert absent(NONE) == ("select", "maximum", "minimum") and not absent(PAGES)
 
 
+def test_what_forwards_needs_a_machine_that_forwards():
+    for name, fields in (("walk", WALK | dict(forward=1)), ("attend", ATTEND | dict(heads=31)),
+                         ("attend", ATTEND | dict(heads=2, head=1))):
+        assert accepted(name, fields, replace(PAGES, forward=1)), (name, fields)
+        assert not accepted(name, fields, replace(PAGES, forward=0)), (name, fields)
+
+
 @pytest.mark.parametrize("config", [PAGES, NONE], ids=["pages", "no pages"])
 def test_ranges_name_fields_that_hold_them(config):
     for (name, field), (least, most) in ranges(config).items():

@@ -55,13 +55,14 @@ def test_bursts_cover_the_run_and_cross_no_border(config, start, words):
 def test_walk_reads_keys_and_values_of_blocks_that_hold_tokens(config, head_blocks, count, blocks,
                                                                kv):
     packed = kv == "int4"
-    parts = walk(7, count, head_blocks, config, kv=kv)
+    forward = head_blocks - 1
+    parts = walk(7, count, head_blocks, config, kv=kv, forward=forward)
     keys, values = config.part_beats(head_blocks, packed)
     assert len(parts) == blocks
     for n, block in enumerate(parts):
         byte = (7 + n * config.kv_lines(head_blocks, packed)) * config.line_bytes
         known = {"head_blocks": head_blocks, "packed": packed, "number": n, "first": n == 0,
-                 "last": n == blocks - 1}
+                 "last": n == blocks - 1, "forward": forward and n == blocks - 1}
         assert block == (({"kind": Part.KEYS.value, **known}, byte, keys),
                          ({"kind": Part.VALUES.value, **known}, byte + keys * config.beat_bytes,
                           values))

@@ -37,6 +37,10 @@ CASES = {
     "zeros behind the queries": (dict(dim=60, n_heads=3, n_kv_heads=1), WIDE, "int4"),
     "logits by turns": (dict(dim=32, hidden=64, n_heads=2, n_kv_heads=2, vocabulary=2900,
                              n_layers=1), replace(NANO, workspace=2**12), "int8"),
+    "forwarded": (dict(dim=32, hidden=64, n_heads=2, n_kv_heads=2),
+                  replace(NANO, queue=16, forward=1), "int8"),
+    "forwarded, more queries": (dict(dim=96, n_heads=6, n_kv_heads=1),
+                                replace(NANO, columns=4, forward=1), "int4"),
     "unshared": (dict(shared=False, n_layers=1), SIM, "int8"),
 }
 
@@ -152,15 +156,21 @@ def test_a_text_that_ends_stops_the_run():
         assert not device.w_ready and not device.d_fifo
 
 
-def test_counters_are_balanced_at_the_end():
-    compiled, device = build("logits by turns", check=True)
+@pytest.mark.parametrize("forward", [0, 1])
+def test_counters_are_balanced_at_the_end(forward):
+    sizes, config, format = CASES["logits by turns"]
+    compiled, device = emulate(random_model(**sizes), replace(config, forward=forward), check=True,
+                               format=format)
     run(compiled, device)
     left = {name: device.semaphores[number] for name, number in COUNTERS.items()
             if device.semaphores[number]}
-    # What was fetched for the next token, and room that is free.
+    # What was fetched for the next token, room that is free, and heads that are in memory for it.
     dim = compiled.model.dim_blocks
     assert compiled.plan.ring
-    assert left == {"gain_ready": 2 * dim, "x_free": dim, "logits_free": compiled.plan.ring}
+    wanted = {"gain_ready": 2 * dim, "x_free": dim, "logits_free": compiled.plan.ring}
+    if forward:
+        wanted["appended"] = compiled.model.n_kv_heads
+    assert left == wanted
     assert not (device.sums or device.tokens or device.loaded or device.w_ready or device.d_fifo)
 
 
@@ -183,6 +193,40 @@ def test_every_counter_is_needed(name, occurrence, field):
     """Without one take, some order of steps shows a race."""
     compiled, _ = build("nano", tokens=3, check=True)
     assert shows_a_race(without_take(compiled, name, occurrence, field), run)
+
+
+class SlowMover(Emulator):
+    """The mover takes a step only if nobody else can."""
+
+    def _pass(self, random):
+        others = [self.control, *(self.units[name] for name in ("matmul", "vector", "w", "d"))]
+        return sum(agent.step() for agent in others) or self.units["mover"].step()
+
+
+@pytest.mark.parametrize("name", ["append", "attend"])
+def test_every_counter_is_needed_when_the_newest_token_is_forwarded(name):
+    """An attend needs its token staged. What walks take of the token before cannot be shown, since
+    the emulator's memory acknowledges at once."""
+    compiled, _ = build("forwarded", check=True)
+    assert shows_a_race(without_take(compiled, name, 0, "take0"), run)
+
+
+def test_nothing_is_staged_on_a_token_that_is_not_in_memory():
+    compiled, _ = build("forwarded", check=True)
+    size = compiled.memory.bytes
+    run(compiled, SlowMover(compiled.config, memory_bytes=size))
+    with pytest.raises(UserError, match="differ"):
+        run(without_take(compiled, "multiply", 0, "take0"),
+            SlowMover(compiled.config, memory_bytes=size))
+
+
+def test_a_walk_and_its_attend_say_the_same_of_the_newest_token():
+    compiled, device = build("forwarded", check=True)
+    words = []
+    for name, values in map(isa.decode, compiled.words):
+        words.append(isa.encode(name, **{**values, **({"heads": 0} if name == "attend" else {})}))
+    with pytest.raises(Hazard, match="do not agree on where the newest token is"):
+        run(replace(compiled, words=words), device)
 
 
 def fault_of(words, **registers):

@@ -132,7 +132,9 @@ def test_choices_and_bounds_equal_the_reference(case):
     assert run(compiled, device).positions == CASES[case][3]
     assert not (device.owed or device.attending or device.choices or device.d_fifo or device.sums)
     left = {name for name, number in COUNTERS.items() if device.semaphores[number]}
-    assert left <= {"gain_ready", "x_free", "logits_free"}
+    assert left <= {"gain_ready", "x_free", "logits_free", "appended"}
+    forwards = compiled.config.forward and "heads=" in compiled.listing()
+    assert device.semaphores[COUNTERS["appended"]] == forwards * compiled.model.n_kv_heads
 
 
 @pytest.mark.parametrize("numbers", [dict(activation="e4m3", rule="up", kv="e5m2"),

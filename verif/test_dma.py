@@ -381,7 +381,8 @@ async def a_walk_waits_before_the_block_that_is_written(dut):
         received = StreamMonitor(dut, "d").received
         for count in (1, 32, 33, 96):
             received.clear()
-            command = machine.walk(count=count, take0=3, pattern="window", span=1, window=0)
+            command = machine.walk(count=count, take0=3, pattern="window", span=1, window=0,
+                                   forward=0)
             early = [part for block in command["blocks"][:-1] for part in block]
             await machine.send(command)
             await bench.cycles(200 + 2 * count * config.kv_beats(2) * config.beat_words // 32)

@@ -141,20 +141,22 @@ async def append_follows_the_layout(dut, restless):
                       and 2 * heads * head_blocks <= config.kv_staging]
         for n, (heads, head_blocks) in enumerate(geometries * 2):
             more = random_more(bench, heads, head_blocks)
-            number = 2 * heads * head_blocks * (1 + more)
-            staged = bench.rng.integers(-128, 128, (number, BLOCK))
-            codes = bench.rng.integers(0, 256, number)
+            of_token = 2 * heads * head_blocks
+            number = of_token * (1 + more)
+            behind = int(number + of_token <= config.kv_staging and bench.rng.random() < 0.5)
+            staged = bench.rng.integers(-128, 128, (number + behind * of_token, BLOCK))
+            codes = bench.rng.integers(0, 256, len(staged))
             kv = str(bench.rng.choice(config.kv))
             stride = config.kv_lines(head_blocks, KV[kv].packed) * 4
             position = [31, 0, 16, 65, int(bench.rng.integers(0, 96))][n % 5]
             line = int(bench.rng.integers(0, LINES - heads * stride))
             await machine.stage(staged, codes)
             reference.append(expected, staged.astype(np.int8), codes, line, position, heads,
-                             head_blocks, stride, config, more=more, kv=kv)
+                             head_blocks, stride, config, more=more, behind=behind, kv=kv)
             await machine.allow(4, number)
             await machine.send("append", line, position, heads=heads, head_blocks=head_blocks,
-                               head_stride=stride, more=more, kv=kv, take0=4, raise0=7,
-                               raise1=8)
+                               head_stride=stride, more=more, behind=behind, kv=kv, take0=4,
+                               raise0=7, raise1=8)
             # The staging memory may be written again as soon as the command has ended.
             heads_done, blocks_done = heads_done + heads, blocks_done + number
         await machine.rest()

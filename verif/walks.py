@@ -12,7 +12,7 @@ __all__ = ["walk", "stream", "numbers", "choices_of", "in_order", "Follower"]
 
 
 def walk(rng, config, address=None, *, count=None, table=None, pattern=None, take0=0, chain=None,
-         longest=400, **fields):
+         forward=None, longest=400, **fields):
     """A ``walk`` command with random fields where none are given, and what it is to read.
 
     A dict with ``command``, ``blocks`` (as of :func:`verif.reference.memory.walk`), ``pages`` (the
@@ -25,6 +25,7 @@ def walk(rng, config, address=None, *, count=None, table=None, pattern=None, tak
     if pattern is None:
         pattern = str(rng.choice(["window", "window", "chosen", "bounds"]))
     chain = int(rng.integers(2)) if chain is None else chain
+    forward = int(rng.integers(2)) if forward is None else forward
     bounds = pattern == "bounds"
     head_blocks = pick("head_blocks", range(1, config.max_head_blocks + 1))
     span = pick("span", [min(count, n) or 1 for n in (1, 1, 2, 7, 8, 64)])
@@ -45,10 +46,12 @@ def walk(rng, config, address=None, *, count=None, table=None, pattern=None, tak
                    default=0)
         assert most < len(table), "the bench's table is too small"
     blocks = reference.walk(address, count, head_blocks, config, span=span, window=window,
-                            sinks=sinks, ring=ring, chosen=lists, bounds=bounds, table=table, kv=kv)
+                            sinks=sinks, ring=ring, chosen=lists, bounds=bounds, table=table, kv=kv,
+                            forward=forward)
     word = isa.encode("walk", take0=take0, head_blocks=head_blocks, span=span, window=window,
-                      sinks=sinks, ring=ring, pattern=pattern, page=page, chain=chain, kv=kv)
-    chunk = max(0, count - span) // BLOCK
+                      sinks=sinks, ring=ring, pattern=pattern, page=page, chain=chain, kv=kv,
+                      forward=forward)
+    chunk = 0 if forward else max(0, count - span) // BLOCK
     late = [n for n, block in enumerate(blocks) if block[0][0]["number"] >= chunk]
     return {"command": {"word": word, "address": address, "count": count}, "blocks": blocks,
             "pages": pages, "chain": chain, "late": late[0] if late else None}

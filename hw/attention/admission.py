@@ -5,8 +5,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw import isa
+from hw.attention.geometry import forward_job
 from hw.attention.products import is_select, plain_product
 from hw.memory.queue import Queue
+from hw.memory.sizes import is_packed
 from hw.signatures import Command, Raise, Take, array_command, command_fields
 
 
@@ -46,6 +48,8 @@ class Admission(wiring.Component):
         ``attend`` and ``select`` whose keys may go. Taken with the last of them.
     values : ``Out(stream.Signature(isa.WORD_BITS))``
         ``attend`` whose values may go. Taken with the last of them.
+    forwards : ``Out(stream.Signature(forward_job))``, only if ``config.forward``
+        What the walks of ``attend`` need that are opened, if they have ``forward``.
     take0 : ``Take``
         Taken for each query block of all columns and groups; blocks of ``select`` have two parts.
     raise1 : ``Raise``
@@ -60,6 +64,7 @@ class Admission(wiring.Component):
             "array":    Out(stream.Signature(array_command(config))),
             "keys":     Out(stream.Signature(Command)),
             "values":   Out(stream.Signature(isa.WORD_BITS)),
+            **({"forwards": Out(stream.Signature(forward_job))} if config.forward else {}),
             "take0":    Out(Take),
             "raise1":   Out(Raise),
             "resting":  Out(1),
@@ -87,6 +92,17 @@ class Admission(wiring.Component):
             keys.i.valid.eq(opens), values.i.valid.eq(opens & is_attend),
             self.take0.id.eq(attend.take0), self.raise1.id.eq(attend.raise1),
         ]
+
+        room = Const(1)
+        if self.config.forward:
+            forwards, job = Signal(), self.forwards.p
+            room = ~forwards | self.forwards.ready
+            m.d.comb += [
+                forwards.eq(is_attend & (attend.heads != 0)),
+                self.forwards.valid.eq(opens & forwards),
+                *(job[name].eq(getattr(attend, name)) for name in ("heads", "head", "head_blocks")),
+                job.packed.eq(is_packed(attend.kv)), job.token.eq(command.count - 1),
+            ]
 
         # Query blocks, counted block by group by column.
         fields = {name: Mux(selects, getattr(select, name), getattr(attend, name))
@@ -119,7 +135,7 @@ class Admission(wiring.Component):
             with m.State("OPEN"):
                 with m.If(empty):
                     m.d.comb += [self.raise1.en.eq(1), self.commands.ready.eq(1)]
-                with m.Elif(keys.i.ready & values.i.ready):
+                with m.Elif(keys.i.ready & values.i.ready & room):
                     m.d.comb += [opens.eq(1), self.commands.ready.eq(1)]
                 with m.If(self.commands.ready):
                     m.next = "IDLE"

@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.attention.forwarder import Forwarder
 from hw.attention.front import Front
 from hw.attention.geometry import BLOCK, select_job, softmax_job, turn_job
 from hw.attention.router import Router
@@ -11,6 +12,7 @@ from hw.attention.softmax import Softmax
 from hw.attention.transposer import Transposer
 from hw.memory.fifo import Fifo
 from hw.memory.queue import Queue
+from hw.memory.staging import staging_read
 from hw.signatures import (
     Command,
     Raise,
@@ -41,9 +43,9 @@ class AttentionEngine(wiring.Component):
 
         commands -> front -> array            scores -> softmax -> act, sums
            parts ----^                           |         ^
-        d -> router -> keys                      '---------|-----> bounds_scores
-                  |--> codes of values --------------------'
-                  '--> transposer -> values
+        d -> forwarder -> router -> keys         '---------|-----> bounds_scores
+                ^            |--> codes of values ---------'
+             staged          '--> transposer -> values
 
     A head without tokens takes its counters and ends; it delivers nothing.
 
@@ -72,6 +74,8 @@ class AttentionEngine(wiring.Component):
         The KV blocks of each ``attend``, and the blocks of bounds of each ``select``.
     flush : ``In(1)``
         Forget ``parts``; what was offered on ``d`` is withdrawn. No ``attend`` may be under way.
+    staged : ``Out(staging_read(config))``, only if ``config.forward``
+        The staging memory, which has the newest token of walks with ``forward``.
     keys : ``Out(stream.Signature(8 * config.beat_bytes))``
         To the array's unpacker.
     values : ``Out(stream.Signature(beat(config)))``
@@ -111,6 +115,7 @@ class AttentionEngine(wiring.Component):
             "act":        Out(stream.Signature(act_write(config))),
             "sums":       Out(stream.Signature(32)),
             **(selects if config.pages else {}),
+            **({"staged": Out(staging_read(config))} if config.forward else {}),
             "take0":      Out(Take),
             "raise1":     Out(Raise),
             "array_busy": In(1),
@@ -158,7 +163,15 @@ class AttentionEngine(wiring.Component):
             wiring.connect(m, queue.o, target)
 
         # Keys and values.
-        wiring.connect(m, wiring.flipped(self.d), router.d)
+        if config.forward:
+            m.submodules.forwarder = forwarder = flushed(Forwarder(config))
+            wiring.connect(m, wiring.flipped(self.d), forwarder.i)
+            wiring.connect(m, forwarder.o, router.d)
+            wiring.connect(m, front.forwards, forwarder.jobs)
+            wiring.connect(m, forwarder.staged, wiring.flipped(self.staged))
+            m.d.comb += [forwarder.dealing.eq(router.dealing), forwarder.fetch.eq(router.fetch)]
+        else:
+            wiring.connect(m, wiring.flipped(self.d), router.d)
         if config.packs:
             m.submodules.keys_fifo = fifo = Fifo(8 * config.beat_bytes, KEYS)
             wiring.connect(m, router.keys, fifo.i)

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.attention.admission import Admission
-from hw.attention.geometry import select_job, softmax_job, turn_job
+from hw.attention.geometry import forward_job, select_job, softmax_job, turn_job
 from hw.attention.product_order import ProductOrder
 from hw.signatures import Command, Raise, Take, array_command, kv_part
 
@@ -46,6 +46,7 @@ class Front(wiring.Component):
     blocks : ``Out(stream.Signature(softmax_job(config)))``
     turns : ``Out(stream.Signature(turn_job))``
     bounds : ``Out(stream.Signature(select_job(config)))``, only if ``config.pages``
+    forwards : ``Out(stream.Signature(forward_job))``, only if ``config.forward``
     done : ``In(1)``
         The last probabilities of a block leave in this cycle.
     array_busy : ``In(1)``
@@ -64,6 +65,7 @@ class Front(wiring.Component):
             "blocks":     Out(stream.Signature(softmax_job(config))),
             "turns":      Out(stream.Signature(turn_job)),
             **({"bounds": Out(stream.Signature(select_job(config)))} if config.pages else {}),
+            **({"forwards": Out(stream.Signature(forward_job))} if config.forward else {}),
             "done":       In(1),
             "array_busy": In(1),
             "take0":      Out(Take),
@@ -82,6 +84,8 @@ class Front(wiring.Component):
             wiring.connect(m, getattr(admission, name), getattr(order, name))
         for name in ("blocks", "turns", *(("bounds",) if self.config.pages else ())):
             wiring.connect(m, getattr(order, name), wiring.flipped(getattr(self, name)))
+        if self.config.forward:
+            wiring.connect(m, admission.forwards, wiring.flipped(self.forwards))
         m.d.comb += [
             order.done.eq(self.done), order.array_busy.eq(self.array_busy),
             self.busy.eq(self.commands.valid | ~admission.resting),

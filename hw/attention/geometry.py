@@ -5,10 +5,11 @@ from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
 from hw.geometry import BLOCK
+from hw.memory.place import beat_bits
 
 
 __all__ = ["BLOCK", "value_tail", "value_row", "turn_job", "vectors", "softmax_job",
-           "select_job"]
+           "select_job", "forward_job", "dealing"]
 
 
 
@@ -65,4 +66,21 @@ def select_job(config):
         "skip":    12, "recent": 12,                    # first and last pages, not to choose from
         "shift":   4, "least": 12,                      # how many to choose, as in instructions
         "columns": 7, "groups": 4,
+    })
+
+
+#: Where keys and values of a head's newest token are staged, and what becomes of them.
+forward_job = data.StructLayout({
+    "heads": 5, "head": 5,                              # KV heads of the token, and which one
+    "head_blocks": 5, "packed": 1,
+    "token": 5,                                         # in its KV block
+})
+
+
+def dealing(config):
+    """What the router deals at the moment."""
+    return data.StructLayout({
+        "forward": 1,                                   # the part has the newest token
+        "values":  1,
+        "beat":    beat_bits(config),                   # of the part
     })

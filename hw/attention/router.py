@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.attention.geometry import BLOCK, value_row
+from hw.attention.geometry import BLOCK, dealing, value_row
 from hw.attention.unfold import Unfold
 from hw.memory.sizes import sizes
 from hw.signatures import Part, kv_part
@@ -50,6 +50,10 @@ class Router(wiring.Component):
     codes : ``Out(stream.Signature(256))``
         E8M0 codes of the values of the 32 tokens of a block.
     values : ``Out(stream.Signature(value_row(config)))``
+    dealing : ``Out(dealing(config))``, only if ``config.forward``
+        Part and number of the beat at ``d``.
+    fetch : ``Out(1)``, only if ``config.forward``
+        The part ends, or there is none.
     """
 
     def __init__(self, config):
@@ -61,6 +65,7 @@ class Router(wiring.Component):
             "keys":   Out(beat),
             "codes":  Out(stream.Signature(8 * BLOCK)),
             "values": Out(stream.Signature(value_row(config))),
+            **({"dealing": Out(dealing(config)), "fetch": Out(1)} if config.forward else {}),
         })
 
     def elaborate(self, platform):
@@ -108,6 +113,9 @@ class Router(wiring.Component):
                     with m.Case(kind):
                         m.d.sync += left.eq(length - 1)
 
+        if config.forward:
+            self.tell(m, fetch, to_values)
+
         # Codes: the last beat completes the register.
         with m.If(to_codes & moved):
             m.d.sync += self.codes.payload.eq(Cat(self.codes.payload, self.d.payload)[-8 * BLOCK:]
@@ -123,6 +131,18 @@ class Router(wiring.Component):
             self.values.p.last.eq(last_row),
         ]
         return m
+
+    def tell(self, m, fetch, to_values):
+        """Which part is dealt, and which of its beats."""
+        forward, beat = Signal(), Signal.like(self.dealing.beat)
+        m.d.comb += [
+            self.dealing.forward.eq(forward), self.dealing.values.eq(to_values),
+            self.dealing.beat.eq(beat), self.fetch.eq(fetch),
+        ]
+        with m.If(self.d.valid & self.d.ready):
+            m.d.sync += beat.eq(beat + 1)
+        with m.If(fetch):
+            m.d.sync += [beat.eq(0), forward.eq(self.parts.valid & self.parts.p.forward)]
 
     def unfolded(self, m, packed, to_keys, to_values, moved, fetch, left):
         """Beats of bytes; whether one is the last of a beat of ``d``, and of a group of values."""

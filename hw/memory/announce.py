@@ -85,7 +85,7 @@ class Announce(wiring.Component):
             queue.i.p.kind.eq(kind), queue.i.p.head_blocks.eq(item.head_blocks),
             queue.i.p.packed.eq(item.packed),
             queue.i.p.number.eq(item.number), queue.i.p.first.eq(i.first),
-            queue.i.p.last.eq(item.last),
+            queue.i.p.last.eq(item.last), queue.i.p.forward.eq(item.last & item.forward),
         ]
         with m.If(advance):
             m.d.sync += [

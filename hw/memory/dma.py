@@ -21,7 +21,7 @@ from .arbiter import ReadArbiter
 from .cache import Cache, cache_events
 from .mover import Mover
 from .reader import Reader
-from .staging import staging_write
+from .staging import staging_read, staging_write
 from .walker import Walker
 
 
@@ -65,7 +65,7 @@ class Dma(wiring.Component):
         The block table, see :class:`.Walker`.
     table_fault : ``Out(1)``
         A block of a walk was beyond the table.
-    write, read, staging, loaded : as of :class:`.Mover`
+    write, read, staging, staged, loaded : as of :class:`.Mover`
     append_fault, choice_fault : ``Out(1)``
         ``table_fault`` and ``choice_fault`` of the mover.
     ranges, range_fault : ``In(stream.Signature(range_command(config)))``, ``Out(1)``
@@ -103,6 +103,7 @@ class Dma(wiring.Component):
             "written": In(1),
             "mover_busy": Out(1), "fetch_busy": Out(1),
             "events": Out(dma_events),
+            **({"staged": In(staging_read(config))} if config.forward else {}),
         })
 
     def elaborate(self, platform):
@@ -145,6 +146,9 @@ class Dma(wiring.Component):
                      self.append_fault.eq(mover.table_fault),
                      self.choice_fault.eq(mover.choice_fault),
                      self.mover_busy.eq(mover.busy)]
+
+        if config.forward:
+            connect(m, flipped(self.staged), mover.staged)
 
         # Memory.
         ports = [("table", walker.requests, walker.data), ("gather", mover.reads, mover.data)]

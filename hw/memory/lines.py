@@ -19,7 +19,7 @@ __all__ = ["block", "Lines"]
 block = data.StructLayout({
     "address": 32,                          # lines
     "number": 32,                           # of a stream, its beats
-    "head_blocks": 5, "packed": 1, "last": 1,
+    "head_blocks": 5, "packed": 1, "last": 1, "forward": 1,
 })
 
 #: What decides when it is read.

@@ -27,7 +27,7 @@ from .queue import Queue
 from .reader import Reader
 from .scatter import Scatter
 from .sizes import is_packed
-from .staging import Staging, staging_write
+from .staging import Staging, staging_read, staging_write
 
 
 __all__ = ["Mover"]
@@ -63,6 +63,8 @@ class Mover(wiring.Component):
         The workspace.
     staging : ``In(staging_write(config))``
         From the quantiser.
+    staged : ``In(staging_read(config))``, only if ``config.forward``
+        The staging memory, for attention.
     loaded : ``Out(stream.Signature(32))``
     choices : ``Out(stream.Signature(choice))``
         Pages of ``choose``.
@@ -92,6 +94,7 @@ class Mover(wiring.Component):
             "table": In(32), "entries": In(20), "table_fault": Out(1), "choice_fault": Out(1),
             "take0": Out(Take), "raise0": Out(Raise), "raise1": Out(Raise),
             "busy": Out(1), "taken": Out(1),
+            **({"staged": In(staging_read(config))} if config.forward else {}),
         })
 
     def elaborate(self, platform):
@@ -129,7 +132,7 @@ class Mover(wiring.Component):
             gather.dst.eq(fields["gather"].dst), gather.blocks.eq(fields["gather"].blocks),
             scatter.address.eq(command.address << line),
             scatter.a.eq(fields["scatter"].a), scatter.blocks.eq(fields["scatter"].blocks),
-            append.more.eq(fields["append"].more),
+            append.more.eq(fields["append"].more), append.behind.eq(fields["append"].behind),
             append.address.eq(command.address), append.count.eq(command.count),
             append.heads.eq(fields["append"].heads),
             append.head_blocks.eq(fields["append"].head_blocks),
@@ -176,6 +179,8 @@ class Mover(wiring.Component):
         connect(m, scatter.read, flipped(self.read))
         m.d.comb += [staging.write.eq(self.staging), staging.address.eq(append.index),
                      staging.read.eq(append.read), append.staging.eq(staging.data)]
+        if config.forward:
+            connect(m, flipped(self.staged), staging.forwarded)
 
         # Writes.
         connect(m, words.o, flipped(self.writes))

@@ -24,7 +24,8 @@ class Pattern(wiring.Component):
 
     First come blocks of sinks, then the chosen ones between these and the window, then those of
     the window up to the last token. The list of pages is taken up to its end always. ``take0``
-    goes with the first block that holds a token of the chunk, and with no other.
+    goes with the first block that holds a token of the chunk, or with ``forward`` with the first
+    one, and with no other.
 
     A walk without blocks ends what walks behind it could be chained to.
 
@@ -117,6 +118,6 @@ class Pattern(wiring.Component):
             self.o.p.number.eq(Mux(i.kind == Kind.STREAM, i.beats, number)),
             self.o.p.first.eq(fresh), self.o.p.last.eq(window & (left == 1)),
             self.o.p.chain.eq(i.chain & ~broken),
-            self.o.p.take0.eq(Mux(number == i.chunk, i.take0, 0)),
+            self.o.p.take0.eq(Mux(Mux(i.forward, fresh, number == i.chunk), i.take0, 0)),
         ]
         return m

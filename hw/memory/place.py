@@ -10,11 +10,18 @@ from .choose import choose
 from .staging import staging_block
 
 
-__all__ = ["Place"]
+__all__ = ["beat_bits", "Place"]
+
+
+def beat_bits(config):
+    """Bits of the number of a beat in a KV block, or in a block of bounds: these have keys of twice
+    the head, but no values."""
+    most = config.max_head_blocks
+    return bits_for(max(config.kv_beats(most), config.key_beats(2 * most)))
 
 
 class Place(wiring.Component):
-    """The words that a staged block of keys or values becomes, one for each ``step``.
+    """The words that a staged block of keys or values becomes: its code, or one for each ``step``.
 
     Keys are two pieces of 16 bytes in the token's slice, two consecutive beats, and a code among
     the scales. Values are a part of one beat (with one slice, two beats), dealt out to all slices,
@@ -40,9 +47,12 @@ class Place(wiring.Component):
         Beat of the scales.
     member : ``In``
         Number of the block among those that share a beat of scales (keys) or of data (values).
+    code : ``In(1)``
+        The word is that of the code.
     step : ``In``
+        Else which of the others.
     last : ``Out(1)``
-        This is the code, the last step.
+        It is the last one.
     offset : ``Out``
         Byte in the KV block.
     data, strobe : ``Out``
@@ -54,14 +64,12 @@ class Place(wiring.Component):
         self.piece_words = max(1, 16 // config.word_bytes)
         self.value_words = config.beat_words * (2 if config.slices == 1 else 1)
         self.group = config.scale_group(config.key_height, 1)
-        # A block of bounds has keys of twice the head, but no values.
-        most = config.max_head_blocks
-        beats = bits_for(max(config.kv_beats(most), config.key_beats(2 * most)))
+        beats = beat_bits(config)
         super().__init__({
             "block": In(staging_block), "values": In(1), "packed": In(1), "token": In(5),
             "data_beat": In(beats), "code_beat": In(beats),
             "member": In(range(max(self.group, config.slices // 2, 2))),
-            "step": In(range(max(2 * self.piece_words, self.value_words) + 1)),
+            "code": In(1), "step": In(range(max(2 * self.piece_words, self.value_words))),
             "last": Out(1),
             "offset": Out(beats + exact_log2(config.beat_bytes)),
             "data": Out(config.word_bits), "strobe": Out(config.word_bytes),
@@ -76,12 +84,13 @@ class Place(wiring.Component):
         # The token is row i of slice s of its tile of keys.
         s = self.token[:exact_log2(config.slices)]
         i = self.token[exact_log2(config.slices):][:height]
-        code_offset, code = Signal.like(self.offset), self.block.code
+        code_offset = Signal.like(self.offset)
         part_bits = exact_log2(self.piece_words)
         packed = self.packed & config.packs
-        pieces = Mux(packed, 1, 2)
+        words = Mux(self.values, self.value_words,
+                    Mux(packed, self.piece_words, 2 * self.piece_words))
         m.d.comb += [
-            self.last.eq(self.step == Mux(self.values, self.value_words, pieces << part_bits)),
+            self.last.eq(self.step + 1 == words),
             code_offset.eq((self.code_beat << beat)
                            + Mux(self.values, self.token, (s << 4) + (self.member << height) + i)),
         ]
@@ -116,9 +125,10 @@ class Place(wiring.Component):
             m.d.comb += value_beat.eq(self.data_beat + Mux(packed, value_step[-1] << 4,
                                                            value_step[-1] << 5))
 
-        with m.If(self.last):
+        with m.If(self.code):
             m.d.comb += [
-                self.offset.eq(code_offset), self.data.eq(code.replicate(config.word_bytes)),
+                self.offset.eq(code_offset),
+                self.data.eq(self.block.code.replicate(config.word_bytes)),
                 self.strobe.eq(Const(1) << code_offset[:word]),
             ]
         with m.Elif(self.values):

@@ -27,7 +27,7 @@ class Kind(enum.Enum, shape=2):
 #: What stays the same for all blocks of a walk.
 COMMON = {
     "kind": Kind, "address": 32,            # of the first block, in lines
-    "head_blocks": 5, "packed": 1, "ring": 16, "chain": 1, "take0": 4,
+    "head_blocks": 5, "packed": 1, "ring": 16, "chain": 1, "forward": 1, "take0": 4,
     "table": 32, "entries": 20,             # line of the block table; no entries: there is none
 }
 

@@ -4,11 +4,11 @@ from amaranth import *
 from amaranth.hdl import signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, Signature
 from amaranth.utils import ceil_log2
 
 
-__all__ = ["staging_write", "staging_block", "Staging"]
+__all__ = ["staging_write", "staging_block", "staging_read", "Staging"]
 
 
 def staging_write(config):
@@ -24,6 +24,12 @@ def staging_write(config):
 
 #: A whole block, as it is read.
 staging_block = data.StructLayout({"data": data.ArrayLayout(signed(8), 32), "code": 8})
+
+
+def staging_read(config):
+    """A unit's side of a read port of the staging memory: ``data`` a cycle after ``en``."""
+    return Signature({"en": Out(1), "address": Out(ceil_log2(config.kv_staging)),
+                      "data": In(staging_block)})
 
 
 class Staging(wiring.Component):
@@ -50,6 +56,8 @@ class Staging(wiring.Component):
         Block to read.
     data : ``Out(staging_block)``
         What the block holds.
+    forwarded : ``In(staging_read(config))``, only if ``config.forward``
+        The same, for attention.
     """
 
     latency = 1
@@ -60,29 +68,28 @@ class Staging(wiring.Component):
             "write": In(staging_write(config)),
             "read": In(1), "address": In(ceil_log2(config.kv_staging)),
             "data": Out(staging_block),
+            **({"forwarded": In(staging_read(config))} if config.forward else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
-        halves = []
-        for half in range(2):
-            memory = Memory(shape=128, depth=self.config.kv_staging, init=[])
-            m.submodules[f"half_{half}"] = memory
-            write, read = memory.write_port(), memory.read_port()
-            m.d.comb += [
-                write.addr.eq(self.write.address),
-                write.data.eq(self.write.data),
-                write.en.eq(self.write.en & (self.write.half == half)),
-                read.addr.eq(self.address), read.en.eq(self.read),
-            ]
-            halves.append(read.data)
-        m.submodules.codes = codes = Memory(shape=8, depth=self.config.kv_staging, init=[])
-        write, read = codes.write_port(), codes.read_port()
-        m.d.comb += [
-            write.addr.eq(self.write.address),
-            write.data.eq(self.write.code),
-            write.en.eq(self.write.en),
-            read.addr.eq(self.address), read.en.eq(self.read),
-            self.data.eq(Cat(*halves, read.data)),
-        ]
+        ports = [(self.read, self.address, self.data)]
+        if self.config.forward:
+            other = self.forwarded
+            ports.append((other.en, other.address, other.data))
+        blocks = [[] for _ in ports]
+        for name, shape, value, en in (
+                ("half_0", 128, self.write.data, self.write.en & ~self.write.half),
+                ("half_1", 128, self.write.data, self.write.en & self.write.half),
+                ("codes", 8, self.write.code, self.write.en)):
+            memory = Memory(shape=shape, depth=self.config.kv_staging, init=[])
+            m.submodules[name] = memory
+            write = memory.write_port()
+            m.d.comb += [write.addr.eq(self.write.address), write.data.eq(value), write.en.eq(en)]
+            for (read_en, address, _), block in zip(ports, blocks, strict=True):
+                read = memory.read_port()
+                m.d.comb += [read.addr.eq(address), read.en.eq(read_en)]
+                block.append(read.data)
+        for (_, _, found), block in zip(ports, blocks, strict=True):
+            m.d.comb += found.eq(Cat(block))
         return m

@@ -38,8 +38,9 @@ class Walker(wiring.Component):
     counter. A table's entries must therefore be in memory when the walk is dispatched.
 
     ``walk`` takes ``take0`` once before it reads the first block that holds a token of its chunk,
-    so that what is being appended is in memory when it is read. A count of zero reads nothing,
-    announces nothing and takes nothing.
+    so that what is being appended is in memory when it is read. With ``forward`` it takes before
+    its first block: the last token comes from elsewhere, all others must be there. A count of zero
+    reads nothing, announces nothing and takes nothing.
 
     The reference is :func:`verif.reference.memory.walk`.
 
@@ -163,7 +164,7 @@ class Walker(wiring.Component):
             d.valid.eq(self.commands.valid & to_d),
             d.p.address.eq(command.address),
             *(d.p[name].eq(getattr(fields, name)) for name in (
-                "head_blocks", "span", "window", "sinks", "ring", "page", "chain")),
+                "head_blocks", "span", "window", "sinks", "ring", "page", "chain", "forward")),
             d.p.chosen.eq(fields.pattern == CHOSEN),
             d.p.table.eq(self.table),
             d.p.count.eq(command.count), d.p.take0.eq(fields.take0),
@@ -175,5 +176,5 @@ class Walker(wiring.Component):
             m.d.comb += d.p.entries.eq(self.entries)
         with m.If(~is_walk):
             m.d.comb += [d.p.kind.eq(Kind.STREAM), d.p.count.eq(streams.beats),
-                         d.p.take0.eq(0), d.p.entries.eq(0), d.p.chosen.eq(0)]
+                         d.p.take0.eq(0), d.p.entries.eq(0), d.p.chosen.eq(0), d.p.forward.eq(0)]
         return m

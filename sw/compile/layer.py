@@ -94,7 +94,7 @@ def write_layer(w, number):
     if chooses:
         sparse.write_early(w, kv, number)
     else:
-        w.walk(kv, 0, take0="appended")
+        w.walk(kv, 0, take0="appended", forward=int(w.forwards))
     w.norm("attention", plan.gain[0], take1="gain_ready", raise0="done", raise1="gain_free")
     w.quantise("", plan.n, plan.vector, dim)
     w.gather("gain of the next layer", plan.gain[0], dim, w.line("gains"), offset="gain",
@@ -106,6 +106,8 @@ def write_layer(w, number):
         sparse.write_parts(w)
         sparse.write_bounds(w, kv, number)
     write_attention(w, kv)
+    if w.forwards:
+        write_unstaged(w)
     if chooses:
         sparse.write_kept(w)
     w.matmul("attention's output matrix", layer.output, dst=plan.x,
@@ -134,7 +136,8 @@ def write_keys_and_values(w, kv):
              take0="rows", raise0="done")
     w.stage("keys", k, 0, group=1, take0="done")
     w.stage("values", v, model.kv_blocks, group=head, take0="rows")
-    w.append(kv, take0="staged", raise0="appended")
+    w.append(kv, take0="staged", raise0="appended",
+             **({"raise1": "unstaged"} if w.forwards else {}))
     out.emit("rope", "queries", dst=q, a=q, b=plan.rope_q, blocks=model.q_blocks, period=head,
              take0="rows", raise0="done")
     w.quantise("queries of a KV head lie in columns", q, plan.query, model.q_blocks,
@@ -143,6 +146,13 @@ def write_keys_and_values(w, kv):
         # The tiles' rows beyond the queries are zeros, and nobody else takes their blocks.
         zeros = q + model.q_blocks
         out.emit("multiply", "zeros", dst=zeros, a=zeros, b=zeros, blocks=plan.extra, take0="rows")
+
+
+def write_unstaged(w):
+    """The next layer's keys and values are staged when the mover has read those of this one."""
+    k = w.plan.rows
+    w.out.emit("multiply", "only to wait until they are read; keys and values were used", dst=k,
+               a=k, b=k, blocks=2 * w.model.kv_blocks, take0="unstaged")
 
 
 def write_attention(w, kv):
@@ -161,12 +171,13 @@ def write_attention(w, kv):
             sparse.write_select(w, kv, n + 1)
         if n or chooses:
             # Else the walk was dispatched at the beginning of the layer.
-            w.walk(kv, kv_head, chain=int(w.chains and not chooses),
+            w.walk(kv, kv_head, chain=int(w.chains and not chooses), forward=int(w.forwards),
                    **({} if again else {"take0": "appended"}))
+        staged = {"heads": model.n_kv_heads, "head": kv_head} if w.forwards else {}
         w.attend(kv, f"query heads {n * together}..{(n + 1) * together - 1}",
                  dst=plan.o + n * blocks, act=plan.query + n * plan.groups * head,
                  columns=plan.columns, groups=plan.groups, take0=0 if chooses else "query",
-                 raise0="attended")
+                 raise0="attended", **staged)
         out.emit("divide", "", dst=plan.o + n * blocks, a=plan.o + n * blocks, blocks=blocks,
                  period=head, take0="attended", raise0="done")
         w.quantise("", plan.o + n * blocks, plan.vector + n * blocks, blocks)

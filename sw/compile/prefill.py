@@ -239,5 +239,6 @@ def write_covered(w):
     out.label("covered_layer")
     out.emit("set", "lines of gains used", rd="gain", imm=2 * (last + 1) * lines)
     out.emit("set", "line of the layer's keys and values", rd="kv", imm=w.kv[last].line)
+    w.raise_appended()
     write_layer_of_token(w, last)
     out.emit("branch", "the choice", condition="eq", ra="zero", rb="zero", target="next")

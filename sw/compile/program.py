@@ -142,6 +142,7 @@ def write_start(w):
         out.emit("set", "tokens of the prompt", rd="prompt", imm=w.task.prompt)
         out.emit("set", "positions", rd="end", imm=w.task.positions)
     write_start_counts(w)
+    w.raise_appended()
     if not w.orders_ahead:
         w.stream_layers("weights of the first token")
     load_prompt(w, "first token", "position")

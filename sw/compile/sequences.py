@@ -51,6 +51,11 @@ def write_end(w):
     out.emit("branch", "the last sequence", condition="eq", ra="sequence", rb="zero",
              target="finish")
     out.emit("add", rd="sequence", ra="sequence", imm=MINUS_ONE)
+    if w.forwards:
+        rows, heads = w.plan.rows, w.model.n_kv_heads
+        out.emit("sync", "logits have been written")
+        out.emit("multiply", "only to take what the last layer has appended", dst=rows, a=rows,
+                 b=rows, blocks=heads, take0="appended")
     out.emit("branch", condition="eq", ra="zero", rb="zero", target="sequence")
     out.label("finish")
 

@@ -120,15 +120,18 @@ def write_scatter(w, kv, **values):
 def write_page(w, kv):
     """The bounds of a whole page are rounded as keys are, and go to memory."""
     out, model, head = w.out, w.model, w.model.head_blocks
+    # Attention may still need the token that is staged: then bounds are staged behind it.
+    token = int(w.forwards)
+    first = 2 * token * model.kv_blocks
     for n in range(model.n_kv_heads):
         for half in range(2):
             # What was staged before has been read: the mover was at the bounds behind it.
             w.stage(("largest", "smallest")[half] + f" keys of KV head {n}",
-                    w.plan.bounds + half * model.kv_blocks + n * head, (2 * n + half) * head,
-                    blocks=head, group=1, take0="done")
+                    w.plan.bounds + half * model.kv_blocks + n * head,
+                    first + (2 * n + half) * head, blocks=head, group=1, take0="done")
     out.emit("append", "bounds of the page", base=w.line("kv") + kv.bounds, offset="kv",
              count="page", heads=kv.heads, head_blocks=head, head_stride=kv.bounds_lines, bounds=1,
-             kv=model.kv, take0="staged", raise1="unstaged")
+             behind=token, kv=model.kv, take0="staged", raise1="unstaged")
     out.emit("multiply", "only to wait until they are read; keys and values were used",
              dst=w.plan.rows, a=w.plan.rows, b=w.plan.rows, blocks=2 * model.kv_blocks,
              take0="unstaged")

@@ -65,6 +65,23 @@ class Writer:
         """Whether a sequence ends with the weights ordered that the next one begins with."""
         return bool(self.task.sequences) and self.chunks is None
 
+    @property
+    def forwards(self):
+        """Whether walks of tokens that pass alone do not wait until the token is in memory.
+
+        Bounds of pages must then be staged beside the token, which attention still needs.
+        """
+        chooses = any(sees.sparse is not None for sees in self.model.sees)
+        tokens = 2 if chooses else 1
+        return bool(self.config.forward) and (
+            2 * tokens * self.model.kv_blocks <= self.config.kv_staging)
+
+    def raise_appended(self):
+        """The token before is in memory: walks of the next layer need not wait for it."""
+        if self.forwards:
+            self.out.emit("raise", "the token before is in memory", counter="appended",
+                          count=self.model.n_kv_heads)
+
     def line(self, name):
         """First line of a region."""
         return self.memory.regions[name].line

@@ -6,6 +6,7 @@ import numpy as np
 
 from hw.formats import ACTIVATIONS, KV
 from verif.reference.attention import attention
+from verif.reference.kv import Places
 from verif.reference.pattern import BLOCK
 
 from .fault import Hazard
@@ -57,6 +58,8 @@ def queries(m, f):
 def take(m, own):
     """Take the next part of the D stream."""
     f, part = own.f, m.d_fifo.popleft()
+    if part.last:
+        forward(m, f, part)
     keys, key_codes, values, value_code = block_places(m.config, f.head_blocks, f.kv)
     if part.kind == "keys":
         if own.walk is None and not part.first:
@@ -71,6 +74,24 @@ def take(m, own):
     block = own.numbers.index(part.number)
     own.parts[block].append(values.get(part.raw))
     own.ended = part.last
+
+
+def forward(m, f, part):
+    """Put the newest token into its block, of which memory need not have it."""
+    if bool(part.walk.forward) != (f.heads > 0):
+        raise Hazard("a walk and its attend do not agree on where the newest token is")
+    if not f.heads:
+        return
+    token, size = (f.count - 1) % BLOCK, f.head_blocks
+    places = Places(m.config, 0, token, size, packed=KV[f.kv].packed)
+    start = m.config.part_beats(size, KV[f.kv].packed)[0] * m.config.beat_bytes
+    keys, values = f.head * size, (f.heads + f.head) * size
+    if part.kind == "keys":
+        places.keys.put(part.raw, m.staging[keys:keys + size].reshape(-1))
+        part.raw[places.key_codes] = m.staging_codes[keys:keys + size]
+        part.raw[places.value_code] = m.staging_codes[values]
+    else:
+        (places.values + -start).put(part.raw, m.staging[values:values + size].reshape(-1))
 
 
 def finish(m, f, own):

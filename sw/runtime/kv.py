@@ -85,7 +85,7 @@ def run_walk(m, f):
     packed = KV[f.kv].packed
     lines, (key_beats, value_beats) = (m.config.kv_lines(f.head_blocks, packed),
                                        m.config.part_beats(f.head_blocks, packed))
-    held = max(0, f.count - f.span) // BLOCK
+    held = 0 if f.forward else max(0, f.count - f.span) // BLOCK
     waits = f.take0 != 0
     for n, number in enumerate(numbers):
         while waits and number >= held:
@@ -161,7 +161,7 @@ def run_append(m, f):
         number, token = divmod(position, BLOCK)
         line = number * lines + f.address if f.bounds else block_line(m, f, number, lines)
         tokens.append((line, Places(m.config, 0, token, rows, packed=packed)))
-    staged = 0
+    staged = 2 * f.heads * f.head_blocks if f.behind else 0
     for kind in ("keys",) if f.bounds else ("keys", "values"):
         for head in range(f.heads):
             for line, places in tokens:

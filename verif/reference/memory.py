@@ -45,7 +45,7 @@ def bursts(address, words, config):
 
 
 def walk(address, count, head_blocks, config, *, span=1, window=0, sinks=0, ring=0, chosen=(),
-         bounds=False, table=None, kv="int8"):
+         bounds=False, table=None, kv="int8", forward=False):
     """Parts of the blocks that a walk reads: for each block keys and values, or only bounds.
 
     A part is ``(announcement, byte address, beats)``, the announcement a dict of what
@@ -70,6 +70,7 @@ def walk(address, count, head_blocks, config, *, span=1, window=0, sinks=0, ring
         byte = (address + place * stride) % 2**32 * config.line_bytes
         known = {"head_blocks": head_blocks, "packed": int(packed), "number": number,
                  "first": int(number == numbers[0]), "last": int(number == numbers[-1])}
+        known["forward"] = known["last"] & int(forward)
         parts = []
         for kind, beats in lengths.items():
             parts.append(({"kind": kind, **known}, byte, beats))
@@ -99,10 +100,11 @@ def scatter(image, workspace, address, a, blocks, config):
 
 
 def append(image, staging, codes, address, position, heads, head_blocks, head_stride, config, *,
-           ring=0, sinks=0, bounds=False, table=None, more=0, kv="int8"):
+           ring=0, sinks=0, bounds=False, table=None, more=0, behind=False, kv="int8"):
     """Write the staged keys and values of the tokens from ``position`` on into memory, in place.
 
-    There are ``more`` tokens behind the first. ``staging`` is int8 [.., 32]: keys, then values, of
+    There are ``more`` tokens behind the first. With ``behind`` the blocks of another token are
+    staged before them. ``staging`` is int8 [.., 32]: keys, then values, of
     each head those of all tokens, of each token ``head_blocks`` blocks. ``codes`` has one code for
     each block. With ``bounds`` it holds the bounds of pages from ``position`` on, of each head
     those of all pages. ``table`` is the block table, or None; a block beyond it is an
@@ -112,7 +114,8 @@ def append(image, staging, codes, address, position, heads, head_blocks, head_st
     """
     tokens = 1 + more
     number = 2 * tokens * heads * head_blocks
-    staging, codes = staging[:number], np.asarray(codes)[:number]
+    first = 2 * heads * head_blocks if behind else 0
+    staging, codes = staging[first:first + number], np.asarray(codes)[first:first + number]
     if bounds:
         shape = (heads, tokens, 2 * head_blocks)
         elements, codes = staging.reshape(*shape, BLOCK), codes.reshape(shape)
