@@ -70,10 +70,15 @@ def test_a_bus_that_dies_in_the_halt_ends_the_run(device, handshake):
     comes_back(device)
 
 
+#: Has asked for words, and does not wait for them.
+STOPS_EARLY = [isa.encode("stream", stream="w", base=0, beats=100),
+               *[isa.encode("set", rd=1, imm=1)] * 8, isa.encode("stop")]
+
+
 @pytest.mark.parametrize("handshake", ["ar", "r"])
 def test_a_program_that_stops_before_its_stream_came_says_that_the_bus_hangs(device, handshake):
     device.hang(handshake)
-    start(device, [isa.encode("stream", stream="w", base=0, beats=100), isa.encode("stop")])
+    start(device, STOPS_EARLY)
     assert device.run(100_000) == ENDED | rm.HUNG
     assert device.cause() == rm.Cause.HUNG
     comes_back(device)
@@ -110,7 +115,7 @@ def test_late_answers_are_taken_and_forgotten(device):
 def test_a_slow_bus_does_not_hang(device):
     """The halt takes longer than the watchdog, but something moves."""
     device.set_timing(Timing(latency=20, rate_num=1, rate_den=100))
-    start(device, [isa.encode("stream", stream="w", base=0, beats=100), isa.encode("stop")])
+    start(device, STOPS_EARLY)
     begin = device.cycle
     assert device.run(100_000) == rm.DONE
     assert device.cycle - begin > 2 * WATCHDOG

@@ -168,8 +168,9 @@ def test_mistakes_are_explained(folder, capsys):
 def test_listing_shows_memory_and_program(folder, capsys):
     text = tokamac(capsys, "listing", folder / "model.bin", "--tokens", 8, "--config", "nano")
     assert "region" in text and "layer:" in text and "base=embedding offset=row" in text
-    assert "scatter" not in text
-    assert "scatter" in tokamac(capsys, "listing", folder / "model.bin", "--tokens", 8, "--check")
+    assert "base=logits" not in text
+    assert "base=logits" in tokamac(
+        capsys, "listing", folder / "model.bin", "--tokens", 8, "--check")
 
 
 def test_isa_prints_every_field(capsys):
