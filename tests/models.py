@@ -5,34 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from sw.models.model import Layer, Model
+from sw.bench.random_model import random_model
 from sw.quantise import dequantise_weights, quantise_weights
 
 
 __all__ = ["float_logits", "float_loss", "random_model", "rounded", "save", "save_tokenizer"]
-
-
-def random_model(dim=64, hidden=96, n_layers=2, n_heads=4, n_kv_heads=2, vocabulary=300, context=48,
-                 shared=True, seed=1, sharpness=2):
-    """A model with weights of sensible size; ``sharpness`` scales queries and keys."""
-    rng = np.random.default_rng(seed)
-    kv = dim // n_heads * n_kv_heads
-
-    def matrix(n, k):
-        return (rng.standard_normal((n, k)) / np.sqrt(k)).astype(np.float32)
-
-    def gain():
-        return (1 + 0.2 * rng.standard_normal(dim)).astype(np.float32)
-
-    layers = tuple(Layer(
-        attention_norm=gain(), wq=matrix(dim, dim) * sharpness,
-        wk=matrix(kv, dim) * sharpness, wv=matrix(kv, dim),
-        wo=matrix(dim, dim), ffn_norm=gain(), w1=matrix(hidden, dim), w2=matrix(dim, hidden),
-        w3=matrix(hidden, dim)) for _ in range(n_layers))
-    embedding = matrix(vocabulary, dim) * 4
-    return Model(name="random", dim=dim, hidden=hidden, n_heads=n_heads, n_kv_heads=n_kv_heads,
-                 vocabulary=vocabulary, context=context, embedding=embedding, layers=layers,
-                 norm=gain(), classifier=embedding if shared else matrix(vocabulary, dim) * 4)
 
 
 def float_logits(model, tokens):

@@ -1,8 +1,10 @@
-"""Whole-token decode of the bundled model: bytes, cycles, and the share of memory's bandwidth."""
+"""Whole-token decode: bytes, cycles, and the share of memory's bandwidth."""
 
+import sys
 from typing import NamedTuple
 
 from hw.formats import BLOCK, FORMATS
+from sw.bench.random_model import SHAPES, shaped
 from sw.bench.row import Row
 from sw.compile.compiler import Compiled, compile_model
 from sw.errors import UserError
@@ -18,6 +20,9 @@ __all__ = ["Decode", "bits_a_weight", "decode", "rows", "useful_bytes"]
 
 PROMPT = "Once upon a time"
 TOKENS = 48
+
+#: Cycles of memory; bytes a cycle from which on large models are measured, and their format.
+LATENCIES, WIDE, LARGE = (60, 100), 16, "int4"
 
 
 def shapes(model):
@@ -122,21 +127,42 @@ def bundled():
     return model, Tokenizer.beside(path, model.vocabulary, None).encode(PROMPT)
 
 
-def rows(config, latency=60):
-    """A :class:`Row` for each weight format of the configuration."""
+def cases(config):
+    """``(model, prompt, tokens, format, latency)`` of all rows of a configuration.
+
+    Large models need a wide memory, so that they do not take hours, and there the time that memory
+    takes to answer matters more.
+    """
     model, prompt = bundled()
+    wide = config.word_bytes >= WIDE
     for format in config.formats:
-        found = decode(model, config, prompt, TOKENS, format, latency=latency)
+        for latency in LATENCIES if wide else LATENCIES[:1]:
+            yield model, prompt, TOKENS, format, latency
+    if wide and LARGE in config.formats:
+        for name in SHAPES:
+            for latency in LATENCIES:
+                yield shaped(name), [1, 2, 3], 2, LARGE, latency
+
+
+def rows(config):
+    """A :class:`Row` for each weight format of the configuration, and for larger models."""
+    for model, prompt, tokens, format, latency in cases(config):
+        case = f"{model.name} {format}, latency {latency}"
+        print(f"{config}: {case}", file=sys.stderr)
+        found = decode(model, config, prompt, tokens, format, latency=latency)
         counters, positions = found.outcome.counters, found.outcome.positions
         words = sum(counters[name] for name in ("w_words", "d_words", "g_words", "written"))
-        useful = found.useful / positions
+        useful, moved = found.useful / positions, words * config.word_bytes / positions
+        cycles = counters["cycles"] / positions
         yield Row(
-            case=f"{model.name} {format}, {positions} tokens, latency {latency}",
-            config=config.name, cycles=counters["cycles"] / positions,
+            case=f"{case}, {positions} tokens",
+            config=config.name, cycles=cycles,
             limit=useful / config.word_bytes, correct=found.correct,
             command=f"tokamac bench decode --config {config.name}",
             more={"bytes_a_token": round(useful),
-                  "moved_a_token": round(words * config.word_bytes / positions),
-                  "memory_busy": words / counters["cycles"],
+                  "moved_a_token": round(moved),
+                  # What is lost: bytes that nobody needs, and cycles in which none moved.
+                  "padding": (moved - useful) / config.word_bytes / cycles,
+                  "idle": 1 - words / counters["cycles"],
                   **{f"{name}_share": counters[name] / counters["cycles"]
                      for name in ("busy", "memory", "dependency", "other")}})

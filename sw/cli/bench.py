@@ -9,7 +9,7 @@ import typer
 #: name -> (title, configurations measured if none is named)
 BENCHES = {
     "attention": ("Attention of one layer", ("sim", "server")),
-    "decode":    ("Decode of the bundled model", ("sim", "nano")),
+    "decode":    ("Decode of whole tokens", ("sim", "server", "nano")),
     "formats":   ("Formats of weights on one memory bus", ("sim",)),
     "gemm":      ("Matrix products, activations quantised on the die", ("sim",)),
     "patterns":  ("Accuracy of windows, sinks and chosen pages", ("sim",)),
