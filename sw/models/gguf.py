@@ -236,7 +236,7 @@ class Weights:
         try:
             with np.errstate(all="ignore"):
                 return dequantize(rows, GGMLQuantizationType[tensor.type])
-        except NotImplementedError:
+        except NotImplementedError:     # so the package says that it cannot
             raise UserError(f"{self.file.path}: the tensor {tensor.name} is of type {tensor.type}, "
                             "which cannot be read; convert the model to Q8_0, Q4_0 or MXFP4 with "
                             "llama-quantize") from None
