@@ -13,7 +13,7 @@ from .assembler import Assembler, listing
 from .checks import check_formats, check_head, check_pages, check_task
 from .chunks import Chunks, chunk_plans
 from .kv import kv_layers, lists_of_blocks
-from .layers import QuantisedModel, quantise_model, row_unit
+from .layers import QuantisedModel, matrices_of, quantise_model, row_unit
 from .memory import MemoryMap
 from .paging import (
     Sequence,
@@ -67,7 +67,7 @@ class Compiled:
 
     @property
     def chunk(self):
-        """:class:`sw.compile.chunks.ChunkPlan` of most chunks, or None."""
+        """:class:`sw.compile.chunk_shape.ChunkPlan` of most chunks, or None."""
         return self.chunks and self.chunks.main
 
     @property
@@ -197,6 +197,7 @@ def write_task(model, config, plan, chunks, sequences, task, tapes):
         sequences, number = pass_in_chunks(sequences, chunks, model.context)
         task = replace(task, chunks=number, filled=max(s.filled for s in sequences),
                        whole=max(s.whole for s in sequences),
+                       covered=chunks.covers and any(s.filled > s.passed for s in sequences),
                        passed=sum(s.passed - s.start for s in sequences))
     blocks = None
     if len(sequences) > 1:
@@ -219,7 +220,7 @@ def pack_matrices(model, config, plan):
     return {name: b"".join(pack(m.weights, m.scales, m.format, config.slices, m.factor)
                            for m in matrices)
             for name, matrices in (
-                ("layers", [matrix for layer in model.layers for matrix in layer.matrices]),
+                ("layers", matrices_of(model.layers)),
                 ("classifier", chunk_matrices(model, plan)))}
 
 

@@ -10,6 +10,8 @@ from hw.formats import FORMATS, KV
 from verif.reference.pattern import BLOCK
 from verif.reference.tape import tape_beats
 
+from .layers import matrices_of
+
 
 __all__ = ["alone_cycles", "chunk_cycles", "heads_of_chunk"]
 
@@ -33,7 +35,7 @@ def product_cycles(shape, format, config, groups):
 def alone_cycles(model, config):
     """Of a token that passes alone, without attention: its weights are read."""
     return sum(product_cycles(matrix.weights.shape, matrix.format, config, 1)
-               for layer in model.layers for matrix in layer.matrices)
+               for matrix in matrices_of(model.layers))
 
 
 def attend_cycles(model, config, sees, tokens):

@@ -12,7 +12,8 @@ from sw.models.attention import Attention
 from .matrix import Matrices, Matrix
 
 
-__all__ = ["Matrix", "QuantisedLayer", "QuantisedModel", "quantise_model", "row_unit"]
+__all__ = ["Matrix", "QuantisedLayer", "QuantisedModel", "matrices_of", "quantise_model",
+           "row_unit"]
 
 BLOCK = 32
 
@@ -32,6 +33,11 @@ class QuantisedLayer:
     def matrices(self):
         """In the order in which they are used."""
         return self.kvq, self.output, self.gate_up, self.down
+
+
+def matrices_of(layers):
+    """All matrices of layers, in the order in which they lie in memory."""
+    return [matrix for layer in layers for matrix in layer.matrices]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +107,7 @@ class QuantisedModel:
     @property
     def matrices(self):
         """Of all layers, and the classifier."""
-        return *(matrix for layer in self.layers for matrix in layer.matrices), self.classifier
+        return *matrices_of(self.layers), self.classifier
 
     @property
     def queries(self):

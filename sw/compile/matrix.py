@@ -15,6 +15,7 @@ from hw.formats import BLOCK, FORMATS, ScaleKind
 from sw.errors import UserError
 from sw.models.stored import Foreign, Stored
 from sw.quantise import dequantise_weights, quantise_weights
+from verif.reference.tape import tape_beats
 
 
 __all__ = ["Matrices", "Matrix", "promote"]
@@ -39,6 +40,10 @@ class Matrix(NamedTuple):
     scales: np.ndarray
     format: str
     factor: np.float32 | None = None
+
+    def beats(self, slices):
+        """Of its tape, on a machine with so many slices."""
+        return tape_beats(self.weights.shape, self.format, slices)
 
 
 class Matrices:

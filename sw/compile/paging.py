@@ -49,11 +49,6 @@ class Sequence:
     filled: int = 0
 
     @property
-    def covered(self):
-        """Whether all tokens of the prompt, the last one too, are in chunks."""
-        return self.filled > self.passed
-
-    @property
     def written(self):
         """Positions of which keys and values are written, or were found."""
         return max(self.positions, self.filled)

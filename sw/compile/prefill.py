@@ -3,11 +3,10 @@
 docs/compiler.md says why nothing is overwritten while it is read.
 """
 
-from verif.reference.tape import tape_beats
-
 from .chunk_layer import gather_gain, write_last_layer, write_layer
 from .layer import write_all_layers
 from .layer import write_layer as write_layer_of_token
+from .layers import matrices_of
 from .plan import chunk_matrices
 from .products import stream_chunk
 from .sequences import load_value, write_values
@@ -15,14 +14,7 @@ from .stages import write_norms
 from .writer import MINUS_ONE
 
 
-__all__ = ["covers_last", "write_covered", "write_prefill"]
-
-
-def covers_last(w):
-    """Whether the last token of a prompt is in a chunk."""
-    task = w.task
-    return w.chunks is not None and w.chunks.covers and (
-        any(s.covered for s in task.sequences) or task.filled > task.passed)
+__all__ = ["write_covered", "write_prefill"]
 
 
 def write_prefill(w):
@@ -68,7 +60,7 @@ def write_chunks(w, name):
         write_next_tokens, write_next_gains, write_next_norms, write_next_chunk)])
     out.emit("multiply", "only to take what is free", dst=at, a=at, b=at, blocks=unstaged,
              take0="unstaged")
-    out.emit("sync", "before workspace and registers are used otherwise")
+    out.emit("sync", "before workspace, registers, and what was written are used otherwise")
 
 
 def write_next_tokens(w, name):
@@ -88,7 +80,7 @@ def write_next_gains(w, name):
     """Gains of the first layer; those of the last one for the last token of a prompt, which passes
     through it once more, alone."""
     out, chunk, dim = w.out, w.chunk, w.model.dim_blocks
-    if covers_last(w):
+    if w.task.covered:
         out.emit("branch", "the last token is to come", condition="lt", ra="position", rb="prompt",
                  target=f"{name}_gains")
         out.emit("add", "gains of the last layer once more", rd="gain", ra="gain",
@@ -100,7 +92,7 @@ def write_next_gains(w, name):
         skip_at_end(w, f"{name}_first")
         write_last_rows(w, chunk.parts[:-1])
         out.label(f"{name}_first")
-    if covers_last(w):
+    if w.task.covered:
         out.emit("branch", "the last token is to come", condition="lt", ra="position", rb="prompt",
                  target=f"{name}_more")
         write_residual(w)
@@ -192,9 +184,8 @@ def write_residual(w):
     chunk, dim, lines = w.chunk, w.model.dim_blocks, w.row_lines(w.model.dim_blocks)
     line = residual_end(w) - chunk.chunk * lines
     for n, rows in pieces_of_rows(w, dim, chunk.chunk):
-        raised = {"raise0": "done"} if n + rows == chunk.chunk else {}
         w.out.emit("scatter", "", a=chunk.parts[0].x + n * dim, blocks=rows * dim,
-                   base=line + n * lines, **raised)
+                   base=line + n * lines)
 
 
 def residual_end(w):
@@ -220,18 +211,13 @@ def write_covered(w):
         out.emit("set", "line of its logits", rd="line", imm=0)
         out.emit("set", "line of the residual stream", rd="row",
                  imm=(task.passed - task.filled) * lines & MINUS_ONE)
-    out.emit("multiply", "waits until memory holds it", dst=plan.n, a=plan.n, b=plan.n, blocks=1,
-             take0="done")
-    out.emit("sync")
     w.gather("rotary row of the position", plan.rope_k, head, w.line("rope_k"), offset="rope")
     w.gather("", plan.rope_q, head, w.line("rope_q"), offset="rope")
     w.gather("residual stream", plan.x, dim, residual_end(w), offset="row", take0="x_free",
              raise0="x_ready")
     out.emit("add", "tokens that attention sees", rd="count", ra="position", imm=1)
-    beats = [sum(tape_beats(matrix.weights.shape, matrix.format, w.config.slices)
-                 for matrix in layer.matrices) for layer in model.layers]
-    out.emit("stream", "weights of the last layer", stream="w", beats=beats[-1],
-             base=w.line("layers") + sum(beats[:-1]) * w.config.beat_bytes // w.config.line_bytes)
+    w.stream("weights of the last layer", "layers", model.layers[last].matrices,
+             behind=matrices_of(model.layers[:last]))
     w.stream("weights of the output matrix", "classifier", chunk_matrices(model, plan))
     out.emit("branch", "the last token", condition="ge", ra="count", rb="end",
              target="covered_layer")

@@ -2,7 +2,8 @@
 
 from verif.reference.tape import tape_beats
 
-from .chunks import tile_rows
+from .chunk_shape import tile_rows
+from .layers import matrices_of
 
 
 __all__ = ["layer_lines", "multiply_down", "multiply_gate_up", "multiply_keys_and_values",
@@ -14,32 +15,23 @@ def matmul(w, comment, matrix, **values):
     w.matmul(comment, matrix, columns=w.chunk.columns, groups=w.chunk.groups, **values)
 
 
-def beats_of(w, matrix):
-    return tape_beats(matrix.weights.shape, matrix.format, w.config.slices)
-
-
-def lines_of(w, beats):
-    return beats * w.config.beat_bytes // w.config.line_bytes
-
-
 def stream(w, layer, number, pieces=None):
     """Order a matrix of a layer for one of two parts, or some of its equal pieces."""
     if len(w.chunk.parts) == 1 or pieces is not None and not pieces:
         return
     matrix = layer.matrices[number]
-    before = sum(beats_of(w, other) for other in layer.matrices[:number])
-    beats = beats_of(w, matrix)
+    before, beats = w.beats(layer.matrices[:number]), w.beats([matrix])
     if pieces is not None:
         piece = beats // w.chunk.pieces
         before, beats = before + pieces[0] * piece, len(pieces) * piece
-    w.out.emit("stream", "weights", stream="w", base=w.line("layers") + lines_of(w, before),
+    w.out.emit("stream", "weights", stream="w", base=w.line("layers") + w.lines_of(before),
                offset="line", beats=beats)
 
 
 def stream_chunk(w):
     """Order all matrices of a chunk of one part: of the last layer, keys and values."""
     *layers, last = w.model.layers
-    beats = sum(beats_of(w, matrix) for layer in layers for matrix in layer.matrices)
+    beats = w.beats(matrices_of(layers))
     w.out.emit("stream", "weights of all layers", stream="w", base=w.line("layers"),
                beats=beats + beats_of_keys_and_values(w, last.kvq))
 
@@ -73,7 +65,7 @@ def row_stride(w, queries=True):
 
 def layer_lines(w, layer):
     """Lines of all matrices of a layer, each of which ends at one."""
-    return sum(lines_of(w, beats_of(w, matrix)) for matrix in layer.matrices)
+    return w.lines_of(w.beats(layer.matrices))
 
 
 def multiply_output(w, part, layer):

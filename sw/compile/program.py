@@ -12,7 +12,7 @@ from .layer import write_all_layers, write_layer
 from .paging import Pool
 from .pinning import write_pins
 from .plan import chunk_matrices
-from .prefill import covers_last, write_covered, write_prefill
+from .prefill import write_covered, write_prefill
 from .sequences import load_prompt, write_end, write_sequence, write_values
 from .sparse import write_counts, write_start_counts
 from .writer import Writer
@@ -46,6 +46,8 @@ class Task:
         How many chunks of each shape.
     whole, filled : int
         As :class:`sw.compile.paging.Sequence` has them.
+    covered : bool
+        Whether the last token of some prompt is in a chunk.
     positions : int
         Tokens that pass through the model: one less than those of prompt and answer together.
     sampling : :class:`Sampling`
@@ -67,6 +69,7 @@ class Task:
     chunks: tuple = ()
     whole: int = 0
     filled: int = 0
+    covered: bool = False
     sequences: tuple = ()
     pool: Pool | None = None
     pin: tuple = ()
@@ -99,14 +102,14 @@ def write_program(model, config, plan, chunks, memory, kv, task):
         write_sequence(w)
     if chunks is not None:
         write_prefill(w)
-    if covers_last(w) and not task.sequences:
+    if w.task.covered and not task.sequences:
         write_covered(w)
     else:
         write_start(w)
     write_token(w)
     write_all_layers(w, "layer", write_layer)
     write_next(w)
-    if covers_last(w) and task.sequences:
+    if w.task.covered and task.sequences:
         write_covered(w)
     return w.out
 
@@ -130,7 +133,7 @@ def write_start(w):
     """What is done once before tokens of a sequence pass one by one."""
     out, plan, passed, head = w.out, w.plan, w.task.passed, w.model.head_blocks
     if w.task.sequences:
-        if covers_last(w):
+        if w.task.covered:
             out.emit("branch", "its last token was in a chunk", condition="ge", ra="position",
                      rb="prompt", target="covered")
         write_values(w)

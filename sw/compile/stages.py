@@ -5,7 +5,7 @@ stage only the first token's commands, or the one command for all, take what a p
 is blocks of its last vector: all others were written before. docs/compiler.md has the counters.
 """
 
-from .chunks import MOST_PERIOD
+from .chunk_shape import MOST_PERIOD
 from .products import row_stride
 
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from verif.reference.tape import tape_beats, tiling
+from verif.reference.tape import tiling
 
 from .assembler import Assembler
 from .kv import lists_of_blocks
+from .layers import matrices_of
 
 
 __all__ = ["COUNTERS", "MINUS_ONE", "REGISTERS", "Writer"]
@@ -103,13 +104,21 @@ class Writer:
     def gather(self, comment, dst, blocks, base, **values):
         self.out.emit("gather", comment, dst=dst, blocks=blocks, base=base, **values)
 
-    def stream(self, comment, region, matrices):
-        beats = sum(tape_beats(m.weights.shape, m.format, self.config.slices)
-                    for m in matrices)
-        self.out.emit("stream", comment, stream="w", base=self.line(region), beats=beats)
+    def beats(self, matrices):
+        """Of the tapes of matrices."""
+        return sum(matrix.beats(self.config.slices) for matrix in matrices)
+
+    def lines_of(self, beats):
+        """Lines of so many beats."""
+        return beats * self.config.beat_bytes // self.config.line_bytes
+
+    def stream(self, comment, region, matrices, behind=()):
+        """Order matrices of a region, which lie behind those of ``behind``."""
+        self.out.emit("stream", comment, stream="w", beats=self.beats(matrices),
+                      base=self.line(region) + self.lines_of(self.beats(behind)))
 
     def stream_layers(self, comment):
-        self.stream(comment, "layers", [m for layer in self.model.layers for m in layer.matrices])
+        self.stream(comment, "layers", matrices_of(self.model.layers))
 
     def matmul(self, comment, matrix, *, dst, act, drain="store", **values):
         """A product with a matrix, or with the next ``tiles`` tiles of one, which are full."""
