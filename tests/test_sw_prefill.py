@@ -170,7 +170,7 @@ def test_counters_are_balanced_after_chunks():
 NEEDED = [("norm", 0, "take0"), ("matmul", 0, "take0"), ("rope", 0, "take0"),
           ("rope", 2, "take0"), ("append", 0, "take0"), ("walk", 0, "take0"),
           ("attend", 0, "take0"), ("gate", 0, "take1"), ("quantise", 3, "take0"),
-          ("multiply", 2, "take0")]
+          ("pick", 2, "take0")]
 
 
 #: The same: (case, instruction, field, counter, how many of them).
@@ -227,7 +227,6 @@ def test_parts_do_not_overlap(config):
             acts += range(part.vector, part.vector + chunk.groups * max(dim, model.q_blocks))
             acts += range(part.inner, part.inner + chunk.groups * model.hidden_blocks)
             assert part.query == part.inner
-        taken += range(chunk.spare, chunk.spare + max(chunk.groups * dim, model.kv_blocks))
         acts += range(chunk.probability, chunk.probability
                       + (config.keys_ahead + 1) * chunk.heads)
         assert len(set(taken)) == len(taken) and max(taken) < config.blocks

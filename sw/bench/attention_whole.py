@@ -73,7 +73,11 @@ class Program:
         self.act = {name: n * act for n, name in enumerate(("x", "q", "o", "probability"))}
 
     def product(self, name, act, dst, first, number, **values):
-        """A matrix of 64 x 64 and some of the vectors; its weights are ordered for it."""
+        """A matrix of 64 x 64 and some of the vectors; its weights are ordered for it.
+
+        It takes its activations once for all columns, but they are raised for each; and it raises
+        its results once for all vectors, but they are taken one by one: marks count between them.
+        """
         tiles, height, tail = tiling(SIZE, self.config.slices, FORMAT)
         self.out.emit("matmul", name, act=act + first // self.columns * ROW, dst=dst + first * ROW,
                       halves=SIZE // 16, tiles=tiles, height=height, tail=tail,
@@ -119,24 +123,14 @@ class Program:
         out.emit("stop")
         return out.words()
 
-    def mark(self, blocks, take=0, tell=0):
-        """The vector unit takes or raises a counter, between what it does before and after.
-
-        A product takes its activations once for all columns, but they are raised for each; and it
-        raises its results once for all vectors, but they are taken one by one. ``pick`` writes
-        nothing: what the array writes never waits for it.
-        """
-        self.out.emit("pick", "waits, or tells", a=X, blocks=blocks, imm=0, index=0, first=0,
-                      last=0, take0=take, raise1=tell)
-
     def write_tokens(self, half):
         """Keys and values of half of the tokens go to memory."""
         number = self.appended
-        self.mark(ROW, take="rows")
+        self.out.mark("waits for keys", ROW, take="rows")
         for first in range(half, half + HALF, number):
             self.stage(K, first, number, 0, group=1)
             if first == half:
-                self.mark(ROW, take="rows")
+                self.out.mark("waits for values", ROW, take="rows")
             self.stage(V, first, number, number * ROW, group=ROW)
             # The acknowledgment of the last one tells that all are in memory.
             last = {"raise0": "appended"} if first + number == SIZE else {}
@@ -153,7 +147,7 @@ class Program:
         """All queries attend, and the output is multiplied."""
         each = self.attends
         for half in (0, HALF):
-            self.mark(ROW, take="queries")
+            self.out.mark("waits for queries", ROW, take="queries")
             self.round(Q, self.act["q"], half, HALF, raise0="query")
             for n in range(half // each, (half + HALF) // each):
                 self.attend(n)
@@ -180,7 +174,7 @@ class Program:
         self.out.emit("divide", dst=O + first * ROW, a=O + first * ROW, blocks=blocks, period=ROW,
                       take0="attended")
         self.round(O, self.act["o"], first, self.attends)
-        self.mark(blocks // self.columns, tell="act")
+        self.out.mark("a product may begin", blocks // self.columns, tell="act")
 
 
 class Operands:

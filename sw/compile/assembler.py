@@ -41,6 +41,15 @@ class Assembler:
                 values[field.name] = self._number(name, field, value)
         self.lines.append((name, values, comment))
 
+    def mark(self, comment, blocks, take=0, tell=0):
+        """Only take or raise a counter, between what the vector unit does before and after.
+
+        ``pick`` writes nothing: what it reads does not matter, and what the array writes never
+        waits for it.
+        """
+        self.emit("pick", comment, a=0, blocks=blocks, imm=0, index=0, first=1, last=0, take0=take,
+                  raise1=tell)
+
     def _number(self, name, field, value):
         known = self.registers if is_register(field) else self.counters
         if value not in known:

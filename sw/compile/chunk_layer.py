@@ -138,8 +138,7 @@ def write_last_layer(w, between):
         multiply_keys_and_values(w, part, layer.kvq)
         if part is parts[0]:
             between[0]()
-    w.out.emit("multiply", "only to give back the other gain", dst=w.chunk.spare, a=plan.gain[1],
-               b=plan.gain[1], blocks=w.model.dim_blocks, take0="gain_ready", raise1="gain_free")
+    w.out.mark("gives back the other gain", w.model.dim_blocks, take="gain_ready", tell="gain_free")
     between[1]()
     for part in parts:
         write_keys_and_values(w, kv, part, queries=False)

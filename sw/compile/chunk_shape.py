@@ -75,8 +75,6 @@ class ChunkPlan:
     parts : tuple of :class:`Part`
     probability : int
         First activation block of probabilities.
-    spare : int
-        Workspace blocks that are multiplied only to raise or to take.
     cycles : float
         About so many it takes.
     """
@@ -90,7 +88,6 @@ class ChunkPlan:
     ring: int
     parts: tuple
     probability: int
-    spare: int
     cycles: float
 
     @property
@@ -124,11 +121,6 @@ def chunk_plan(model, config, plan, columns, groups, parts, *, split, pieces, ri
         rows, o = 2 * kv, produced
         early = max(early, tokens * produced)
     shared = max(tokens * ring * piece, tokens * (max(o, rows) + q), early + tokens * dim)
-    # What is multiplied only to raise must lie where results were used up.
-    if groups * hidden > tokens * ring * piece:
-        return None
-    # A product that waits for it may write where they were.
-    spare = max(groups * dim, kv)
     rope = plan.rows
     x = rope + 2 * tokens * parts * head
     region = x + tokens * parts * dim
@@ -140,14 +132,14 @@ def chunk_plan(model, config, plan, columns, groups, parts, *, split, pieces, ri
     # whose sums have room.
     attends = (groups + 1) * (model.n_heads // heads) if parts == 2 else 0
     if (attends > config.queue + 2 * config.kv_groups // heads
-            or region + parts * shared + spare > config.blocks
+            or region + parts * shared > config.blocks
             or probability + (config.keys_ahead + 1) * heads > config.act_blocks
             or tokens * max(hidden, q, dim) > MOST_BLOCKS):
         return None
     return ChunkPlan(
         columns=columns, groups=groups, heads=heads, split=split, pieces=pieces, ring=ring,
         staged=staged_together(tokens, model, config) if split else 1,
-        probability=probability, spare=region + parts * shared,
+        probability=probability,
         cycles=chunk_cycles(model, config, columns, groups, parts, prompt),
         parts=tuple(Part(
             first=n * tokens, x=x + n * tokens * dim,

@@ -131,7 +131,8 @@ def compile_model(model, config, prompt, tokens, *, format=None, activation="int
     sampling : :class:`sw.compile.program.Sampling`
         By default the likeliest token is taken.
     check : bool
-        Write logits to memory, of every position that does not pass in a chunk.
+        Write logits to memory, of the last position of a prompt and of all that do not pass in a
+        chunk.
     calibrate : function, optional
         Gives the model with some of its weights rounded already, as :func:`sw.calibrate.choose`
         does; for a model that is not quantised.

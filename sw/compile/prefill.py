@@ -42,7 +42,7 @@ def write_prefill(w):
 def write_chunks(w, name):
     """All chunks of a shape; labels begin with ``name``."""
     out, model, chunk = w.out, w.model, w.chunk
-    unstaged, at = 2 * model.kv_blocks * chunk.staged, chunk.parts[0].kv
+    unstaged = 2 * model.kv_blocks * chunk.staged
     w.raise_counter("unstaged", unstaged)
     write_tokens(w)
     write_last_rows(w, chunk.parts[:-1])
@@ -58,8 +58,7 @@ def write_chunks(w, name):
     write_all_layers(w, f"{name}_layer", write_layer, len(model.layers) - 1)
     write_last_layer(w, [lambda write=write: write(w, name) for write in (
         write_next_tokens, write_next_gains, write_next_norms, write_next_chunk)])
-    out.emit("multiply", "only to take what is free", dst=at, a=at, b=at, blocks=unstaged,
-             take0="unstaged")
+    out.mark("takes what is free", unstaged, take="unstaged")
     out.emit("sync", "before workspace, registers, and what was written are used otherwise")
 
 
@@ -71,7 +70,7 @@ def write_next_tokens(w, name):
     for register, blocks in (("rope", model.head_blocks), ("row", model.dim_blocks)):
         out.emit("add", rd=register, ra=register, imm=chunk.chunk * w.row_lines(blocks))
     skip_at_end(w, f"{name}_tokens")
-    raise_done(w)
+    out.mark("the residual stream of the first part has been read", model.head_blocks, tell="done")
     write_tokens(w, take0="done")
     out.label(f"{name}_tokens")
 
@@ -120,13 +119,6 @@ def write_next_chunk(w, name):
 
 def skip_at_end(w, label):
     w.out.emit("branch", "the last chunk", condition="ge", ra="position", rb="end", target=label)
-
-
-def raise_done(w):
-    """The vector unit has come to here."""
-    at = w.chunk.spare
-    w.out.emit("multiply", "only to raise", dst=at, a=at, b=at, blocks=w.model.head_blocks,
-               raise0="done")
 
 
 def write_tokens(w, **take):

@@ -13,11 +13,10 @@ __all__ = ["write_attends", "write_division", "write_gates", "write_keys_and_val
            "write_norms", "write_rounding", "write_walk"]
 
 
-def ready(w, at, blocks, counter="act"):
+def ready(w, blocks, counter="act"):
     """Say that a product may begin: it takes blocks of all columns at once, which `quantise` raises
-    one by one. What lies at ``at`` is used up."""
-    w.out.emit("multiply", "only to raise", dst=at, a=at, b=at, blocks=w.chunk.groups * blocks,
-               raise0=counter)
+    one by one."""
+    w.out.mark("a product may begin", w.chunk.groups * blocks, tell=counter)
 
 
 def quantise(w, comment, a, dst, per_vector, vectors, raise0=0):
@@ -40,7 +39,7 @@ def write_norms(w, part, gain):
         first = step * chunk.columns * dim
         w.norm("", gain, dst=part.n + first, a=part.x + first, vectors=chunk.columns, **sync)
     quantise(w, "", part.n, part.vector, dim, chunk.tokens)
-    ready(w, part.n, dim)
+    ready(w, dim)
 
 
 def write_keys_and_values(w, kv, part, queries=True):
@@ -63,7 +62,7 @@ def write_heads(w, kv, part, queries):
             w.out.emit("rope", "keys", dst=at, a=at, b=part.rope_k + first * head,
                        blocks=number * head, period=number * head,
                        take0=0 if n or first else "rows")
-    wait_for_values(w, head)
+    w.out.mark("waits for values", head, take="rows")
     for n in range(chunk.tokens // together):
         for kind, (name, group) in enumerate((("keys", 1), ("values", head))):
             for first, number in ((0, heads),) if together == chunk.tokens else (
@@ -73,7 +72,7 @@ def write_heads(w, kv, part, queries):
                         blocks=number * together * head, take0="unstaged")
         append(w, kv, together, queries and (n + 1) * together == chunk.tokens)
     for values in rotate_queries(w, part, head) if queries else ():
-        emit_rotation(w, part, values)
+        w.out.emit("rope", "queries", **values)
 
 
 def write_tokens(w, kv, part, queries):
@@ -82,13 +81,13 @@ def write_tokens(w, kv, part, queries):
     stride = row_stride(w, queries)
     rotations = list(rotate_queries(w, part, stride)) if queries else []
     if queries and w.plan.extra and not chunk.split:
-        rotations.insert(model.n_heads, dict(take0="rows", blocks=w.plan.extra))
+        rotations.insert(model.n_heads, None)
     for token in range(chunk.tokens):
         k = part.kv + token * stride
         out.emit("rope", "keys", dst=k, a=k, b=part.rope_k + token * head, blocks=model.kv_blocks,
                  period=head, take0=0 if token else "rows")
         if token == 0:
-            wait_for_values(w, model.kv_blocks)
+            out.mark("waits for values", model.kv_blocks, take="rows")
         # Block by block behind `append`, which reads what is staged of the token before.
         if head == 1:
             w.stage("keys and values", k, 0, group=1, blocks=2 * model.kv_blocks, take0="unstaged")
@@ -97,16 +96,12 @@ def write_tokens(w, kv, part, queries):
             w.stage("values", k + model.kv_blocks, model.kv_blocks, group=head, take0="unstaged")
         append(w, kv, 1, queries and token == chunk.tokens - 1)
     for values in rotations:
-        emit_rotation(w, part, values)
+        if values is None:
+            out.mark("zeros behind the queries", w.plan.extra, take="rows")
+        else:
+            out.emit("rope", "queries", **values)
     if not queries and stride > 2 * model.kv_blocks:
-        out.emit("multiply", "queries that nobody needs", dst=part.kv, a=part.kv, b=part.kv,
-                 blocks=stride - 2 * model.kv_blocks, take0="rows")
-
-
-def wait_for_values(w, blocks):
-    at = w.chunk.spare
-    w.out.emit("multiply", "only to wait for values", dst=at, a=at, b=at, blocks=blocks,
-               take0="rows")
+        out.mark("queries that nobody needs", stride - 2 * model.kv_blocks, take="rows")
 
 
 def append(w, kv, tokens, tell):
@@ -121,15 +116,6 @@ def table_parts(tokens, head, counted):
     if its blocks are counted."""
     starts = sorted({0, *range(int(counted), tokens, MOST_PERIOD // head)})
     return [(first, end - first) for first, end in zip(starts, [*starts[1:], tokens])]
-
-
-def emit_rotation(w, part, values):
-    """A `rope` of queries; without a table, what only takes the blocks behind the queries."""
-    if "b" in values:
-        w.out.emit("rope", "queries", **values)
-    else:
-        zeros = part.q + w.model.q_blocks
-        w.out.emit("multiply", "zeros", dst=zeros, a=zeros, b=zeros, **values)
 
 
 def rotate_queries(w, part, stride):
@@ -170,7 +156,7 @@ def divide(w, at, blocks):
 def write_rounding(w, part):
     """Attention's output becomes activations."""
     quantise(w, "", part.o, part.vector, w.model.head_blocks, w.chunk.tokens * w.model.n_heads)
-    ready(w, part.o, w.model.q_blocks)
+    ready(w, w.model.q_blocks)
 
 
 def write_gates(w, part, piece):
@@ -190,9 +176,9 @@ def write_gates(w, part, piece):
             quantise(w, "", h + group * chunk.columns * hidden, at, hidden, chunk.columns)
     if piece + chunk.ring < chunk.pieces:
         # Its product takes activations that are there for want of another way to wait.
-        ready(w, chunk.spare, model.dim_blocks, "picked")
+        ready(w, model.dim_blocks, "picked")
     if piece == chunk.pieces - 1:
-        ready(w, part.h, model.hidden_blocks)
+        ready(w, model.hidden_blocks)
 
 
 def write_walk(w, kv, part, step, number):
