@@ -7,7 +7,7 @@ import pytest
 
 from hw.config import load as load_config
 from hw.formats import FORMATS
-from sw.bench import formats
+from sw.bench import formats, memory
 from sw.bench.decode import Decode, bits_a_weight, matrix_bytes, useful_bytes
 from sw.cli.bench import BENCHES
 from sw.compile.layers import quantise_model
@@ -92,8 +92,39 @@ def test_ratios_are_to_the_baseline(monkeypatch, capsys):
     assert "int4, format 3 of 3" in said.err and not said.out
 
 
-def test_the_bench_is_offered():
-    assert "formats" in BENCHES
+def test_what_is_pinned_is_measured_between_two_runs(monkeypatch):
+    """Of cycles that both runs have nothing is left, and each choice has its own limit."""
+    def decode(model, machine, prompt, tokens, format, *, latency, pin):
+        assert (machine, format, latency) == (load_config("sim"), "int4", 60)
+        each = dict(cycles=1000, busy=400, memory=300, dependency=250, other=50, g_words=7,
+                    w_words=0 if "weights" in pin else 800, d_words=10, hits=80)
+        counters = {name: 12345 + tokens * value for name, value in each.items()}
+        outcome = SimpleNamespace(positions=len(prompt) + tokens, counters=counters)
+        return Decode(None, outcome, not pin or tokens == memory.LONG, 0.0)
+
+    monkeypatch.setattr(memory, "decode", decode)
+    rows = list(memory.rows(load_config("sim")))
+    assert [row.case.split(", ")[1] for row in rows] == [
+        "pin none", "pin kv", "pin weights", "pin weights,kv"]
+    assert {row.cycles for row in rows} == {1000}
+    assert [row.limit for row in rows] == [817, 817, 700, 700]
+    assert [row.more["words"] for row in rows] == [817, 817, 17, 17]
+    assert [row.correct for row in rows] == [True, False, False, False]
+
+
+def test_limits_of_what_is_pinned():
+    """Words, beats of the cache and of words, and what the array multiplies and waits for."""
+    none = dict.fromkeys(("w_words", "d_words", "g_words", "hits", "busy", "dependency", "other"),
+                         0)
+    sim = load_config("sim")
+    assert memory.limit({**none, "w_words": 40, "d_words": 2, "g_words": 3, "busy": 44}, sim) == 45
+    assert memory.limit({**none, "w_words": 40, "d_words": 2, "hits": 30, "busy": 50}, sim) == 51
+    assert memory.limit({**none, "hits": 59, "busy": 50, "dependency": 8, "other": 2}, sim) == 60
+
+
+@pytest.mark.parametrize("name", ["formats", "memory"])
+def test_the_bench_is_offered(name):
+    assert name in BENCHES
 
 
 def test_losses_are_those_of_the_model_card():

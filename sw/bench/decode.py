@@ -91,12 +91,12 @@ class Decode(NamedTuple):
     useful: float
 
 
-def decode(model, config, prompt, tokens, format, *, latency=60):
+def decode(model, config, prompt, tokens, format, *, latency=60, pin=()):
     """Run a model to its end twice: compared with the reference, and measured."""
     from sim.device import SimulatedDevice, Timing
 
     checked, compiled = (compile_model(model, config, prompt, tokens, format=format, check=check,
-                                       chunk=1) for check in (True, False))
+                                       chunk=1, pin=pin) for check in (True, False))
     timing = Timing(latency=latency)
     with SimulatedDevice(config, memory_bytes=checked.memory.bytes, timing=timing) as device:
         verifier = Verifier(device, checked)

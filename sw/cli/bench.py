@@ -12,6 +12,7 @@ BENCHES = {
     "decode":    ("Decode of whole tokens", ("sim", "server", "nano")),
     "formats":   ("Formats of weights on one memory bus", ("sim",)),
     "gemm":      ("Matrix products, activations quantised on the die", ("sim",)),
+    "memory":    ("Decode of what is pinned to the die", ("sim",)),
     "patterns":  ("Accuracy of windows, sinks and chosen pages", ("sim",)),
     "prefill":   ("A prompt of the bundled model", ("sim",)),
     "simulator": ("Speed of the simulation", ("sim",)),
