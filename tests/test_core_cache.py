@@ -57,6 +57,19 @@ def test_what_is_dropped_or_pinned_anew_is_read_again(device):  # noqa: F811
     assert counts(device, pin(preload=1), pin(place=64), READ) == (WORDS, 0, LINES, 2 * LINES)
 
 
+def test_instructions_of_ranges_take_their_cycles(device):  # noqa: F811
+    def cycles(*words):
+        assert run(device, [*words, STOP]) == rm.DONE
+        return device.counters()["cycles"]
+
+    drop = isa.encode("drop", slot=0)
+    assert cycles(pin()) == cycles() + NANO.ranges + 5
+    assert cycles(drop) == cycles() + 4
+    # One that follows waits until the valid bits of the first one's bursts are cleared.
+    bursts = -(-LINES // NANO.burst_lines)
+    assert cycles(pin(), drop) == cycles(pin()) + bursts + 2
+
+
 def test_no_range_survives_a_run(device):  # noqa: F811
     assert counts(device, pin(preload=1)) == (0, 0, 0, LINES)
     assert counts(device, READ) == (WORDS, 0, 0, 0)

@@ -10,7 +10,7 @@ from verif.reference.memory import global_address
 from verif.streams import never
 
 
-__all__ = ["AxiMemory"]
+__all__ = ["AxiMemory", "Channel"]
 
 OKAY, SLVERR, INCR, PAGE = 0, 2, 1, 4096
 
@@ -57,10 +57,13 @@ class AxiMemory:
         self.bursts  = []
         self.reading = self.writing = 0
         pause = (lambda name: never()) if pause is None else pause
-        self.channels = [Channel(self, dut, n, prefix.format(n), latency(n), pause)
+        self.channels = [self.channel(dut, n, prefix.format(n), latency(n), pause)
                          for n in range(config.channels)]
         self.dut  = dut
         self.task = cocotb.start_soon(self._run())
+
+    def channel(self, *arguments):
+        return Channel(self, *arguments)
 
     async def _run(self):
         while True:
@@ -70,7 +73,7 @@ class AxiMemory:
 
 
 class Channel:
-    """One AXI slave."""
+    """One AXI slave. It looks at a word when it gives it, and writes one as soon as it has it."""
 
     def __init__(self, memory, dut, number, prefix, latency, pause):
         self.memory, self.number, self.latency = memory, number, latency
@@ -180,22 +183,29 @@ class Channel:
                 and not next(self.pause["r"]):
             _, address, last = self.reads.popleft()
             self.r_busy, done = True, False
-            data = self.memory.image[self.span(address)].tobytes()
             self.wires["rvalid"].value = 1
-            self.wires["rdata"].value = int.from_bytes(data, "little")
+            self.wires["rdata"].value = int.from_bytes(self.fetch(address), "little")
             self.wires["rresp"].value = self.response(address)
             self.wires["rlast"].value = last
         if done:
             self.wires["rvalid"].value = 0
 
+    def fetch(self, address):
+        """Bytes of the word that is given now."""
+        return self.memory.image[self.span(address)].tobytes()
+
+    def store(self, address, request):
+        """Take the word of a write that is no error."""
+        span = self.span(address)
+        data = request["wdata"].to_bytes(span.stop - span.start, "little")
+        for n, byte in enumerate(data):
+            if request["wstrb"] >> n & 1:
+                self.memory.image[span.start + n] = byte
+
     def write(self, address, request):
         response = self.response(address)
         if response == OKAY:
-            span = self.span(address)
-            data = request["wdata"].to_bytes(span.stop - span.start, "little")
-            for n, byte in enumerate(data):
-                if request["wstrb"] >> n & 1:
-                    self.memory.image[span.start + n] = byte
+            self.store(address, request)
         self.answers.append((self.time + next(self.latency), response))
 
     def offer_answer(self):

@@ -1,21 +1,17 @@
 """Bench of the cache on a memory port: ranges, hits and fills beside writes that overtake them."""
 
-from collections import Counter, deque
-
 import cocotb
-import numpy as np
 from cocotb.triggers import RisingEdge
 
 from hw.config import Config
-from hw.memory.cache import cache_events
-from hw.signatures import cached_data, range_command, read_data, read_request, write_data
-from verif.axi import AxiMemory
+from hw.memory.cache import Cache
+from hw.memory.lookup import Lookup
+from hw.memory.preload import Preload
+from hw.memory.replies import Replies
 from verif.bench import Bench, current
+from verif.cache_machine import Machine
 from verif.memory_system import CacheSystem
-from verif.packing import unpack
-from verif.reference.cache import Cache
-from verif.reference.memory import global_address
-from verif.streams import StreamMonitor, never, sometimes
+from verif.reference.cache import Cache as Reference
 
 
 CONFIGS = {
@@ -42,191 +38,10 @@ def component(config):
 config = Config(**current(CONFIGS))
 SIZE = 1 << 15
 LINES = SIZE // config.line_bytes
-WORD = config.word_bytes
 
 
-class SlowMemory(AxiMemory):
-    """A memory that overtakes: it looks at a word when it is asked for it, and writes a word when
-    it acknowledges it."""
-
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        for channel in self.channels:
-            self.slow_down(channel)
-
-    def slow_down(self, channel):
-        read, offer_read = channel.read, channel.offer_read
-        write, offer_answer = channel.write, channel.offer_answer
-        early, late = deque(), deque()
-
-        def read_early(request):
-            before = len(channel.reads)
-            read(request)
-            for _, address, _ in list(channel.reads)[before:]:
-                early.append(self.image[channel.span(address)].tobytes())
-
-        def offer_early():
-            waiting = len(channel.reads)
-            offer_read()
-            if len(channel.reads) < waiting:
-                channel.wires["rdata"].value = int.from_bytes(early.popleft(), "little")
-
-        def write_late(*request):
-            late.append(request)
-            channel.answers.append((channel.time + next(channel.latency), 0))
-
-        def answer_late():
-            waiting = len(channel.answers)
-            offer_answer()
-            if len(channel.answers) < waiting:
-                write(*late.popleft())
-                # That is not another answer.
-                channel.answers.pop()
-
-        channel.read, channel.offer_read = read_early, offer_early
-        channel.write, channel.offer_answer = write_late, answer_late
-
-
-class Machine:
-    """Memory around the cache, and which values each read may have.
-
-    A read must give what the last write that was acknowledged before it has left, or what a later
-    one wrote.
-    """
-
-    def __init__(self, bench, latency=(20, 20), pause=None):
-        dut, rng = bench.dut, bench.rng
-        self.bench, self.dut, self.rng = bench, dut, rng
-        self.image = rng.integers(0, 256, SIZE).astype(np.uint8)
-
-        def latencies(channel):
-            source = np.random.default_rng(int(rng.integers(1 << 30)) + channel)
-            while True:
-                yield int(source.integers(latency[0], latency[1] + 1))
-
-        def pauses(name):
-            seed = int(rng.integers(1 << 30))
-            return never() if pause is None else sometimes(seed, pause)
-
-        self.memory = SlowMemory(dut, config, self.image, latency=latencies, pause=pauses)
-        dut.limit.value = SIZE >> 12
-        self.drivers = {name: bench.drive(name, read_request(config))
-                        for name in ("d", "w", "gather")}
-        self.writes = bench.drive("writes", write_data(config))
-        self.ranges = bench.drive("ranges", range_command(config))
-        # Of each word, its values, and the writes after which they were accepted; those of a read
-        # that is on its way, and which of them were acknowledged before it.
-        self.values = {}
-        self.accepted, self.acknowledged = [], 0
-        self.wanted = {name: deque() for name in self.drivers}
-        self.got = Counter()
-        for name, shape in (("d", cached_data), ("w", cached_data), ("gather", read_data)):
-            StreamMonitor(dut, f"{name}_data", lambda item, name=name: self.check(name, item),
-                          shape(config))
-        self.events = Counter()
-        cocotb.start_soon(self.count())
-
-    async def count(self):
-        dut = self.dut
-        while True:
-            await RisingEdge(dut.clk)
-            self.events.update(unpack(cache_events, dut.events.value))
-            if dut.writes__valid.value and dut.writes__ready.value:
-                self.accept(unpack(write_data(config), dut.writes__payload.value))
-            self.acknowledged += int(dut.written.value)
-
-    def accept(self, write):
-        """A write was taken: its word has one value more."""
-        address = write["address"]
-        history = self.history(address)
-        old, data = history[-1][1], 0
-        for n in range(WORD):
-            source = write["data"] if write["strobe"] >> n & 1 else old
-            data |= source & 0xFF << 8 * n
-        self.accepted.append(address)
-        history.append((len(self.accepted), data))
-
-    def history(self, address):
-        """Values of a word, each with the number of the write that it came with."""
-        if address not in self.values:
-            raw = self.image[address:address + WORD].tobytes()
-            self.values[address] = [(0, int.from_bytes(raw, "little"))]
-        return self.values[address]
-
-    def check(self, name, item):
-        """A word or a beat came: each word is one that may be read."""
-        words = config.beat_words if item.get("whole") else 1
-        for n in range(words):
-            address, before = self.wanted[name].popleft()
-            value = item["data"] >> 8 * WORD * n & (1 << 8 * WORD) - 1
-            history = self.history(address)
-            legal = [data for number, data in history if number > before]
-            legal.append([data for number, data in history if number <= before][-1])
-            # Channels need not see a write at the same time.
-            for channel in range(config.channels):
-                mask = (1 << config.data_bits) - 1 << config.data_bits * channel
-                assert value & mask in {data & mask for data in legal}, (
-                    f"{name}: {value:#x} at {address:#x} is not one of {[*map(hex, legal)]}")
-            self.got[name] += 1
-
-    async def read(self, name, address, words):
-        """Ask for a burst; what comes is checked."""
-        for n in range(words):
-            self.history(address + n * WORD)
-        driver = self.drivers[name]
-        self.wanted[name] += [(address + n * WORD, self.acknowledged) for n in range(words)]
-        await driver.send({"address": address, "words": words})
-
-    def burst(self, lines=None):
-        """A random burst of whole beats; of ``(first, last)`` lines."""
-        rng, first, last = self.rng, 0, LINES - 1
-        if lines is not None:
-            first, last = lines
-        line = int(rng.integers(first, last + 1))
-        span = config.burst_bytes // config.beat_bytes
-        beat = line * config.line_bytes // config.beat_bytes
-        start = beat // span * span if rng.integers(2) else beat
-        beats = span - start % span
-        beats = beats if rng.integers(2) else int(rng.integers(1, beats + 1))
-        return start * config.beat_bytes, beats * config.beat_words
-
-    async def write(self, lines=None):
-        """Write some bytes of a random word."""
-        first, last = (0, LINES - 1) if lines is None else lines
-        line = int(self.rng.integers(first, last + 1))
-        address = line * config.line_bytes + WORD * int(
-            self.rng.integers(config.line_bytes // WORD))
-        self.history(address)
-        raw = self.rng.integers(0, 256, 2 * WORD).astype(np.uint8).tobytes()
-        strobe = int.from_bytes(raw[WORD:], "little") & (1 << WORD) - 1
-        strobe = strobe if self.rng.integers(2) else (1 << WORD) - 1
-        await self.writes.send({"address": address, "data": int.from_bytes(raw[:WORD], "little"),
-                                "strobe": strobe or 1})
-
-    async def pin(self, slot, first, lines, place, preload=False):
-        await self.ranges.send({"slot": slot, "live": 1, "preload": int(preload), "first": first,
-                                "lines": lines, "place": place})
-
-    async def drop(self, slot):
-        await self.ranges.send({"slot": slot})
-
-    async def rest(self, quiet=60):
-        """Wait until everything has come, and the cache has been quiet for a while."""
-        calm = 0
-        for _ in range(100_000):
-            await RisingEdge(self.dut.clk)
-            busy = any(self.wanted.values()) or not self.dut.quiet.value
-            calm = 0 if busy else calm + 1
-            if calm == quiet:
-                return
-        raise AssertionError("the cache does not come to rest")
-
-    def asked(self):
-        """Bursts of memory, as the reference names them; they are forgotten."""
-        bursts = [(global_address(address, 0, config), words)
-                  for channel, address, words in self.memory.bursts if channel == 0]
-        self.memory.bursts.clear()
-        return bursts
+def surround(bench, **options):
+    return Machine(bench, config, SIZE, **options)
 
 
 def some_range(rng, reference):
@@ -236,7 +51,7 @@ def some_range(rng, reference):
         place = int(rng.integers(config.cache_bursts))
         most = (config.cache_bursts - place) * config.burst_lines
         first, lines = int(rng.integers(LINES - most)), int(rng.integers(1, most + 1))
-        trial = Cache(config)
+        trial = Reference(config)
         trial.ranges = dict(reference.ranges)
         if trial.pin(slot, first, lines, place):
             return slot, first, lines, place
@@ -247,7 +62,7 @@ def some_range(rng, reference):
 async def one_read_after_the_other(dut):
     """Hits, misses and fills are those of the reference, and so is what memory is asked for."""
     async with Bench(dut) as bench:
-        machine, reference, rng = Machine(bench), Cache(config), bench.rng
+        machine, reference, rng = surround(bench), Reference(config), bench.rng
         for _ in range(160):
             kind = rng.integers(10)
             if kind == 0 and reference.ranges:
@@ -257,12 +72,9 @@ async def one_read_after_the_other(dut):
             elif kind <= 2 or not reference.ranges:
                 found = some_range(rng, reference)
                 if found is not None:
-                    preload = bool(rng.integers(2))
+                    preload = bool(rng.integers(4) == 0)
                     assert reference.pin(*found, preload)
-                    await machine.pin(*found, preload)
-                    await bench.cycles(config.cache_bursts + 20)
-                    await machine.rest(100)
-                    machine.asked()
+                    await machine.hold(*found, preload)
             elif kind == 3:
                 await machine.write()
                 await machine.rest()
@@ -278,6 +90,7 @@ async def one_read_after_the_other(dut):
             assert (events["hit"], events["miss"]) == (reference.hits, reference.misses)
         await bench.cycles(20)
         assert machine.events["fill"] == reference.fills
+        cocotb.log.info("%s", dict(machine.events))
         assert reference.hits > 50 and reference.misses > 10
         assert not dut.range_fault.value and not dut.fault.value
 
@@ -287,7 +100,7 @@ async def one_read_after_the_other(dut):
 async def reads_and_writes_at_the_same_time(dut, latency, pause):
     """Streams, writes and changing ranges: nothing old is ever read."""
     async with Bench(dut) as bench:
-        machine, rng = Machine(bench, latency, pause), bench.rng
+        machine, rng = surround(bench, latency=latency, pause=pause), bench.rng
         # A small part of memory, so that all of them meet.
         hot = LINES // 2, LINES // 2 + 3 * config.burst_lines + 2
         reads, done = 200, []
@@ -309,7 +122,7 @@ async def reads_and_writes_at_the_same_time(dut, latency, pause):
             rows = -(-(hot[1] + 1) // config.burst_lines) - hot[0] // config.burst_lines
             await machine.pin(0, first, lines, 0)
             while len(done) < 3:
-                await bench.cycles(int(rng.integers(1, 2000)))
+                await bench.cycles(int(rng.integers(1, 1000)))
                 if rng.integers(4) == 0:
                     await machine.drop(0)
                 place = int(rng.integers(config.cache_bursts - rows + 1))
@@ -332,13 +145,10 @@ async def reads_and_writes_at_the_same_time(dut, latency, pause):
 async def what_is_written_is_read_from_the_cache(dut):
     """A valid line stays valid when it is written, byte by byte."""
     async with Bench(dut) as bench:
-        machine = Machine(bench)
+        machine = surround(bench)
         first, lines = config.burst_lines, 2 * config.burst_lines
         hot = first, first + lines - 1
-        await machine.pin(0, first, lines, config.cache_bursts - 2, preload=True)
-        await bench.cycles(config.cache_bursts + 20)
-        await machine.rest()
-        machine.asked()
+        await machine.hold(0, first, lines, config.cache_bursts - 2, True)
         for _ in range(60):
             await machine.write(hot)
             await machine.rest(8)
@@ -351,12 +161,9 @@ async def what_is_written_is_read_from_the_cache(dut):
 async def hits_come_at_a_beat_a_cycle(dut):
     """From a pinned range, while the other stream waits for memory."""
     async with Bench(dut) as bench:
-        machine = Machine(bench, latency=(200, 200))
+        machine = surround(bench, latency=(200, 200))
         bursts = config.cache_bursts
-        await machine.pin(0, 0, bursts * config.burst_lines, 0, preload=True)
-        await bench.cycles(bursts + 20)
-        await machine.rest(250)
-        machine.asked()
+        await machine.hold(0, 0, bursts * config.burst_lines, 0, True)
         far = SIZE - bursts * config.burst_bytes
 
         async def read_all(name, start):
@@ -386,11 +193,45 @@ async def hits_come_at_a_beat_a_cycle(dut):
         assert cycles <= 2 * beats + 20 and machine.events["stall"] > beats // 2
 
 
+async def cycles_until(dut, wire):
+    """Clock edges up to the first one at which a wire is high."""
+    for n in range(1, 1000):
+        await RisingEdge(dut.clk)
+        if wire.value:
+            return n
+    raise AssertionError(f"{wire._name} never rises")
+
+
+@cocotb.test()
+async def each_step_takes_its_cycles(dut):
+    """A range, what is read ahead into it, a hit, and a read of memory."""
+    # From a request of the cache to one on the bus: past arbiter and port.
+    asked = Replies.latency + Lookup.latency + 2
+    async with Bench(dut) as bench:
+        machine = surround(bench)
+        lines = config.burst_lines
+        machine.ranges.start([{"live": 1, "preload": 1, "lines": lines}])
+        assert await cycles_until(dut, dut.ranges__ready) == config.ranges + 2
+        # One cycle to drain, and one for the valid bits of its burst.
+        assert await cycles_until(dut, dut.axi__0__arvalid) == 2 + Preload.latency + asked
+        await machine.rest(100)
+        for name in ("d", "w"):
+            await machine.read(name, 0, config.burst)
+            assert await cycles_until(dut, getattr(dut, f"{name}_data__valid")) == Cache.latency
+            await machine.rest(10)
+            await machine.read(name, SIZE // 2, config.burst)
+            assert await cycles_until(dut, dut.axi__0__arvalid) == asked
+            await machine.rest(10)
+        await bench.cycles(1)
+        machine.ranges.start([{}])
+        assert await cycles_until(dut, dut.ranges__ready) == 1
+
+
 @cocotb.test()
 async def a_preload_lets_others_go_first(dut):
     """Of what memory is asked for while a stream asks, most is for the stream."""
     async with Bench(dut) as bench:
-        machine = Machine(bench, latency=(10, 10))
+        machine = surround(bench, latency=(10, 10))
         bursts = config.cache_bursts
         await machine.pin(0, 0, bursts * config.burst_lines, 0, preload=True)
         await bench.cycles(bursts + 40)
@@ -431,7 +272,7 @@ async def illegal_ranges_are_faults(dut):
         }
     for name, (commands, fault) in pins.items():
         async with Bench(dut) as bench:
-            machine, reference = Machine(bench), Cache(config)
+            machine, reference = surround(bench), Reference(config)
             for command in commands[:-1]:
                 await machine.pin(*command)
                 assert reference.pin(*command)

@@ -1,21 +1,14 @@
 """Bench of everything that sees addresses, from commands down to AXI: streams, walks, flushes."""
 
-import random
-from collections import Counter, deque
-
 import cocotb
-import numpy as np
 from cocotb.triggers import RisingEdge
 
 from hw import isa
 from hw.config import Config
-from hw.memory.dma import dma_events
-from hw.signatures import Command, Part, choice, kv_part, range_command, row_write
-from verif import walks
-from verif.axi import AxiMemory
+from hw.signatures import Part, kv_part
 from verif.bench import Bench, current
+from verif.dma_machine import Machine
 from verif.memory_system import DmaSystem
-from verif.packing import unpack
 from verif.reference import memory as reference
 from verif.streams import StreamMonitor, bursts, never, sometimes
 
@@ -56,150 +49,8 @@ SIZE = max(1 << 17, 1 << 14 + config.word_bytes.bit_length())
 LINES = SIZE // config.line_bytes
 
 
-class Machine:
-    """Memory and workspace around the DMA, and what its streams are to deliver."""
-
-    def __init__(self, bench, restless=False, latency=60):
-        dut, rng = bench.dut, bench.rng
-        self.bench, self.dut, self.rng = bench, dut, rng
-        self.seeds = random.Random(int(rng.integers(1 << 30)))
-        self.image = rng.integers(0, 256, SIZE).astype(np.uint8)
-        self.rows = np.zeros((config.rows, config.lanes), np.uint32)
-
-        def latencies(channel):
-            source = random.Random(self.seeds.random())
-            while True:
-                yield source.randint(1, latency) if restless else latency
-
-        def pause(name):
-            return sometimes(self.seeds.random(), 0.3) if restless else never()
-
-        self.memory = AxiMemory(dut, config, self.image, latency=latencies, pause=pause)
-        dut.limit.value = SIZE >> 12
-        StreamMonitor(dut, "write", self.store, row_write(config))
-        self.fetch = bench.drive("fetch", Command)
-        self.mover = bench.drive("mover", Command)
-        self.choices = bench.drive("choices", choice)
-        self.entries = min(LINES // config.kv_lines(config.max_head_blocks), 200)
-        self.announced, self.asked = [], []
-        self.parts = StreamMonitor(dut, "parts", self.announced.append, kv_part)
-        self.events, self.wanted = Counter(), Counter()
-        cocotb.start_soon(self.count())
-        self.lists = deque()
-        cocotb.start_soon(self.choose())
-        if config.cache:
-            self.ranges = bench.drive("ranges", range_command(config))
-
-    def store(self, row):
-        data = row["data"].to_bytes(4 * config.lanes, "little")
-        self.rows[row["address"]] = np.frombuffer(data, "<u4")
-
-    async def choose(self):
-        while True:
-            await RisingEdge(self.dut.clk)
-            while self.lists:
-                await self.choices.send(self.lists.popleft())
-
-    async def count(self):
-        while True:
-            await RisingEdge(self.dut.clk)
-            events = unpack(dma_events, self.dut.events.value)
-            self.events.update({**events.pop("cache"), **events})
-
-    async def change_ranges(self):
-        """Pin and drop halves of the cache, again and again, if there is one."""
-        rng, half = self.rng, config.cache // 2 // config.line_bytes
-        while config.cache:
-            slot = int(rng.integers(2))
-            # Of different halves of memory, so that no two ranges overlap.
-            line = int(rng.integers(LINES // 8)) + slot * LINES // 2
-            place = slot * config.cache_bursts // 2
-            await self.ranges.send({
-                "slot": slot, "live": int(rng.integers(8) > 0), "preload": int(rng.integers(4) > 0),
-                "first": line, "lines": half - config.burst_lines, "place": place})
-            await self.bench.cycles(int(rng.integers(6000)))
-
-    def beats(self, address, number):
-        raw = self.image[address:][:number * config.beat_bytes].tobytes()
-        return [int.from_bytes(raw[n:n + config.beat_bytes], "little")
-                for n in range(0, len(raw), config.beat_bytes)]
-
-    def want(self, address, number):
-        """Expect the bursts of so many beats; return the beats."""
-        self.wanted.update(reference.bursts(address, number * config.beat_words, config))
-        return self.beats(address, number)
-
-    def stream(self, name, beats, line=None):
-        """A random ``stream`` command and its beats."""
-        lines = beats * config.beat_bytes // config.line_bytes + 1
-        line = int(self.rng.integers(0, LINES - lines)) if line is None else line
-        command = {"word": isa.encode("stream", stream=name, beats=beats), "address": line,
-                   "count": int(self.rng.integers(1 << 32))}
-        return command, self.want(line * config.line_bytes, beats)
-
-    def table(self, line=0):
-        """Write a block table, a line's address; return it."""
-        table = self.rng.permutation(self.entries).astype("<u4")
-        self.image[line * config.line_bytes:][:4 * self.entries] = table.view(np.uint8)
-        self.dut.table.value = line
-        return table
-
-    def walk(self, **fields):
-        """A random ``walk`` command, as of :func:`verif.walks.walk`."""
-        longest = min(400, 32 * (self.entries - 1))
-        line = int(self.rng.integers(0, LINES // 4)) if fields.get("table") is None else 0
-        command = walks.walk(self.rng, config, line, **{"longest": longest, **fields})
-        for block in command["blocks"]:
-            for _, address, beats in block:
-                assert address + beats * config.beat_bytes <= SIZE
-                self.want(address, beats)
-        return command
-
-    def d_stream(self, beats):
-        """A random ``stream`` command of D in the same form."""
-        command, _ = self.stream("d", beats)
-        return walks.stream(self.rng, config, beats, command["address"])
-
-    async def send(self, command):
-        """Send a command of D, and its list."""
-        self.asked.append(command)
-        self.lists += walks.choices_of(command)
-        self.dut.entries.value = self.entries if command.get("paged") else 0
-        await self.fetch.send(command["command"])
-
-    def d_beats(self):
-        """Beats of all that was announced, in the order in which it was."""
-        found = walks.Follower(self.asked, config.keys_ahead).all(self.announced)
-        self.asked.clear()
-        self.announced.clear()
-        return [beat for _, address, beats in found for beat in self.beats(address, beats)]
-
-    def issued(self):
-        """The bursts of the first channel, as the reference names them."""
-        return Counter((reference.global_address(address, 0, config), words)
-                       for channel, address, words in self.memory.bursts if channel == 0)
-
-    async def rest(self, patience=200000):
-        """Wait until all that was asked for has come."""
-        quiet = 0
-        for _ in range(patience):
-            await RisingEdge(self.dut.clk)
-            busy = (self.dut.fetch_busy.value or not self.dut.quiet.value
-                    or self.dut.d__valid.value or self.dut.parts__valid.value)
-            quiet = 0 if busy else quiet + 1
-            if quiet > 10:
-                return
-        raise AssertionError("memory does not come to rest")
-
-    async def add(self, counter):
-        self.dut.add_id.value, self.dut.add_count.value, self.dut.add_en.value = counter, 1, 1
-        await RisingEdge(self.dut.clk)
-        self.dut.add_en.value = 0
-
-    async def flush(self, name):
-        getattr(self.dut, f"flush_{name}").value = 1
-        await RisingEdge(self.dut.clk)
-        getattr(self.dut, f"flush_{name}").value = 0
+def surround(bench, restless=False, latency=60):
+    return Machine(bench, config, SIZE, restless, latency)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -208,7 +59,7 @@ class Machine:
 async def streams_deliver_what_was_asked(dut, restless, pause):
     """Both streams, with gathers between, in order and without a word too many."""
     async with Bench(dut, patience=5000) as bench:
-        machine = Machine(bench, restless)
+        machine = surround(bench, restless)
         w, d = bench.expect("w", pause=pause()), StreamMonitor(dut, "d", pause=pause())
         changing = cocotb.start_soon(machine.change_ranges())
         gathers = cocotb.start_soon(machine.mover.send_all(
@@ -250,7 +101,7 @@ async def streams_deliver_what_was_asked(dut, restless, pause):
 async def a_table_says_where_blocks_lie(dut, restless):
     """Walks with and without it, beside a busy W stream; the program changes it between walks."""
     async with Bench(dut, patience=5000) as bench:
-        machine = Machine(bench, restless)
+        machine = surround(bench, restless)
         w, d = bench.expect("w"), StreamMonitor(dut, "d", pause=sometimes(3))
         for _ in range(3):
             for n in range(6):
@@ -272,7 +123,7 @@ async def a_table_says_where_blocks_lie(dut, restless):
 async def memory_is_read_at_full_rate(dut, words, pieces):
     """Words take hardly more cycles than there are words, in one descriptor or in many."""
     async with Bench(dut, patience=5000) as bench:
-        machine = Machine(bench, latency=60)
+        machine = surround(bench, latency=60)
         w = bench.expect("w")
         beats, line = words // config.beat_words // pieces, 0
         commands = []
@@ -298,7 +149,7 @@ async def walks_keep_memory_busy(dut, paged):
     """
     async with Bench(dut) as bench:
         window, latency = BUSY[config.word_bytes]
-        machine = Machine(bench, latency=latency)
+        machine = surround(bench, latency=latency)
         beats = []
         d = StreamMonitor(dut, "d", lambda beat: beats.append(beat))
         ends = [0]
@@ -339,7 +190,7 @@ async def walks_keep_memory_busy(dut, paged):
 async def announcements_do_not_stop_reading(dut, pattern):
     """While nobody takes them, nor a beat, all of D's room is filled."""
     async with Bench(dut) as bench:
-        machine = Machine(bench, latency=20)
+        machine = surround(bench, latency=20)
         machine.parts.task.cancel()
         dut.d__ready.value = dut.parts__ready.value = 0
         room = config.d_fifo // config.word_bytes
@@ -358,7 +209,7 @@ async def every(function, arguments):
 async def one_stream_does_not_wait_for_the_other(dut):
     """W goes on while D's walk waits for a counter, and while nobody takes D's beats."""
     async with Bench(dut) as bench:
-        machine = Machine(bench, latency=20)
+        machine = surround(bench, latency=20)
         w = bench.expect("w")
         dut.d__ready.value = 0
         await machine.send(machine.walk(count=70, pattern="window", take0=9))
@@ -377,7 +228,7 @@ async def one_stream_does_not_wait_for_the_other(dut):
 async def a_walk_waits_before_the_block_that_is_written(dut):
     """All blocks before are read at once, the last only when it is allowed."""
     async with Bench(dut) as bench:
-        machine = Machine(bench, latency=10)
+        machine = surround(bench, latency=10)
         received = StreamMonitor(dut, "d").received
         for count in (1, 32, 33, 96):
             received.clear()
@@ -397,7 +248,7 @@ async def a_walk_waits_before_the_block_that_is_written(dut):
 async def a_walk_of_no_tokens_reads_and_takes_nothing(dut):
     """Neither a word nor a permission is lost, and nothing is announced."""
     async with Bench(dut) as bench:
-        machine = Machine(bench, latency=10)
+        machine = surround(bench, latency=10)
         d = StreamMonitor(dut, "d")
         await machine.add(3)
         for count in (0, 5, 0):
@@ -412,7 +263,7 @@ async def a_walk_of_no_tokens_reads_and_takes_nothing(dut):
 async def a_flush_forgets_one_stream(dut, restless):
     """Whenever it comes: nothing asked before it is delivered after, and the other goes on."""
     async with Bench(dut, patience=5000) as bench:
-        machine = Machine(bench, restless)
+        machine = surround(bench, restless)
         changing = cocotb.start_soon(machine.change_ranges())
         streams = {"w": StreamMonitor(dut, "w", pause=sometimes(1)),
                    "d": StreamMonitor(dut, "d", pause=sometimes(2))}

@@ -50,7 +50,8 @@ class Cache(wiring.Component):
 
     Latency
     -------
-    Five cycles from a request to its first beat; three from a request to that of memory.
+    ``latency`` cycles from a request to the first beat of a hit; three from a request to that of
+    memory.
 
     Throughput
     ----------
@@ -80,6 +81,9 @@ class Cache(wiring.Component):
         From now on: a range is illegal; as of :class:`.Ranges`.
     events : ``Out(cache_events)``
     """
+
+    #: The last cycle is that of the SRAM.
+    latency = Lookup.latency + Replies.latency + 1
 
     def __init__(self, config):
         self.config = config

@@ -17,7 +17,7 @@ class Preload(wiring.Component):
 
     Latency
     -------
-    Four cycles from ``start`` to the first request.
+    ``latency`` cycles from ``start`` to the first request.
 
     Throughput
     ----------
@@ -36,6 +36,8 @@ class Preload(wiring.Component):
     requests : ``Out(stream.Signature(read_request(config)))``
         A request of a range that was stopped may still come.
     """
+
+    latency = 4
 
     def __init__(self, config):
         self.config = config

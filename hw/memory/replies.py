@@ -36,8 +36,8 @@ class Replies(wiring.Component):
 
     Latency
     -------
-    One cycle from ``found`` to ``requests`` or ``read_en``, and one from a grant to the beat; none
-    from ``words`` to ``data``.
+    ``latency`` cycles, one, from ``found`` to ``requests`` or ``read_en``, and one from a grant to
+    the beat; none from ``words`` to ``data``.
 
     Throughput
     ----------
@@ -77,6 +77,8 @@ class Replies(wiring.Component):
         A write to the range is on its way.
     busy : ``Out(1)``
     """
+
+    latency = 1
 
     def __init__(self, config, depth, reads=True):
         self.config, self.depth, self.reads = config, depth, reads
