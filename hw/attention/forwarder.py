@@ -8,6 +8,7 @@ from amaranth.utils import exact_log2
 from hw.attention.geometry import dealing, forward_job
 from hw.memory.place import beat_bits
 from hw.memory.queue import Queue
+from hw.memory.sizes import product
 from hw.memory.staging import staging_read
 from hw.memory.words import Words
 
@@ -112,11 +113,8 @@ class Forwarder(wiring.Component):
         run, of_values = words.i.p, Signal()
         at_keys, behind = Signal.like(run.index), Signal.like(run.index)
 
-        def blocks(heads):
-            # Not worth a hard multiplier.
-            return sum(Mux(bit, job.head_blocks << n, 0) for n, bit in enumerate(heads))
-
-        m.d.sync += [at_keys.eq(blocks(job.head)), behind.eq(blocks(job.heads))]
+        m.d.sync += [at_keys.eq(product(job.head, job.head_blocks)),
+                     behind.eq(product(job.heads, job.head_blocks))]
         m.d.comb += [
             of_values.eq(part.values | code), words.i.valid.eq(elements | code),
             run.index.eq(at_keys + Mux(of_values, behind, 0)), run.values.eq(of_values),

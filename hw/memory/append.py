@@ -7,7 +7,7 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from ..signatures import write_data
 from .finder import Finder
-from .sizes import sizes
+from .sizes import product, sizes
 from .staging import staging_block
 from .words import Words
 
@@ -24,8 +24,9 @@ class Append(wiring.Component):
     The reference is :func:`verif.reference.memory.append`.
 
     Staged are keys, then values: of each head those of all tokens. They are read in this order,
-    those of a head and token when all of them are there. Tokens that follow each other lie in two
-    KV blocks at most: both places are found before the first word is written.
+    those of a head and token when all of them were taken; those of the next are taken meanwhile.
+    Tokens that follow each other lie in two KV blocks at most: both places are found before the
+    first word is written.
 
     Throughput
     ----------
@@ -98,27 +99,17 @@ class Append(wiring.Component):
             lines = Mux(bounds, sizes(m, config, self, "bounds_lines", config.bounds_lines), lines)
 
         # The token at work: behind the end of the first one's KV block it lies in the second place.
-        number, token, crosses = Signal.like(self.more), Signal(6), Signal()
+        token, row, crosses = Signal.like(self.more), Signal(6), Signal()
         first_place, second_place = Signal(32), Signal(32)      # lines
-        m.d.comb += [token.eq(self.count[:5] + number), crosses.eq((self.count[:5] + self.more)[5])]
+        m.d.comb += [row.eq(self.count[:5] + token), crosses.eq((self.count[:5] + self.more)[5])]
 
-        # Staged blocks are taken as soon as they are there: all of the command, and those taken of
-        # which no word was asked for yet.
-        blocks, of_heads = Signal(5), Signal(11)
-        left, there, enough = Signal(15), Signal(15), Signal()
+        # Control. A run is the keys, or values, of a head and token: blocks that follow each other
+        # in the staging memory.
         run, item = words.i.p, words.o.p
-        m.d.comb += [
-            blocks.eq(self.head_blocks << bounds), enough.eq(there >= blocks),
-            self.take.eq(self.ok & (left != 0)),
-        ]
-        m.d.sync += [of_heads.eq(self.heads * self.head_blocks << 1),
-                     there.eq(there + self.take - Mux(words.i.ready, blocks, 0)),
-                     left.eq(left - self.take)]
-
-        # Control. Blocks that follow each other in the staging memory: keys of a head, or values.
         start, shift = Signal(32), Signal(32)
         values, final, second = Signal(), Signal(), Signal()
-        head, index = Signal.like(self.heads), Signal.like(self.index)
+        head, index, before = Signal.like(self.heads), Signal.like(self.index), Signal(11)
+        blocks, last_token, last_head = Signal(5), Signal(), Signal()
         m.d.comb += [
             finder.i.p.address.eq(self.address), finder.i.p.number.eq(self.count[5:] + second),
             finder.i.p.ring.eq(self.ring), finder.i.p.sinks.eq(self.sinks),
@@ -126,23 +117,29 @@ class Append(wiring.Component):
             finder.entries.eq(self.entries),
             self.lookup.eq(finder.lookup), self.entry.eq(finder.index),
             self.fault.eq(finder.fault), final.eq(values | bounds),
+            blocks.eq(self.head_blocks << bounds),
+            last_token.eq(token == self.more), last_head.eq(head + 1 == self.heads),
         ]
+        # Known before the place is.
+        m.d.sync += before.eq(product(self.heads, self.head_blocks) << 1)
         connect(m, flipped(self.found), finder.found)
+
+        # Blocks are taken a run ahead: while one is written, those of the next.
+        left, running = Signal.like(blocks), Signal()
+        m.d.comb += self.take.eq(self.ok & (left != 0))
+        with m.If(self.take):
+            m.d.sync += left.eq(left - 1)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [number.eq(0), head.eq(0), values.eq(0), shift.eq(0),
-                             there.eq(0), left.eq(0)]
+                m.d.sync += values.eq(0)
                 m.d.comb += finder.i.valid.eq(self.go)
                 with m.If(self.go):
-                    m.next = "SIZE"
-            with m.State("SIZE"):
-                # The product of heads and blocks is there.
-                m.d.sync += [left.eq(of_heads * (self.more + 1)),
-                             index.eq(Mux(self.behind, of_heads, 0))]
-                m.next = "FIND"
+                    m.d.sync += left.eq(blocks)
+                    m.next = "FIND"
             with m.State("FIND"):
                 m.d.comb += finder.o.ready.eq(1)
-                m.d.sync += second_place.eq(finder.o.payload)
+                m.d.sync += [second_place.eq(finder.o.payload),
+                             index.eq(Mux(self.behind, before, 0))]
                 with m.If(~second):
                     m.d.sync += first_place.eq(finder.o.payload)
                 with m.If(finder.o.valid):
@@ -154,19 +151,21 @@ class Append(wiring.Component):
                 m.d.comb += finder.i.valid.eq(1)
                 m.next = "FIND"
             with m.State("WRITE"):
-                m.d.comb += words.i.valid.eq(enough)
+                m.d.comb += words.i.valid.eq(running | (left == 0))
+                with m.If(~running & (left == 0)):
+                    m.d.sync += [running.eq(1),
+                                 left.eq(Mux(last_token & last_head & final, 0, blocks))]
                 with m.If(words.i.ready):
-                    m.d.sync += index.eq(index + blocks)
+                    m.d.sync += [running.eq(0), index.eq(index + blocks)]
                     m.next = "LEAVE"
             with m.State("LEAVE"):
-                last = Signal()
-                m.d.comb += [last.eq(number == self.more), self.marks.valid.eq(final & last)]
+                m.d.comb += self.marks.valid.eq(final & last_token)
                 with m.If(~self.marks.valid | self.marks.ready):
-                    m.d.sync += number.eq(Mux(last, 0, number + 1))
+                    m.d.sync += token.eq(Mux(last_token, 0, token + 1))
                     m.next = "WRITE"
-                    with m.If(last):
+                    with m.If(last_token):
                         m.d.sync += [head.eq(head + 1), shift.eq(shift + self.head_stride)]
-                        with m.If(head + 1 == self.heads):
+                        with m.If(last_head):
                             m.d.sync += [head.eq(0), shift.eq(0), values.eq(1)]
                             with m.If(final):
                                 m.d.comb += self.done.eq(1)
@@ -175,10 +174,10 @@ class Append(wiring.Component):
         # Words of a run, at the place of its head and token: known when the first of them comes.
         word = exact_log2(config.word_bytes)
         address = Signal(config.address_bits)
-        m.d.sync += start.eq(Mux(token[5], second_place, first_place) + shift)
+        m.d.sync += start.eq(Mux(row[5], second_place, first_place) + shift)
         m.d.comb += [
             run.index.eq(index), run.head_blocks.eq(self.head_blocks), run.packed.eq(packed),
-            run.token.eq(token[:5]), run.values.eq(values), run.bounds.eq(bounds),
+            run.token.eq(row[:5]), run.values.eq(values), run.bounds.eq(bounds),
             run.codes.eq(1), run.elements.eq(1),
             words.staging.eq(self.staging), self.read.eq(words.read),
             self.index.eq(words.index), self.released.eq(words.used),

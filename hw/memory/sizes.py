@@ -5,13 +5,18 @@ from amaranth import *
 from ..formats import KV
 
 
-__all__ = ["by_head_blocks", "is_packed", "sizes"]
+__all__ = ["by_head_blocks", "is_packed", "product", "sizes"]
 
 
 def is_packed(number):
     """Whether the element of keys and values with this number is packed; a machine that has none
     never sees one. No constant, which Icarus would take for unknown in a process without inputs."""
     return Cat(number == n for n, element in enumerate(KV.values()) if element.packed).any()
+
+
+def product(factor, number):
+    """``factor * number`` of few bits: sums, as `*` would take a hard multiplier."""
+    return sum(Mux(bit, number << n, 0) for n, bit in enumerate(factor))
 
 
 def by_head_blocks(m, config, head_blocks, function, name):
