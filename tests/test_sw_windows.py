@@ -153,6 +153,15 @@ def test_lists_must_ascend():
     assert fault_of(many, choose, walk, data=(1, 5, 4)) == rm.Cause.CHOICE
 
 
+@pytest.mark.parametrize("pages", [(), (0,), (0, 1, 2)])
+def test_a_choose_ends_when_a_walk_has_its_list(pages):
+    many, data = ("set", dict(rd=1, imm=100)), (*pages, 0)
+    choose = ("choose", dict(entries=len(pages), count=1))
+    walk = ("walk", dict(head_blocks=1, span=1, pattern="chosen"))
+    assert not after(many, choose, data=data).resting
+    assert after(many, choose, walk, data=data).resting
+
+
 def test_blocks_beyond_the_table_are_a_fault():
     count = ("set", dict(rd=1, imm=70))
     walk = ("walk", dict(head_blocks=1, span=1, count=1, base=1))

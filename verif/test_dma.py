@@ -1,6 +1,7 @@
 """Bench of everything that sees addresses, from commands down to AXI: streams, walks, flushes."""
 
 import cocotb
+import numpy as np
 from cocotb.triggers import RisingEdge
 
 from hw import isa
@@ -242,6 +243,28 @@ async def a_walk_waits_before_the_block_that_is_written(dut):
             await machine.add(3)
             await machine.rest()
             assert received == machine.d_beats()
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(entries=[0, 1, 2, 5])
+async def a_choose_ends_when_a_walk_has_its_list(dut, entries):
+    """However short it is."""
+    async with Bench(dut) as bench:
+        machine = surround(bench, latency=10)
+        d = StreamMonitor(dut, "d")
+        line = LINES - 8
+        pages = np.arange(entries, dtype="<u4")
+        machine.image[line * config.line_bytes:][:pages.nbytes] = pages.view(np.uint8)
+        word = isa.encode("choose", entries=entries)
+        choosing = machine.mover.start([{"word": word, "address": line, "count": 100}])
+        await bench.cycles(300)
+        assert not choosing.done()
+        command = machine.walk(pattern="chosen", pages=pages.tolist(), count=140)
+        machine.asked.append(command)
+        await machine.fetch.send(command["command"])
+        await choosing
+        await machine.rest()
+        assert d.received == machine.d_beats()
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

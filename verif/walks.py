@@ -12,7 +12,7 @@ __all__ = ["walk", "stream", "numbers", "choices_of", "in_order", "Follower"]
 
 
 def walk(rng, config, address=None, *, count=None, table=None, pattern=None, take0=0, chain=None,
-         forward=None, longest=400, **fields):
+         forward=None, pages=None, longest=400, **fields):
     """A ``walk`` command with random fields where none are given, and what it is to read.
 
     A dict with ``command``, ``blocks`` (as of :func:`verif.reference.memory.walk`), ``pages`` (the
@@ -36,8 +36,7 @@ def walk(rng, config, address=None, *, count=None, table=None, pattern=None, tak
     page = int(rng.integers(0, 4))
     kv = str(rng.choice(config.kv))
     address = int(rng.integers(0, 1 << 20)) if address is None else address
-    pages = None
-    if pattern == "chosen":
+    if pattern == "chosen" and pages is None:
         pages = sorted({int(n) for n in rng.integers(0, (longest // BLOCK >> page) + 2, 6)})
     lists = chosen_blocks(pages or (), page)
     if table is not None and not bounds:

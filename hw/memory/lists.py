@@ -2,25 +2,18 @@
 
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out
 
 from ..signatures import choice
-from .queue import Queue
 
 
 __all__ = ["Lists"]
 
 
 class Lists(wiring.Component):
-    """Joins the lists of two sources: one whole list after another.
+    """Joins the lists of two sources: one whole list after another. Combinational.
 
-    Latency
-    -------
-    One cycle.
-
-    Throughput
-    ----------
-    One page each cycle. A ``ready`` does not depend on ``o.ready``.
+    Nothing waits here: a source is at the end of its list when a walk has taken all of it.
 
     Members
     -------
@@ -29,8 +22,6 @@ class Lists(wiring.Component):
     o : ``Out(stream.Signature(choice))``
     """
 
-    latency = 1
-
     def __init__(self):
         super().__init__({"choices": In(stream.Signature(choice)),
                           "pages": In(stream.Signature(choice)),
@@ -38,16 +29,15 @@ class Lists(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = Queue(choice, 2)
-        connect(m, queue.o, flipped(self.o))
         begun, second, source = Signal(), Signal(), Signal()
         m.d.comb += [
             source.eq(Mux(begun, second, ~self.choices.valid)),
-            queue.i.valid.eq(Mux(source, self.pages.valid, self.choices.valid)),
-            queue.i.payload.eq(Mux(source, self.pages.payload, self.choices.payload)),
-            self.choices.ready.eq(queue.i.ready & ~source),
-            self.pages.ready.eq(queue.i.ready & source),
+            self.o.valid.eq(Mux(source, self.pages.valid, self.choices.valid)),
+            self.o.payload.eq(Mux(source, self.pages.payload, self.choices.payload)),
+            self.choices.ready.eq(self.o.ready & ~source),
+            self.pages.ready.eq(self.o.ready & source),
         ]
-        with m.If(queue.i.valid & queue.i.ready):
-            m.d.sync += [begun.eq(~queue.i.p.end), second.eq(source)]
+        # A page that is offered stays, also if the other source comes meanwhile.
+        with m.If(self.o.valid):
+            m.d.sync += [begun.eq(~(self.o.ready & self.o.p.end)), second.eq(source)]
         return m

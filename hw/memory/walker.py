@@ -74,8 +74,8 @@ class Walker(wiring.Component):
     requests, data : ``Out(stream.Signature(read_request(config)))``, ``In(..(read_data(config)))``
         Words of the block table.
     flush_w, flush_d : ``In(1)``
-        Forget the stream's commands; of D also walks, parts, choices that are here and words of the
-        table. Its descriptor may be withdrawn, and ``parts``. No list may be under way.
+        Forget the stream's commands; of D also walks, parts and words of the table. Its descriptor
+        may be withdrawn, and ``parts``. No list may be under way.
     busy : ``Out(1)``
         A command is not wholly resolved.
     table_fault : ``Out(1)``

@@ -191,5 +191,6 @@ def run_choose(m, f):
     pages = raw.view("<u4").tolist()
     if any(page <= before for before, page in zip(pages, pages[1:])):
         raise Fault(rm.Cause.CHOICE)
-    m.choices.append([page for page in pages if page < min(f.count, MOST_PAGES)])
-    yield lambda: not m.choices
+    sent = [page for page in pages if page < min(f.count, MOST_PAGES)]
+    m.choices.append(sent)
+    yield lambda: not any(pages is sent for pages in m.choices)
