@@ -3,36 +3,32 @@
 from hw import isa
 from verif.reference.pattern import BLOCK
 
-from .image import POOL
+from .image import HEADS, POOL
+from .writer import COUNT, FREE, Writer
 
 
-__all__ = ["AttentionWriter"]
-
-COUNT = 4
+__all__ = ["AttentionSteps"]
 
 
-class AttentionWriter:
+class AttentionSteps(Writer):
     """Part of :class:`.Program`: appends, walks and attends."""
 
     def page_table(self):
         """From now on, blocks lie where a table says."""
         self.sync()
         self.emit("paging", base=self.image.tables[self.number(0, 3)], entries=POOL)
-        self.paging = True
 
-    def attention(self):
-        """A token is appended to one or two heads, then queries attend to all of it."""
+    def attention(self, first=None):
+        """A token is appended to one or two heads, from this one on, then queries attend to all of
+        it."""
         heads = self.number(1, 2)
+        first = self.number(0, HEADS - heads) if first is None else min(first, HEADS - heads)
         columns, groups = self.number(1, self.config.columns), self.number(1, self.config.kv_groups)
         vectors = columns * groups
         self.room(2 * heads + heads * 3 * vectors, heads * 6 * groups, counters=14)
-        if len(self.heads) < heads or self.staged:
+        if self.staged:
             self.sync()
-        first, self.heads = self.heads[0], self.heads[heads:]
-        # The compiler's heads follow each other, and so do these.
-        if heads == 2 and self.flag():
-            self.sync()
-        self.staged = 1
+        self.staged = True
         tokens = int(self.flag(0.3)) if groups == 1 else 0
         count = self.number(columns if tokens else 1, POOL * BLOCK - 40)
         ring, window, sinks, pattern, pages = self._pattern(count)
@@ -44,7 +40,7 @@ class AttentionWriter:
                   per_vector=1, columns=1, take0=self.use(keys, "vector"), raise0=staged)
         self.emit("append", count=COUNT, heads=heads, head_stride=self.image.head_lines,
                   take0=staged, raise0=appended, **where)
-        register = self.number(6, 15)
+        register = self.number(FREE[0], FREE[-1])
         self.emit("set", rd=register, imm=count)
         queries, outputs, selecting = [], [], []
         for _ in range(heads):
@@ -118,6 +114,3 @@ class AttentionWriter:
         held = -(-sinks // BLOCK)
         ring = (window + self.config.columns) // BLOCK + 2
         return (ring if held + ring <= POOL and self.flag() else 0), window, sinks, "window", None
-
-
-assert isa.PATTERNS[:2] == ("window", "chosen")

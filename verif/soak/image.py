@@ -41,6 +41,9 @@ class Matrix:
     height: int
     tail: int
 
+    def lines(self, config):
+        return -(-self.beats * config.beat_bytes // config.line_bytes)
+
     @property
     def blocks(self):
         """Blocks of activations that it takes."""

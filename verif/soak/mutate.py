@@ -179,15 +179,18 @@ def change_instruction(words, at, change, having=None):
     return True
 
 
-def trouble(rng, cycles):
-    """What goes wrong beside the program, in a run of about so many cycles."""
+def trouble(rng, cycles, wanted):
+    """What goes wrong beside a program that should give what is wanted, in a run of about so many
+    cycles."""
     found = Trouble()
     kind = rng.integers(9)
     if rng.random() < 0.3:
         name = str(rng.choice(["read_base", "read_limit", "write_base", "write_limit"]))
-        # Matrices are read, and results written, across borders of pages.
+        # By one page, or by some; matrices are read, and results written, across borders of pages.
         start, size = (OUTPUT.start, 4) if name[0] == "w" else (0, WRITABLE.start // rm.PAGE)
-        found.windows = {name: start // rm.PAGE + int(rng.integers(size))}
+        found.windows = wanted.windows | {name: start // rm.PAGE + int(rng.integers(size))}
+        if rng.random() < 0.5:
+            found.windows[name] = max(0, wanted.windows[name] + (1 if "base" in name else -1))
         found.notes.append(f"{found.windows}")
     moment = int(rng.integers(cycles))
     found.meddles = rng.random() < 0.2
@@ -206,7 +209,9 @@ def trouble(rng, cycles):
         found.notes.append(f"{' '.join(found.handshakes)} hang from cycle {moment}")
     elif kind == 2:
         for _ in range(rng.integers(1, 200)):
-            found.errors.append((int(rng.integers(MEMORY // 4)) * 4,
+            # Most of them in what the program needs.
+            start, size = rng.choice([(0, MEMORY), *wanted.reads, *wanted.writes])
+            found.errors.append((int(start + rng.integers(size)),
                                  str(rng.choice(["slverr", "decerr"])), rng.random() < 0.8,
                                  rng.random() < 0.8))
         found.notes.append(f"{len(found.errors)} words with errors")

@@ -1,8 +1,9 @@
 """Runs random programs on the simulated machine, and looks at everything afterwards.
 
-A legal program must give what the emulator gives. Any other one must end, with a cause that its
-troubles allow, leave memory outside of its window alone, and leave nothing behind: a program that
-uses all units, and is run next, gives what it always gives.
+A legal program must give what the emulator gives, in windows that hold what it needs and no page
+more, and also beside troubles if the machine says that all went well. Any other one must end, with
+a cause that its troubles allow, leave memory outside of its window alone, and leave nothing behind:
+a program that uses all units, and is run next, gives what it always gives.
 """
 
 from collections import Counter
@@ -14,11 +15,11 @@ from hw import register_map as rm
 from sim.device import SimulatedDevice
 from sim.timing import Timing
 from sw.errors import UserError
-from sw.runtime.emulator import Emulator
 
-from .image import MEMORY, WRITABLE, Image
+from .image import MEMORY, Image
 from .mutate import mutate, random_timing, trouble
 from .program import Program
+from .wanted import WINDOWS, Oracle
 
 
 __all__ = ["Failure", "Soak"]
@@ -26,8 +27,6 @@ __all__ = ["Failure", "Soak"]
 WATCHDOG = 4000
 #: Cycles in which a program that ends does so, and of a halt.
 LONGEST, HALT = 60_000, 4 * WATCHDOG
-WINDOWS = {"read_base": 0, "read_limit": MEMORY // rm.PAGE, "write_base": WRITABLE.start // rm.PAGE,
-           "write_limit": WRITABLE.stop // rm.PAGE}
 
 
 class Failure(Exception):
@@ -48,27 +47,13 @@ class Soak:
         self.config = config
         self.image = Image(config)
         self.device = SimulatedDevice(config, memory_bytes=MEMORY, verilog=verilog)
-        self.emulator = Emulator(config, memory_bytes=MEMORY, order=1)
-        self.emulator.registers.update(WINDOWS)
+        self.oracle = Oracle(self.image)
         self.good = Program(np.random.default_rng(7), self.image).write_all()
-        self.wanted = self.emulate(self.good)
+        self.wanted = self.oracle.wanted(self.good)
         self.tally = Counter()
 
     def close(self):
         self.device.close()
-
-    def emulate(self, words):
-        """Memory and emitted values of a program on the emulator."""
-        emulator, emitted = self.emulator, []
-        emulator.memory[:] = self.image.bytes
-        emulator.program(words)
-        emulator.start()
-        while emulator.run(1000) == rm.RUNNING:
-            emitted += emulator.emitted()
-        if emulator.status != rm.DONE:
-            raise Failure(f"the emulator ended with {emulator.cause().name}: "
-                          f"{emulator.diagnosis()}")
-        return emulator.memory.copy(), emitted + emulator.emitted()
 
     def prepare(self, timing, windows=()):
         """Everything as a program expects it."""
@@ -106,13 +91,13 @@ class Soak:
         self.compare(status, emitted, self.wanted, "the program after it")
 
     def compare(self, status, emitted, wanted, what):
-        device, (memory, values) = self.device, wanted
+        device = self.device
         if status != rm.DONE:
             raise Failure(f"{what} ended with status {status}, {device.cause().name} at "
                           f"{device.read_register('pc')}")
-        if emitted != values:
-            raise Failure(f"{what} emitted {emitted}, not {values}")
-        wrong = np.flatnonzero(device.memory != memory)
+        if emitted != wanted.emitted:
+            raise Failure(f"{what} emitted {emitted}, not {wanted.emitted}")
+        wrong = np.flatnonzero(device.memory != wanted.memory)
         if len(wrong):
             raise Failure(f"{what} left {len(wrong)} bytes of memory wrong, the first at "
                           f"{wrong[0]:#x}")
@@ -120,8 +105,8 @@ class Soak:
     def legal(self, rng):
         """A legal program on unkind memory."""
         words = Program(rng, self.image).write(int(rng.integers(2, 10)))
-        wanted = self.emulate(words)
-        self.prepare(random_timing(rng))
+        wanted = self.oracle.wanted(words)
+        self.prepare(random_timing(rng), wanted.windows)
         status, emitted = self.execute(words, 20 * LONGEST)
         self.compare(status, emitted, wanted, "the program")
         return words, "legal"
@@ -129,16 +114,18 @@ class Soak:
     def wrong(self, rng):
         """A program with mistakes, or troubles beside it, or both."""
         words = Program(rng, self.image).write(int(rng.integers(1, 6)))
-        beside = trouble(rng, 8000)
+        wanted = self.oracle.wanted(words)
+        beside = trouble(rng, 8000, wanted)
         if not beside.notes or rng.random() < 0.5:
-            words = mutate(rng, words, beside)
+            words, wanted = mutate(rng, words, beside), None
         self.words, self.notes, self.rng = words, beside.notes, rng
         self.prepare(replace(random_timing(rng), **beside.timing), beside.windows)
-        for error in beside.errors:
-            self.device.fail_at(error[0], error[1], reads=error[2], writes=error[3])
+        word = self.config.data_bits // 8
+        for address, response, reads, writes in beside.errors:
+            self.device.fail_at(address // word * word, response, reads=reads, writes=writes)
         for cycle, address, bit in beside.flips:
             self.device.flip_at(self.device.cycle + cycle, address, bit)
-        status, _ = self.execute(words, act=lambda cycle: self.act(beside, cycle))
+        status, emitted = self.execute(words, act=lambda cycle: self.act(beside, cycle))
         if status & rm.RUNNING:
             # It loops, or is at something long.
             beside.abort = LONGEST
@@ -149,6 +136,10 @@ class Soak:
         if beside.reset is not None and self.is_new:
             return words, "reset"
         self.judge(status, beside)
+        if status == rm.DONE and wanted and not beside.flips:
+            # A host that meddles takes values away.
+            self.compare(status, wanted.emitted if beside.meddles else emitted, wanted,
+                         "the program that saw no fault")
         return words, self.device.cause().name
 
     def act(self, beside, cycle):
@@ -230,7 +221,7 @@ class Soak:
         try:
             self.words, outcome = self.legal(rng) if rng.random() < 0.25 else self.wrong(rng)
             self.check_good(random_timing(rng) if rng.random() < 0.2 else Timing(latency=8))
-        except (Failure, UserError) as error:
+        except (Failure, UserError, ValueError) as error:
             raise Failure(f"seed {seed} ({', '.join(self.notes) or 'legal'}; memory: "
                           f"{self.device.timing}): {error}\nrun it again with: python -m "
                           f"verif.soak --config {self.config} --channels "
