@@ -6,8 +6,8 @@ from hw import isa
 from hw import register_map as rm
 from hw.config import load
 from sim.device import Timing
+from tests.machine import copies, fails, run
 from tests.models import random_model
-from tests.test_core_faults import MEMORY, copies, defaults, device, fails, run  # noqa: F401
 from tests.test_core_model import BUNDLED, check
 
 
@@ -31,7 +31,7 @@ def pin(**values):
     return isa.encode("pin", **{"base": 8, "lines": LINES, **values})
 
 
-def counts(device, *parts):  # noqa: F811
+def counts(device, *parts):
     """``(words of D, hits, misses, fills)`` of a program of parts with waits between."""
     words = []
     for part in parts:
@@ -42,22 +42,22 @@ def counts(device, *parts):  # noqa: F811
     return tuple(counters[name] for name in ("d_words", "hits", "misses", "fills"))
 
 
-def test_a_range_is_read_from_memory_once(device):  # noqa: F811
+def test_a_range_is_read_from_memory_once(device):
     assert counts(device, pin(slot=3, place=5), READ, FLUSH, READ, FLUSH, READ) == (
         WORDS, 2 * BEATS, LINES, LINES)
 
 
-def test_a_range_that_is_preloaded_is_there(device):  # noqa: F811
+def test_a_range_that_is_preloaded_is_there(device):
     assert counts(device, pin(preload=1), READ) == (0, BEATS, 0, LINES)
 
 
-def test_what_is_dropped_or_pinned_anew_is_read_again(device):  # noqa: F811
+def test_what_is_dropped_or_pinned_anew_is_read_again(device):
     assert counts(device, pin(preload=1), isa.encode("drop", slot=0), READ) == (
         WORDS, 0, 0, LINES)
     assert counts(device, pin(preload=1), pin(place=64), READ) == (WORDS, 0, LINES, 2 * LINES)
 
 
-def test_instructions_of_ranges_take_their_cycles(device):  # noqa: F811
+def test_instructions_of_ranges_take_their_cycles(device):
     def cycles(*words):
         assert run(device, [*words, STOP]) == rm.DONE
         return device.counters()["cycles"]
@@ -70,7 +70,7 @@ def test_instructions_of_ranges_take_their_cycles(device):  # noqa: F811
     assert cycles(pin(), drop) == cycles(pin()) + bursts + 2
 
 
-def test_no_range_survives_a_run(device):  # noqa: F811
+def test_no_range_survives_a_run(device):
     assert counts(device, pin(preload=1)) == (0, 0, 0, LINES)
     assert counts(device, READ) == (WORDS, 0, 0, 0)
     assert copies(device)
@@ -80,13 +80,13 @@ def test_no_range_survives_a_run(device):  # noqa: F811
     dict(lines=NANO.cache_bursts + 1), dict(place=NANO.cache_bursts - LINES + 1),
     dict(slot=1, place=NANO.cache_bursts // 2), dict(slot=1, base=8 + LINES, place=LINES - 1),
 ], ids=["large", "place", "lines of another", "place of another"])
-def test_illegal_ranges_are_faults(device, values):  # noqa: F811
+def test_illegal_ranges_are_faults(device, values):
     fails(device, [pin(), pin(**values), STOP], rm.Cause.RANGE, pc=1)
 
 
 @pytest.mark.parametrize("values", [dict(slot=4), dict(lines=0), dict(place=NANO.cache_bursts)],
                          ids=str)
-def test_fields_beyond_the_cache_are_illegal(device, values):  # noqa: F811
+def test_fields_beyond_the_cache_are_illegal(device, values):
     fails(device, [pin(), pin(**values), STOP], rm.Cause.ILLEGAL, pc=1)
 
 

@@ -8,61 +8,7 @@ import pytest
 from hw import isa
 from hw import register_map as rm
 from hw.config import load
-from sim.device import SimulatedDevice, Timing
-
-
-LINE = 64
-MEMORY = 1 << 20
-
-#: Copies a block from line 0 to line 16, and emits 7.
-COPY = [
-    isa.encode("gather", dst=0, blocks=1, base=0, raise0=1),
-    isa.encode("scatter", a=0, blocks=1, base=16, take0=1),
-    isa.encode("sync"),
-    isa.encode("set", rd=1, imm=7),
-    isa.encode("emit", ra=1),
-    isa.encode("stop"),
-]
-
-
-@pytest.fixture(scope="module")
-def device():
-    with SimulatedDevice(load("nano"), memory_bytes=MEMORY, timing=Timing(latency=20)) as device:
-        yield device
-
-
-@pytest.fixture(autouse=True)
-def defaults(device):
-    """Every test begins with open windows, no bus error and a watchdog."""
-    device.fail_at(None)
-    for name, value in (("read_base", 0), ("read_limit", MEMORY // rm.PAGE), ("write_base", 0),
-                        ("write_limit", MEMORY // rm.PAGE), ("watchdog", 5000)):
-        device.write_register(name, value)
-
-
-def run(device, words, cycles=100_000):
-    device.program(words)
-    device.start()
-    return device.run(cycles)
-
-
-def copies(device):
-    """Whether a correct program does what it should."""
-    data = np.arange(1, 33, dtype=np.float32).tobytes()
-    device.write(0, data)
-    device.write(16 * LINE, bytes(len(data)))
-    assert run(device, COPY) == rm.DONE
-    return device.read(16 * LINE, len(data)) == data and device.emitted() == [7]
-
-
-def fails(device, words, cause, address=None, pc=None):
-    assert run(device, words) == rm.DONE | rm.FAULT
-    assert device.cause() == cause
-    if address is not None:
-        assert device.read_register("fault_low") == address
-    if pc is not None:
-        assert device.read_register("pc") == pc
-    assert copies(device)
+from tests.machine import ENDED, LINE, MEMORY, copies, fails, run
 
 
 def test_a_correct_program_runs_twice(device):
@@ -160,16 +106,9 @@ def test_fields_that_the_machine_cannot_execute(device, word):
 def test_bus_errors(device):
     endless = isa.encode("branch", target=1)
     device.fail_at(8 * LINE)
-    assert run(device, [isa.encode("gather", dst=0, blocks=1, base=8), endless]) \
-        == rm.DONE | rm.FAULT
-    assert device.cause() == rm.Cause.READ_BUS
-    assert device.read_register("fault_low") == 8 * LINE
-    assert run(device, [isa.encode("scatter", a=0, blocks=1, base=8), endless]) \
-        == rm.DONE | rm.FAULT
-    assert device.cause() == rm.Cause.WRITE_BUS
-    assert device.read_register("fault_low") == 8 * LINE
-    device.fail_at(None)
-    assert copies(device)
+    for word, cause in ((isa.encode("gather", dst=0, blocks=1, base=8), rm.Cause.READ_BUS),
+                        (isa.encode("scatter", a=0, blocks=1, base=8), rm.Cause.WRITE_BUS)):
+        fails(device, [word, endless], cause, address=8 * LINE)
 
 
 def test_watchdog_ends_a_program_that_waits_for_ever(device):
@@ -183,12 +122,10 @@ def test_matrix_product_without_weights_is_ended(device):
 
 
 def test_host_aborts(device):
-    device.program([isa.encode("stream", stream="w", base=0, beats=1000),
-                    isa.encode("branch", target=1)])
-    device.start()
-    assert device.run(500) == rm.RUNNING
+    assert run(device, [isa.encode("stream", stream="w", base=0, beats=1000),
+                        isa.encode("branch", target=1)], 500) == rm.RUNNING
     device.write_register("control", rm.ABORT)
-    assert device.run(10_000) == rm.DONE | rm.FAULT
+    assert device.run(10_000) == ENDED
     assert device.cause() == rm.Cause.ABORTED
     assert copies(device)
 

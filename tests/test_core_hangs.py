@@ -4,14 +4,12 @@ import pytest
 
 from hw import isa
 from hw import register_map as rm
-from hw.config import load
-from sim.device import HANDSHAKES, SimulatedDevice, Timing
+from sim.device import HANDSHAKES, Timing
 from sw.errors import UserError
-from tests.test_core_faults import MEMORY, copies
+from tests.machine import ENDED, copies, run, start
 
 
 WATCHDOG = 400
-ENDED = rm.DONE | rm.FAULT
 
 #: Programs that use a handshake.
 READS = [isa.encode("gather", dst=0, blocks=8, base=0, raise0=1), isa.encode("sync"),
@@ -20,21 +18,9 @@ WRITES = [isa.encode("scatter", a=0, blocks=8, base=16), isa.encode("sync"), isa
 USES = {"ar": READS, "r": READS, "aw": WRITES, "w": WRITES, "b": WRITES}
 
 
-@pytest.fixture(scope="module")
-def device():
-    with SimulatedDevice(load("nano"), memory_bytes=MEMORY, timing=Timing(latency=20)) as device:
-        yield device
-
-
 @pytest.fixture(autouse=True)
 def watched(device):
     device.write_register("watchdog", WATCHDOG)
-    device.set_timing(Timing(latency=20))
-
-
-def start(device, words):
-    device.program(words)
-    device.start()
 
 
 def comes_back(device):
@@ -78,16 +64,14 @@ STOPS_EARLY = [isa.encode("stream", stream="w", base=0, beats=100),
 @pytest.mark.parametrize("handshake", ["ar", "r"])
 def test_a_program_that_stops_before_its_stream_came_says_that_the_bus_hangs(device, handshake):
     device.hang(handshake)
-    start(device, STOPS_EARLY)
-    assert device.run(100_000) == ENDED | rm.HUNG
+    assert run(device, STOPS_EARLY) == ENDED | rm.HUNG
     assert device.cause() == rm.Cause.HUNG
     comes_back(device)
 
 
 def test_nothing_is_started_nor_set_while_the_bus_hangs(device):
     device.hang("r")
-    start(device, READS)
-    assert device.run(100_000) == ENDED | rm.HUNG
+    assert run(device, READS) == ENDED | rm.HUNG
     for name in ("control", "watchdog", "read_base", "write_limit", "seed_low", "program_address",
                  "program_data"):
         with pytest.raises(UserError, match=f"refused to write register {name}"):
@@ -100,8 +84,7 @@ def test_nothing_is_started_nor_set_while_the_bus_hangs(device):
 def test_late_answers_are_taken_and_forgotten(device):
     """They come one by one, while the next start is refused."""
     device.hang("r")
-    start(device, READS)
-    assert device.run(100_000) == ENDED | rm.HUNG
+    assert run(device, READS) == ENDED | rm.HUNG
     device.set_timing(Timing(r_per_256=250))
     device.hang()
     device.step(200)
@@ -125,8 +108,7 @@ def test_a_slow_bus_does_not_hang(device):
 def test_without_a_watchdog_the_host_waits(device):
     device.write_register("watchdog", 0)
     device.hang("r")
-    start(device, READS)
-    assert device.run(20_000) == rm.RUNNING
+    assert run(device, READS, 20_000) == rm.RUNNING
     device.write_register("control", rm.ABORT)
     assert device.run(20_000) == rm.RUNNING | rm.FAULT
     device.hang()

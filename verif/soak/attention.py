@@ -1,6 +1,5 @@
 """Steps of random programs that write and read keys and values."""
 
-from hw import isa
 from verif.reference.pattern import BLOCK
 
 from .image import HEADS, POOL
