@@ -2,14 +2,15 @@
 
 from verif.reference.pattern import BLOCK
 
+from .cache import CacheSteps
 from .image import HEADS, POOL
-from .writer import COUNT, FREE, Writer
+from .writer import COUNT, FREE
 
 
 __all__ = ["AttentionSteps"]
 
 
-class AttentionSteps(Writer):
+class AttentionSteps(CacheSteps):
     """Part of :class:`.Program`: appends, walks and attends."""
 
     def page_table(self):
@@ -37,8 +38,15 @@ class AttentionSteps(Writer):
         staged, appended = self.counter(), self.counter()
         self.emit("quantise", a=keys.start, dst=0, blocks=2 * heads, target="staging", group=1,
                   per_vector=1, columns=1, take0=self.use(keys, "vector"), raise0=staged)
+        # The cache may begin to hold what is being written.
+        races = self.config.cache and self.flag(0.3)
+        written = where["base"] + (count - 1) // BLOCK * self.config.kv_lines(1)
+        if races and self.flag():
+            self.hold(written, self.config.kv_lines(1), True)
         self.emit("append", count=COUNT, heads=heads, head_stride=self.image.head_lines,
                   take0=staged, raise0=appended, **where)
+        if races and self.flag():
+            self.hold(written, self.config.kv_lines(1), True)
         register = self.number(FREE[0], FREE[-1])
         self.emit("set", rd=register, imm=count)
         queries, outputs, selecting = [], [], []

@@ -183,43 +183,44 @@ def trouble(rng, cycles, wanted):
     """What goes wrong beside a program that should give what is wanted, in a run of about so many
     cycles."""
     found = Trouble()
-    kind = rng.integers(9)
-    if rng.random() < 0.3:
+    kind = rng.choice(["abort", "hang", "words", "words", "chance", "flips", "reset", "", "", ""])
+    if rng.random() < 0.4:
         name = str(rng.choice(["read_base", "read_limit", "write_base", "write_limit"]))
         # By one page, or by some; matrices are read, and results written, across borders of pages.
         start, size = (OUTPUT.start, 4) if name[0] == "w" else (0, WRITABLE.start // rm.PAGE)
         found.windows = wanted.windows | {name: start // rm.PAGE + int(rng.integers(size))}
-        if rng.random() < 0.5:
+        if rng.random() < 0.7:
             found.windows[name] = max(0, wanted.windows[name] + (1 if "base" in name else -1))
         found.notes.append(f"{found.windows}")
     moment = int(rng.integers(cycles))
     found.meddles = rng.random() < 0.2
     if found.meddles:
         found.notes.append("meddling host")
-    if kind == 5:
+    if kind == "reset":
         found.reset = moment
         found.notes.append(f"reset in cycle {moment}")
-    elif kind == 0:
+    elif kind == "abort":
         found.abort = moment
         found.notes.append(f"abort in cycle {moment}")
-    elif kind == 1:
+    elif kind == "hang":
         found.hang = moment
         found.handshakes = tuple(str(one) for one in rng.choice(
             HANDSHAKES, int(rng.integers(1, 4)), replace=False))
         found.notes.append(f"{' '.join(found.handshakes)} hang from cycle {moment}")
-    elif kind == 2:
-        for _ in range(rng.integers(1, 200)):
-            # Most of them in what the program needs.
-            start, size = rng.choice([(0, MEMORY), *wanted.reads, *wanted.writes])
-            found.errors.append((int(start + rng.integers(size)),
-                                 str(rng.choice(["slverr", "decerr"])), rng.random() < 0.8,
-                                 rng.random() < 0.8))
+    elif kind == "words":
+        # Most of them in what the program needs; that a write failed is seen if no read does.
+        reads, writes = ((True, True), (True, False), (False, True))[rng.integers(3)]
+        places = [(0, MEMORY), *(wanted.reads * reads), *(wanted.writes * writes)]
+        for _ in range(int(2 ** (8 * rng.random()))):
+            start, size = places[rng.integers(len(places))]
+            found.errors.append((start + int(rng.integers(size)),
+                                 str(rng.choice(["slverr", "decerr"])), reads, writes))
         found.notes.append(f"{len(found.errors)} words with errors")
-    elif kind == 3:
+    elif kind == "chance":
         found.timing = {str(rng.choice(["read_errors", "write_errors"])):
                         int(2 ** rng.integers(2, 12))}
         found.notes.append(f"{found.timing}")
-    elif kind == 4:
+    elif kind == "flips":
         found.flips = [(int(rng.integers(cycles)), int(rng.integers(0x40000)),
                         int(rng.integers(8))) for _ in range(rng.integers(1, 500))]
         found.notes.append(f"{len(found.flips)} bits flip")

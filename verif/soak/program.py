@@ -1,13 +1,15 @@
 """Writes random programs that are legal, in which all units work beside each other."""
 
-from .cache import CacheSteps
+from .attention import AttentionSteps
 from .control import ControlSteps
+from .image import HEADS
+from .vector import VectorSteps
 
 
 __all__ = ["Program"]
 
 
-class Program(CacheSteps, ControlSteps):
+class Program(VectorSteps, AttentionSteps, ControlSteps):
     """Instructions of a random program.
 
     Parameters
@@ -37,6 +39,21 @@ class Program(CacheSteps, ControlSteps):
                      self.discard, self.vector, self.attention, self.quantise_and_multiply):
             step()
         return self.end()
+
+    def pin(self):
+        """A matrix, or keys and values, in the cache, and steps that read them, the second of them
+        behind what the first one wrote."""
+        if self.flag(0.2):
+            self.drop(self.number(0, self.config.ranges - 1))
+        if self.flag():
+            n, step = self.number(0, HEADS - 1), self.attention
+            first, size = self.image.heads[n], self.image.head_lines
+        else:
+            n, step = self.number(0, len(self.image.matrices) - 1), self.quantise_and_multiply
+            first, size = self.image.matrices[n].line, self.image.matrices[n].lines(self.config)
+        self.hold(first, size, self.flag())
+        for _ in range(self.number(0, 2)):
+            step(n)
 
     def end(self):
         self.sync()

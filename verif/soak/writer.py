@@ -47,8 +47,7 @@ class Writer:
         self.out = OUTPUT.start // image.line
         self.block_lines = 128 // image.line
         self.counters = list(range(1, isa.COUNTERS))
-        # Of the cache: first line and the one behind the last, and the same of bursts of the SRAM.
-        self.ranges = {}
+        self.ranges = {}            # of the cache, by slot: lines, and bursts of the SRAM
 
     def emit(self, name, **values):
         self.words.append(isa.encode(name, **values))
