@@ -223,6 +223,17 @@ class Geometry:
         return -(-self.max_head // self.slices)
 
     @property
+    def beats_ahead(self):
+        """Beats of weights that wait with their scales beside them.
+
+        They come while the array waits for a result, or gives a tile again, and so many beats of
+        scales behind them cost it nothing. If memory gives a beat in several cycles there is no
+        need: 16, as smaller memories save nothing on boards. But the cache gives one each cycle,
+        so that those of a product of 1,024 beats in INT4 are covered.
+        """
+        return 128 if self.cache else 16
+
+    @property
     def key_replay(self):
         """Beats of the longest tile of keys that several groups of columns use."""
         return 2 * self.key_height * self.max_head_blocks * (2 if self.pages else 1)

@@ -1,5 +1,6 @@
 """cocotb tests of :class:`hw.matmul.engine.MatmulEngine`."""
 
+import itertools
 from dataclasses import asdict
 
 import cocotb
@@ -33,6 +34,7 @@ CONFIGS = {
                                 formats=("nvfp4", "int16", "mxfp6")),
     "only_nvfp4":  SMALL | dict(slices=4, columns=2, depth=8, lanes=2, formats=("nvfp4",)),
     "only_mxfp4":  SMALL | dict(slices=4, columns=2, depth=8, lanes=4, formats=("mxfp4",)),
+    "cached":      SMALL | dict(slices=2, columns=2, depth=8, lanes=8, cache=1024),
     "only_int8":   SMALL | dict(slices=2, columns=2, depth=8, lanes=4, formats=("int8",)),
     "sim":         asdict(load("sim")),
 }
@@ -203,6 +205,25 @@ async def scales_come_while_a_tile_is_given_again(dut):
         cycles = machine.last_write - machine.first_beat
         beats, scales = tiles * groups * size, size // 16
         assert cycles <= beats + scales + 60 + 16 * config.slices // WRITTEN, f"{cycles}: {beats}"
+
+
+def late(cycles):
+    """A pause of so many cycles, then none."""
+    yield from itertools.repeat(True, cycles)
+    yield from never()
+
+
+@cocotb.test(skip="int8" not in config.formats)
+async def scales_cost_nothing_if_weights_came_ahead(dut):
+    """While activations were awaited; as many beats of them as may wait."""
+    async with Bench(dut) as bench:
+        machine = Machine(dut, config, bench.rng, {"act": lambda: late(2 * config.beats_ahead)})
+        size, rows = 256, config.slices * config.beats_ahead
+        product = Product(**operands(bench.rng, rows, size, 1, FORMATS["int8"]), format="int8",
+                          columns=1, stride=rows // 32, counters={"take0": 1, "raise1": 2})
+        await machine.run([product])
+        cycles, beats = machine.last_write - machine.first_beat, rows // config.slices * size // 16
+        assert cycles <= beats + 60 + 16 * config.slices // WRITTEN, f"{cycles}: {beats}"
 
 
 @cocotb.test()

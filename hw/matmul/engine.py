@@ -33,10 +33,6 @@ __all__ = ["MatmulEngine"]
 #: Commands that wait, of which unpackers may already work on the first.
 QUEUE = 2
 
-#: Beats of the next tile that wait while a tile is given again: so many beats of scales cost
-#: nothing then. A memory of 16 rows is the smallest that boards have.
-AHEAD = 16
-
 #: Matrices whose factors are known before their sums are drained.
 MATRICES = 4
 
@@ -55,8 +51,8 @@ class MatmulEngine(wiring.Component):
     ----------
     One beat each cycle, and an idle cycle between commands; see
     :class:`hw.matmul.sequencer.ArraySequencer`. Beats of scales cost a cycle each while they come
-    from ``w``, unless the array waits for something else; if there are several groups, all but the
-    first ``AHEAD`` of a tile.
+    from ``w``, but none if as many beats came while the array waited for something else, or gave a
+    tile again, up to ``config.beats_ahead``.
 
     Parameters
     ----------
@@ -142,7 +138,7 @@ class MatmulEngine(wiring.Component):
         # Beats.
         connect(m, flipped(self.w), unpacker.i)
         connect(m, flipped(self.keys), key_unpacker.i)
-        m.submodules.ahead = ahead = Queue(tile_beat(config), AHEAD)
+        m.submodules.ahead = ahead = Queue(tile_beat(config), config.beats_ahead)
         connect(m, unpacker.o, ahead.i)
         connect(m, ahead.o, replay.i)
         connect(m, flipped(self.values), sequencer.values)
