@@ -1,10 +1,15 @@
 """``tokamac bench``: measurements, each beside its limit."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+
+#: Arrays of which the memory varies.
+ARRAYS = tuple(str(Path(__file__).parents[1] / "bench" / "arrays" / f"array{number}.toml")
+               for number in (256, 2048, 8192))
 
 #: name -> (title, configurations measured if none is named)
 BENCHES = {
@@ -17,6 +22,7 @@ BENCHES = {
     "prefill":   ("A prompt of the bundled model", ("sim",)),
     "simulator": ("Speed of the simulation", ("sim",)),
     "verilog":   ("Verilog generation", ("sim",)),
+    "width":     ("Width of memory and batch, of one array", ARRAYS),
 }
 
 
@@ -26,6 +32,8 @@ def command(
     config: Annotated[str, typer.Option(
         help="A preset's name, or a configuration file.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of rows.")] = False,
+    plot: Annotated[Path | None, typer.Option(
+        help="Draw what `width` measured, as SVG or PNG.")] = None,
 ):
     """Measure, and compare every result with the reference; wrong results give exit code 1."""
     from hw.config import load
@@ -34,6 +42,13 @@ def command(
 
     if name and name not in BENCHES:
         raise UserError(f"there is no benchmark {name!r}; there are {', '.join(BENCHES)}")
+    if plot and name != "width":
+        raise UserError("--plot draws the benchmark width only")
+    if plot:
+        # Before anything is measured, so that nothing is lost if it cannot be drawn.
+        from sw.bench.width_plot import check, draw
+
+        check(plot)
     correct = True
     for chosen in [name] if name else BENCHES:
         title, configs = BENCHES[chosen]
@@ -41,5 +56,7 @@ def command(
         rows = [row for each in ([config] if config else configs)
                 for row in module.rows(load(each))]
         correct &= show(rows, title, as_json=as_json)
+        if plot:
+            draw(rows, plot)
     if not correct:
         raise typer.Exit(1)
