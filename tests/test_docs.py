@@ -70,13 +70,15 @@ def test_benches_exist(path):
 def test_files_that_pages_name_exist(path):
     """Of paths in code with a slash and an ending of the sources."""
     for part in code(path.read_text()):
-        for name in re.findall(r"(?<![\w./-])((?:hw|sw|sim|verif|tests|docs)/[\w/]+\.\w+)", part):
+        for name in re.findall(r"(?<![\w./-])((?:hw|sw|sim|verif|tests|docs|fpga)"
+                               r"/[\w/]+\.\w+)", part):
             assert (ROOT / name).exists(), f"{path.name}: {name}"
 
 
-def test_the_table_of_blocks_names_every_component():
-    text = (ROOT / "docs" / "blocks.md").read_text()
-    for path in (ROOT / "hw").rglob("*.py"):
+@pytest.mark.parametrize("page, folder", [("blocks.md", "hw"), ("boards.md", "fpga")])
+def test_the_table_of_blocks_names_every_component(page, folder):
+    text = (ROOT / "docs" / page).read_text()
+    for path in (ROOT / folder).rglob("*.py"):
         for name in re.findall(r"^class (\w+)\(wiring.Component\)", path.read_text(), re.MULTILINE):
             assert f"`{name}(" in text or f"`{name}`" in text, f"{path.relative_to(ROOT)}: {name}"
 
