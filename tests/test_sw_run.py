@@ -159,7 +159,7 @@ def test_mistakes_are_explained(folder, capsys):
     assert "the prompt has 102 tokens" in refusal(capsys, *run(folder, "--prompt", "a" * 100))
     assert "must be zero or positive" in refusal(capsys, *run(folder, "--temperature", "nan"))
     assert "the seed must be" in refusal(capsys, *run(folder, "--seed", 2**64))
-    assert "must be sim or emulator" in refusal(
+    assert "must be sim, emulator or serial:PORT" in refusal(
         capsys, "run", folder / "model.bin", "--device", "gpu", "--tokens", 2)
     (folder / "tokenizer.bin").unlink()
     assert "there is no tokenizer beside" in refusal(capsys, *run(folder))

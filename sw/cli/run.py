@@ -62,7 +62,8 @@ def command(
     tokenizer: Annotated[Path | None, typer.Option(
         help="Tokenizer file; by default the one beside the model.")] = None,
     device: Annotated[str, typer.Option(
-        help="sim (the generated hardware, simulated) or emulator (numpy).")] = "sim",
+        help="sim (the generated hardware, simulated), emulator (numpy), or a board: "
+             "serial:PORT, serial:PORT@BAUD.")] = "sim",
     latency: Annotated[int, typer.Option(help="Of the simulated memory, in cycles.")] = 60,
     memory: Annotated[Path | None, typer.Option(
         help="TOML file that says how the simulated memory behaves (docs/simulator.md).")] = None,
@@ -196,6 +197,13 @@ def open_device(choice, compiled, latency, waves=None, memory=None):
         if memory is not None:
             raise UserError("the emulator has no time; --memory needs --device sim")
         return Emulator(compiled.config, memory_bytes=compiled.memory.bytes)
+    if choice.startswith("serial:"):
+        from sw.runtime.serial_device import SerialDevice, open_port
+        if waves is not None or memory is not None:
+            raise UserError("a board's signals cannot be recorded, nor its memory be chosen; "
+                            "--waves and --memory need --device sim")
+        return SerialDevice(compiled.config, open_port(choice.removeprefix("serial:")),
+                            memory_bytes=compiled.memory.bytes)
     if choice == "sim":
         from sim.device import SimulatedDevice
         from sim.timing import Timing, load_timing
@@ -204,7 +212,7 @@ def open_device(choice, compiled, latency, waves=None, memory=None):
                    "takes minutes", err=True)
         return SimulatedDevice(compiled.config, memory_bytes=compiled.memory.bytes,
                                timing=timing, waves=waves)
-    raise UserError(f"the device must be sim or emulator, not {choice!r}")
+    raise UserError(f"the device must be sim, emulator or serial:PORT, not {choice!r}")
 
 
 def finish_waves(machine, path):
