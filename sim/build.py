@@ -34,27 +34,33 @@ def build_root():
 
 
 def verilog_of(config):
-    """Verilog of a configuration, kept between calls under the hash of the generator's source."""
-    digest = hashlib.sha256(repr(config).encode())
-    for path in sorted((HERE.parent / "hw").rglob("*.py")):
-        digest.update(path.read_bytes())
-    path = build_root() / "verilog" / f"{config.name}-{digest.hexdigest()[:16]}.v"
+    """Verilog of a configuration's machine, kept between calls."""
+    return kept(config.name, repr(config), ["hw"], lambda: convert(Tokamac(config), "tokamac"))
+
+
+def kept(name, facts, folders, make):
+    """Text that follows from ``facts`` and from sources, kept under the hash of all of them."""
+    digest = hashlib.sha256(facts.encode())
+    for folder in folders:
+        for path in sorted((HERE.parent / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    path = build_root() / "verilog" / f"{name}-{digest.hexdigest()[:16]}.v"
     if not path.exists():
-        write_whole(path, convert(Tokamac(config), name="tokamac"))
+        write_whole(path, make())
     return path.read_text()
 
 
-def ports_header(verilog):
+def ports_header(verilog, top):
     """C++ table of the top module's ports."""
-    top = verilog[verilog.index("\nmodule tokamac("):]
-    top = top[:top.index("\nendmodule")]
-    names = re.findall(r"^  (?:in|out)put (?:\[\d+:\d+\] )?(\w+);", top, re.MULTILINE)
+    text = verilog[verilog.index(f"\nmodule {top}("):]
+    text = text[:text.index("\nendmodule")]
+    names = re.findall(r"^  (?:in|out)put (?:\[\d+:\d+\] )?(\w+);", text, re.MULTILINE)
     rows = "\n".join(f'        {{"{name}", &top.{name}, sizeof(top.{name})}},' for name in names)
     return f"""#include <cstddef>
 #include <vector>
-#include "Vtokamac.h"
+#include "V{top}.h"
 struct PortEntry {{ const char *name; void *p; size_t size; }};
-inline std::vector<PortEntry> ports(Vtokamac &top) {{
+inline std::vector<PortEntry> ports(V{top} &top) {{
     return {{
 {rows}
     }};
@@ -74,44 +80,49 @@ def build(config, *, trace=False, verilog=None):
         Verilog to simulate in place of the generated one.
     """
     text = verilog if verilog is not None else verilog_of(config)
-    sources = [path.read_text() for path in sorted([*HERE.glob("*.h"), HERE / "harness.cpp"])]
+    return library_of(config.name, text, trace=trace)
+
+
+def library_of(name, text, *, top="tokamac", harness="harness.cpp", trace=False):
+    """Path of the shared library of a module ``top`` with its harness; see :func:`build`."""
+    sources = [path.read_text() for path in sorted([*HERE.glob("*.h"), HERE / harness])]
     flags = FLAGS + (["--trace-fst"] if trace else [])
     digest = hashlib.sha256("\0".join([text, *sources, *flags, CFLAGS,
                                        *OPTIMISE]).encode())
-    folder = build_root() / "sim" / f"{config.name}-{digest.hexdigest()[:16]}"
-    library = folder / "libtokamac.so"
+    folder = build_root() / "sim" / f"{name}-{digest.hexdigest()[:16]}"
+    library = folder / f"lib{top}.so"
     if library.exists():
         return library
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not library.exists():
-            compile_library(folder, text, flags, trace)
+            compile_library(folder, text, top, harness, flags, trace)
     return library
 
 
-def compile_library(folder, text, flags, trace):
+def compile_library(folder, text, top, harness, flags, trace):
     environment = tool_environment()
     for program in ("verilator", "make", "g++"):
         if shutil.which(program, path=environment["PATH"]) is None:
             raise UserError(f"the simulator needs {program}, which is not installed; "
                             "run `make setup`")
-    (folder / "tokamac.v").write_text(text)
-    (folder / "ports.h").write_text(ports_header(text))
-    run(folder, environment, ["verilator", "--cc", "tokamac.v", "--top-module", "tokamac",
-                              "--prefix", "Vtokamac", "-Mdir", "obj", "-CFLAGS", CFLAGS, *flags])
-    run(folder, environment, ["make", "-C", "obj", "-f", "Vtokamac.mk", "-j", str(os.cpu_count()),
-                              "CXX=g++", *OPTIMISE, "libVtokamac"])
+    (folder / f"{top}.v").write_text(text)
+    (folder / "ports.h").write_text(ports_header(text, top))
+    run(folder, environment, ["verilator", "--cc", f"{top}.v", "--top-module", top,
+                              "--prefix", f"V{top}", "-Mdir", "obj", "-CFLAGS", CFLAGS, *flags])
+    run(folder, environment, ["make", "-C", "obj", "-f", f"V{top}.mk", "-j", str(os.cpu_count()),
+                              "CXX=g++", *OPTIMISE, f"libV{top}"])
     root = subprocess.run(["verilator", "--getenv", "VERILATOR_ROOT"], env=environment,
                           capture_output=True, text=True, check=True).stdout.strip()
     include = Path(root) / "include"
     run(folder, environment, [
         "g++", "-O2", "-fPIC", "-shared", "-std=c++17", f"-DVM_TRACE={int(trace)}",
-        "-I", "obj", "-I", ".", "-I", include, "-I", include / "vltstd", HERE / "harness.cpp",
-        "obj/libVtokamac.a", "obj/libverilated.a", "-o", "library.tmp", "-lpthread",
+        "-I", "obj", "-I", ".", "-I", include, "-I", include / "vltstd", HERE / harness,
+        f"obj/libV{top}.a", "obj/libverilated.a", "-o", "library.tmp", "-lpthread",
         *(["-llz4", "-lz"] if trace else []),
     ])
-    os.replace(folder / "library.tmp", folder / "libtokamac.so")
+    os.replace(folder / "library.tmp", folder / f"lib{top}.so")
     shutil.rmtree(folder / "obj")
 
 

@@ -1,0 +1,134 @@
+"""The simulated system of a board at a pseudo-terminal: what a host sees of a board at its port."""
+
+import ctypes
+import os
+import threading
+import tty
+from random import Random
+
+from fpga.link.bit_timer import bit_period
+from fpga.memory.ram import Ram
+from fpga.soc import Soc
+from hw.verilog import convert
+
+from .build import kept, library_of
+
+
+__all__ = ["SimulatedBoard"]
+
+#: The simulated clock goes about as fast as the simulation, so that a host's patience is right.
+CLOCK_HZ, BAUD = 100_000, 25_000
+
+#: Cycles between two looks at the terminal: a byte on the line takes 40.
+SLICE = 400
+
+
+def soc_library(config, memory_bytes):
+    """Path of the library of the system with on-chip memory; built if it does not exist."""
+    text = kept(f"soc-{config.name}", repr((config, memory_bytes, CLOCK_HZ, BAUD)), ["hw", "fpga"],
+                lambda: convert(Soc(config, Ram(config, memory_bytes), clock_hz=CLOCK_HZ,
+                                    baud=BAUD), "soc"))
+    return library_of(f"soc-{config.name}", text, top="soc", harness="soc.cpp")
+
+
+def bind(path):
+    library = ctypes.CDLL(str(path))
+    pointer, u64 = ctypes.c_void_p, ctypes.c_uint64
+    for name, result, arguments in (
+        ("soc_new", pointer, [ctypes.c_int64]),
+        ("soc_free", None, [pointer]),
+        ("soc_cycle", u64, [pointer]),
+        ("soc_send", None, [pointer, ctypes.c_char_p, u64]),
+        ("soc_run", None, [pointer, u64]),
+        ("soc_take", u64, [pointer, ctypes.c_char_p, u64]),
+    ):
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+class SimulatedBoard:
+    """A board that is simulated, bit by bit of its serial line, in a thread of its own.
+
+    Parameters
+    ----------
+    config : :class:`hw.config.Config`
+    memory_bytes : int
+        On-chip memory, rounded up to a power of two.
+    loss : float
+        Chance that a byte is lost on the line, in either direction; as often it is another one.
+    seed : int
+        Of what happens to bytes.
+
+    Members
+    -------
+    port : str
+        Name of the pseudo-terminal.
+    cycle : int
+    spoiled : int
+        Bytes that were lost or changed.
+    """
+
+    def __init__(self, config, *, memory_bytes, loss=0.0, seed=1):
+        memory_bytes = 1 << max(12, (memory_bytes - 1).bit_length())
+        self._library = bind(soc_library(config, memory_bytes))
+        self._soc = self._library.soc_new(bit_period(CLOCK_HZ, BAUD))
+        self.loss, self.spoiled, self._rng = loss, 0, Random(seed)
+        self._ours, self._theirs = os.openpty()
+        tty.setraw(self._theirs)
+        os.set_blocking(self._ours, False)
+        self.port = os.ttyname(self._theirs)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    @property
+    def cycle(self):
+        """Cycles since the simulation began."""
+        return self._library.soc_cycle(self._soc)
+
+    def close(self):
+        """End the simulation."""
+        self._ending.set()
+        self._thread.join()
+        os.close(self._ours)
+        os.close(self._theirs)
+        self._library.soc_free(self._soc)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _work(self):
+        library, soc, buffer = self._library, self._soc, ctypes.create_string_buffer(4096)
+        outgoing = b""
+        while not self._ending.is_set():
+            try:
+                incoming = self._spoil(os.read(self._ours, 4096))
+                library.soc_send(soc, incoming, len(incoming))
+            except BlockingIOError:
+                pass
+            library.soc_run(soc, SLICE)
+            count = library.soc_take(soc, buffer, len(buffer))
+            outgoing += self._spoil(buffer.raw[:count])
+            if outgoing:
+                try:
+                    outgoing = outgoing[os.write(self._ours, outgoing):]
+                except BlockingIOError:
+                    pass
+
+    def _spoil(self, data):
+        """What of some bytes arrives."""
+        if not self.loss:
+            return data
+        result = bytearray()
+        for byte in data:
+            chance = self._rng.random()
+            if chance > 1 - self.loss:
+                result.append(self._rng.randrange(256))
+            elif chance >= self.loss:
+                result.append(byte)
+            self.spoiled += not self.loss <= chance <= 1 - self.loss
+        return bytes(result)
