@@ -4,12 +4,13 @@ from collections import deque
 from math import log2
 
 import cocotb
+import numpy as np
 from cocotb.triggers import Event, RisingEdge
 
 from verif.streams import never
 
 
-__all__ = ["AxiMaster"]
+__all__ = ["AxiMaster", "traffic"]
 
 
 class AxiMaster:
@@ -101,3 +102,46 @@ class AxiMaster:
                 waiting[0][0].append(got)
                 if got.get("last", 1):
                     waiting.popleft()[1].set()
+
+
+def merge(old, new, strobe, size):
+    """A word of which some bytes were written."""
+    mask = sum(255 << 8 * n for n in range(size) if strobe >> n & 1)
+    return old & ~mask | new & mask
+
+
+async def traffic(master, size, burst, first, words, *, seed, rounds=6, span=None):
+    """Random bursts, several under way, in ``words`` words from word ``first`` on; what is read
+    must be what was written.
+
+    ``burst`` is the longest one, and they stay inside of aligned ones. If ``span`` is given, only
+    so many bursts, drawn at random, are used.
+    """
+    rng = np.random.default_rng(seed)
+
+    def values(count):
+        return [int.from_bytes(rng.bytes(size), "little") for _ in range(count)]
+
+    bases = [int(one) * burst for one in rng.permutation(words // burst)[:span]]
+    known = {}
+    for at in bases:
+        known.update(enumerate(values(burst), at))
+        assert await master.write((first + at) * size, [known[at + n] for n in range(burst)]) == 0
+    for _ in range(rounds):
+        tasks = []
+        for at in map(int, rng.permutation(bases)[:5]):
+            new, strobes = values(int(rng.integers(1, burst + 1))), []
+            for n, word in enumerate(new):
+                strobes.append(int(rng.integers(0, 1 << size)))
+                known[at + n] = merge(known[at + n], word, strobes[-1], size)
+            tasks.append(cocotb.start_soon(master.write((first + at) * size, new, strobes)))
+        for task in tasks:
+            assert await task == 0
+        tasks = []
+        for at in map(int, rng.choice(bases, 10)):
+            begin = int(rng.integers(0, burst))
+            count = int(rng.integers(1, burst - begin + 1))
+            tasks.append((at + begin, count, cocotb.start_soon(
+                master.read((first + at + begin) * size, count))))
+        for at, count, task in tasks:
+            assert await task == [(known[at + n], 0) for n in range(count)]

@@ -1,7 +1,6 @@
 """Two masters at one on-chip memory."""
 
 import cocotb
-import numpy as np
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, connect, flipped
@@ -11,7 +10,7 @@ from fpga.memory.join import Join
 from fpga.memory.ram import DECERR, Ram
 from hw.config import Config
 from hw.memory.axi import axi4
-from verif.axi_master import AxiMaster
+from verif.axi_master import AxiMaster, traffic
 from verif.bench import Bench, current
 from verif.streams import never, sometimes
 
@@ -58,48 +57,16 @@ def masters(dut, pause=None):
             for n in range(2)]
 
 
-def random_words(rng, count):
-    return [int.from_bytes(rng.bytes(WORD), "little") for _ in range(count)]
-
-
-def merge(old, new, strobe):
-    """A word of which some bytes were written."""
-    mask = sum(255 << 8 * n for n in range(WORD) if strobe >> n & 1)
-    return old & ~mask | new & mask
-
-
 @cocotb.test()
 @cocotb.parametrize(pause=[lambda name: never(), lambda name: sometimes(name, 0.5)])
 async def each_master_reads_what_it_wrote(dut, pause):
     """Each in its own half, both at once; with bursts of all lengths and with strobes."""
     async with Bench(dut):
         half = BYTES // 2 // WORD
-
-        async def work(n, master):
-            rng = np.random.default_rng(n)
-            known = random_words(rng, half)
-            for at in range(0, half, BURST):
-                assert await master.write((n * half + at) * WORD, known[at:at + BURST]) == 0
-            for _ in range(6):
-                tasks = []
-                for at in rng.permutation(half // BURST)[:5] * BURST:
-                    count = int(rng.integers(1, BURST + 1))
-                    words = random_words(rng, count)
-                    strobes = [int(one) for one in rng.integers(0, 1 << min(WORD, 16), count)]
-                    tasks.append(cocotb.start_soon(
-                        master.write((n * half + int(at)) * WORD, words, strobes)))
-                    known[at:at + count] = map(merge, known[at:at + count], words, strobes)
-                assert [await task for task in tasks] == [0] * 5
-                reads = []
-                for at in map(int, rng.integers(0, half - BURST, 10)):
-                    reads.append((at, count := int(rng.integers(1, BURST + 1)), cocotb.start_soon(
-                        master.read((n * half + at) * WORD, count))))
-                for at, count, task in reads:
-                    assert await task == [(word, 0) for word in known[at:at + count]]
-
-        tasks = [cocotb.start_soon(work(n, master)) for n, master in enumerate(masters(dut, pause))]
-        for task in tasks:
-            await task
+        both = [cocotb.start_soon(traffic(master, WORD, BURST, n * half, half, seed=n))
+                for n, master in enumerate(masters(dut, pause))]
+        for one in both:
+            await one
 
 
 @cocotb.test()
