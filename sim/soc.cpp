@@ -1,10 +1,14 @@
-// The Verilated system of a board, with a serial line at its pins, behind a C interface.
+// The Verilated system of a board, with a serial line and perhaps an SDRAM at its pins, behind a C
+// interface.
 
 #include <cstdint>
 #include <deque>
+#include <map>
+#include <memory>
 #include <vector>
 
-#include "Vsoc.h"
+#include "port.h"
+#include "ports.h"
 #include "verilated.h"
 
 // Times are in 256ths of a clock cycle.
@@ -55,15 +59,86 @@ struct Receiver {
     }
 };
 
+// An SDRAM: what it does, not how fast it must be; the bench of the controller checks that.
+//
+// Bits of addresses, data pins, and cycles from a read to its data.
+struct SdramShape {
+    int pins, bank_bits, row_bits, column_bits, cas;
+};
+
+class Sdram {
+    SdramShape shape;
+    Port command, ba, a, dqm, dq_o, dq_i;
+    std::vector<uint8_t> cells;
+    std::vector<uint32_t> rows;
+    std::map<uint64_t, uint64_t> reads;     // falling edge -> first byte
+    uint64_t edge = 0, at = 0;
+    int burst = 1, writing = 0;
+
+    uint64_t place(uint64_t bank, uint64_t column) const {
+        uint64_t cell = ((uint64_t(rows[bank]) << shape.bank_bits | bank) << shape.column_bits)
+                        | column;
+        return cell * (shape.pins / 8);
+    }
+
+public:
+    Sdram(const SdramShape &shape, const Lookup &lookup)
+        : shape(shape), command(lookup("command")), ba(lookup("ba")), a(lookup("a")),
+          dqm(lookup("dqm")), dq_o(lookup("dq_o")), dq_i(lookup("dq_i")),
+          cells(uint64_t(shape.pins / 8)
+                << (shape.bank_bits + shape.row_bits + shape.column_bits)),
+          rows(1 << shape.bank_bits) {}
+
+    // In the middle of a cycle: the chip has the inverted clock.
+    void fall() {
+        uint64_t bank = ba.get(), address = a.get(), bytes = shape.pins / 8;
+        switch (command.get()) {
+        case 0b011: rows[bank] = address; break;
+        case 0b000: burst = 1 << (address & 7); break;
+        case 0b101:
+            for (int n = 0; n < burst; n++)
+                reads[edge + shape.cas - 1 + n] = place(bank, address + n);
+            break;
+        case 0b100:
+            at = place(bank, address);
+            writing = burst;
+            break;
+        }
+        if (writing) {
+            uint64_t data = dq_o.get(), mask = dqm.get();
+            for (uint64_t n = 0; n < bytes; n++)
+                if (!(mask >> n & 1)) cells[at + n] = data >> 8 * n;
+            at += bytes;
+            writing--;
+        }
+        uint64_t data = 0x5A5A5A5A & ((uint64_t(1) << shape.pins) - 1);
+        auto found = reads.find(edge);
+        if (found != reads.end()) {
+            data = 0;
+            for (uint64_t n = 0; n < bytes; n++) data |= uint64_t(cells[found->second + n]) << 8 * n;
+            reads.erase(found);
+        }
+        dq_i.set(data);
+        edge++;
+    }
+};
+
 struct Soc {
     VerilatedContext context;
     Vsoc top{&context};
     Sender sender;
     Receiver receiver;
+    std::unique_ptr<Sdram> sdram;
     int64_t period;
     uint64_t cycle = 0;
 
-    explicit Soc(int64_t period) : period(period) {
+    Soc(int64_t period, const SdramShape &shape) : period(period) {
+        if (shape.pins)
+            sdram = std::make_unique<Sdram>(shape, [this](const std::string &name) {
+                for (auto &entry : ports(top))
+                    if (name == entry.name) return Port{entry.p, entry.size};
+                return Port();
+            });
         top.rx = 1;
         top.rst = 1;
         for (int n = 0; n < 4; n++) tick();
@@ -76,6 +151,7 @@ struct Soc {
         top.clk = 0;
         top.eval();
         receiver.sample(top.tx, period);
+        if (sdram) sdram->fall();
         top.clk = 1;
         top.eval();
         top.rx = sender.level(period);
@@ -85,7 +161,10 @@ struct Soc {
 
 extern "C" {
 
-Soc *soc_new(int64_t period) { return new Soc(period); }
+// Without an SDRAM, `pins` is 0.
+Soc *soc_new(int64_t period, int pins, int bank_bits, int row_bits, int column_bits, int cas) {
+    return new Soc(period, {pins, bank_bits, row_bits, column_bits, cas});
+}
 
 void soc_free(Soc *soc) { delete soc; }
 

@@ -8,6 +8,8 @@ from random import Random
 
 from fpga.link.bit_timer import bit_period
 from fpga.memory.ram import Ram
+from fpga.memory.sdram import Sdram
+from fpga.memory.sdram_chip import CHIPS
 from fpga.soc import Soc
 from hw.verilog import convert
 
@@ -19,15 +21,21 @@ __all__ = ["SimulatedBoard"]
 #: The simulated clock goes about as fast as the simulation, so that a host's patience is right.
 CLOCK_HZ, BAUD = 100_000, 25_000
 
+#: The SDRAM takes as many cycles as at this clock.
+SDRAM_HZ = 50_000_000
+
 #: Cycles between two looks at the terminal: a byte on the line takes 40.
 SLICE = 400
 
 
-def soc_library(config, memory_bytes):
-    """Path of the library of the system with on-chip memory; built if it does not exist."""
-    text = kept(f"soc-{config.name}", repr((config, memory_bytes, CLOCK_HZ, BAUD)), ["hw", "fpga"],
-                lambda: convert(Soc(config, Ram(config, memory_bytes), clock_hz=CLOCK_HZ,
-                                    baud=BAUD), "soc"))
+def soc_library(config, chip, memory_bytes):
+    """Path of the library of the system; built if it does not exist."""
+    def verilog():
+        memory = Ram(config, memory_bytes) if chip is None else Sdram(config, chip, SDRAM_HZ)
+        return convert(Soc(config, memory, clock_hz=CLOCK_HZ, baud=BAUD), "soc")
+
+    facts = repr((config, chip, memory_bytes, CLOCK_HZ, BAUD, SDRAM_HZ))
+    text = kept(f"soc-{config.name}", facts, ["hw", "fpga"], verilog)
     return library_of(f"soc-{config.name}", text, top="soc", harness="soc.cpp")
 
 
@@ -35,7 +43,7 @@ def bind(path):
     library = ctypes.CDLL(str(path))
     pointer, u64 = ctypes.c_void_p, ctypes.c_uint64
     for name, result, arguments in (
-        ("soc_new", pointer, [ctypes.c_int64]),
+        ("soc_new", pointer, [ctypes.c_int64, *5 * [ctypes.c_int]]),
         ("soc_free", None, [pointer]),
         ("soc_cycle", u64, [pointer]),
         ("soc_send", None, [pointer, ctypes.c_char_p, u64]),
@@ -53,8 +61,8 @@ class SimulatedBoard:
     Parameters
     ----------
     config : :class:`hw.config.Config`
-    memory_bytes : int
-        On-chip memory, rounded up to a power of two.
+    memory_bytes : int or None
+        On-chip memory, rounded up to a power of two; None: the SDRAM of a ULX3S.
     loss : float
         Chance that a byte is lost on the line, in either direction; as often it is another one.
     seed : int
@@ -69,10 +77,15 @@ class SimulatedBoard:
         Bytes that were lost or changed.
     """
 
-    def __init__(self, config, *, memory_bytes, loss=0.0, seed=1):
-        memory_bytes = 1 << max(12, (memory_bytes - 1).bit_length())
-        self._library = bind(soc_library(config, memory_bytes))
-        self._soc = self._library.soc_new(bit_period(CLOCK_HZ, BAUD))
+    def __init__(self, config, *, memory_bytes=None, loss=0.0, seed=1):
+        chip, shape = None, [0] * 5
+        if memory_bytes is None:
+            chip = CHIPS["ulx3s"]
+            shape = [chip.pins, chip.bank_bits, chip.row_bits, chip.column_bits, chip.cas]
+        else:
+            memory_bytes = 1 << max(12, (memory_bytes - 1).bit_length())
+        self._library = bind(soc_library(config, chip, memory_bytes))
+        self._soc = self._library.soc_new(bit_period(CLOCK_HZ, BAUD), *shape)
         self.loss, self.spoiled, self._rng = loss, 0, Random(seed)
         self._ours, self._theirs = os.openpty()
         tty.setraw(self._theirs)

@@ -21,13 +21,13 @@ from tests.models import random_model, save, save_tokenizer
 
 
 CONFIG = load("nano")
-MEMORY = 1 << 16
+MEMORY = 32 << 20
 SMALL = dict(dim=32, hidden=32, n_layers=1, n_heads=1, n_kv_heads=1, vocabulary=32, context=32)
 
 
 @pytest.fixture
 def board():
-    with SimulatedBoard(CONFIG, memory_bytes=MEMORY) as board:
+    with SimulatedBoard(CONFIG) as board:
         yield board
 
 
@@ -83,7 +83,7 @@ def test_machine_and_host_use_memory_at_once(device):
 def test_a_model_writes_and_equals_the_reference(loss):
     """Bit for bit, also over a line that loses and changes bytes."""
     compiled = compile_model(random_model(**SMALL), CONFIG, [[1, 5]], 3, check=True)
-    with SimulatedBoard(CONFIG, memory_bytes=MEMORY, loss=loss) as board, \
+    with SimulatedBoard(CONFIG, loss=loss) as board, \
             SerialDevice(CONFIG, open_port(board.port),
                          memory_bytes=compiled.memory.bytes) as device:
         session = Session(device, compiled)
@@ -106,17 +106,17 @@ def test_the_command_line_runs_a_model_on_a_port(board, tmp_path, capsys):
 
 
 def test_soc_prints_a_port():
-    result = CliRunner().invoke(application(), ["soc", "--memory", "65536", "--seconds", "0"])
+    result = CliRunner().invoke(application(), ["soc", "--seconds", "0"])
     assert result.exit_code == 0 and result.stdout.startswith("serial:/dev/")
     assert not os.path.exists(result.stdout.split(":")[1].strip())
 
 
 def test_frames_must_hold_all_registers():
     with pytest.raises(ValueError, match="block must be at least 256 bytes, so that a frame"):
-        Soc(CONFIG, Ram(CONFIG, MEMORY), clock_hz=CLOCK_HZ, baud=BAUD, block=128)
+        Soc(CONFIG, Ram(CONFIG, 4096), clock_hz=CLOCK_HZ, baud=BAUD, block=128)
 
 
 def test_a_machine_with_several_channels_is_refused():
     config = Config(name="two", channels=2, data_bits=32, slices=1)
     with pytest.raises(ValueError, match="one memory channel; two has 2"):
-        Soc(config, Ram(config, MEMORY), clock_hz=CLOCK_HZ, baud=BAUD)
+        Soc(config, Ram(config, 4096), clock_hz=CLOCK_HZ, baud=BAUD)

@@ -6,6 +6,9 @@ from math import ceil
 
 __all__ = ["SdramChip", "CHIPS"]
 
+#: Fewest cycles between two refreshes.
+SLOWEST = 64
+
 
 @dataclass(frozen=True, kw_only=True)
 class SdramChip:
@@ -58,10 +61,14 @@ class SdramChip:
         return max(1, ceil(getattr(self, name) * clock_hz / 1e9 - 1e-9))
 
     def check(self, clock_hz):
-        """Refuse a clock that is too fast."""
+        """Refuse a clock that is too fast, or so slow that refreshes take most of the time."""
         if clock_hz * self.fastest > 1e9:
             raise ValueError(f"this SDRAM with a CAS latency of {self.cas} allows up to "
                              f"{1e3 / self.fastest:g} MHz, not {clock_hz / 1e6:g} MHz")
+        if clock_hz * self.refresh < SLOWEST * 1e9:
+            raise ValueError(f"this SDRAM must be refreshed each {self.refresh / 1e3:g} us, which "
+                             f"takes a clock of at least {SLOWEST * 1e3 / self.refresh:.1f} MHz, "
+                             f"not {clock_hz / 1e6:g} MHz")
 
 
 #: Board -> its chips. Speed grade 6 or 7 of each, with the latency of 2 that grade allows.

@@ -9,8 +9,9 @@ import typer
 def command(
     config: Annotated[str, typer.Option(
         help="A preset's name, or a configuration file.")] = "nano",
-    memory: Annotated[int, typer.Option(
-        min=4096, help="Bytes of on-chip memory; rounded up to a power of two.")] = 1 << 20,
+    memory: Annotated[int | None, typer.Option(
+        min=4096, help="Bytes of on-chip memory, rounded up to a power of two; without it, the "
+                       "SDRAM of a ULX3S.")] = None,
     loss: Annotated[float, typer.Option(
         min=0, max=0.5, help="Chance that a byte on the line is lost; as often it changes.")] = 0.0,
     seconds: Annotated[float | None, typer.Option(
