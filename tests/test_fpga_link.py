@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fpga.blocks import BLOCKS
 from fpga.link.bit_timer import FRACTION, bit_period
 from fpga.link.protocol import Identity, Kind, Status
+from hw.config import load
+from hw.verilog import convert
 from verif.reference.link import cobs, frame, parse, reply, request, uncobs
 
 
@@ -87,3 +90,9 @@ def test_identity_is_packed_and_read():
     assert "begins with 0x00000000" in Identity.unpack(bytes(36))
     old = payload[:4] + b"\7" + payload[5:]
     assert Identity.unpack(old) == "it speaks version 7 of the link, this program 1"
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_parts_around_the_machine_can_be_measured(name):
+    assert f"\nmodule {name}(" in convert(BLOCKS[name](load("ulx3s")), name)
+    assert f"| `{name}` |" in PAGE.read_text()

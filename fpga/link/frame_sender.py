@@ -25,11 +25,11 @@ class FrameSender(wiring.Component):
 
     Latency
     -------
-    Two cycles from ``i`` to the first byte.
+    Three cycles from ``i`` to the first byte.
 
     Throughput
     ----------
-    A byte in two cycles, many fewer than a serial line takes.
+    A byte in three cycles, many fewer than a serial line takes.
 
     Parameters
     ----------
@@ -61,29 +61,30 @@ class FrameSender(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [write.addr.eq(self.index), write.data.eq(self.byte), write.en.eq(self.write)]
 
-        # Control: a byte is read, then offered.
+        # Control: a byte is read, chosen, and offered.
         place = Signal(range(HEADER + self.block + CHECK))
-        offered, taken, last = Signal(), Signal(), Signal()
+        chosen, offered, taken, last = Signal(), Signal(), Signal(), Signal()
         tail = Signal(signed(len(place) + 1))   # place in the checksum; negative before it
         m.d.comb += [
             tail.eq(place - HEADER - self.i.p.count), last.eq(tail == CHECK - 1),
             taken.eq(self.o.valid & self.o.ready), self.i.ready.eq(taken & last),
             self.o.valid.eq(offered), self.o.p.last.eq(last),
         ]
-        m.d.sync += offered.eq(self.i.valid & ~taken)
+        m.d.sync += [chosen.eq(self.i.valid & ~chosen & ~offered),
+                     offered.eq(chosen | offered & ~taken)]
         with m.If(taken):
             m.d.sync += place.eq(Mux(last, 0, place + 1))
 
-        # Data.
+        # Data: the byte has a register, because block memory and checksum are slow.
         m.d.comb += [
             read.addr.eq(place - HEADER),
             check.start.eq(taken & last), check.valid.eq(taken & (tail < 0)),
             check.data.eq(self.o.p.byte),
         ]
-        with m.If(place < HEADER):
-            m.d.comb += self.o.p.byte.eq(Value.cast(self.i.p).word_select(place[:3], 8))
-        with m.Elif(tail < 0):
-            m.d.comb += self.o.p.byte.eq(read.data)
-        with m.Else():
-            m.d.comb += self.o.p.byte.eq(check.crc.word_select(tail[:2], 8))
+        with m.If(chosen & (place < HEADER)):
+            m.d.sync += self.o.p.byte.eq(Value.cast(self.i.p).word_select(place[:3], 8))
+        with m.Elif(chosen & (tail < 0)):
+            m.d.sync += self.o.p.byte.eq(read.data)
+        with m.Elif(chosen):
+            m.d.sync += self.o.p.byte.eq(check.crc.word_select(tail[:2], 8))
         return m

@@ -7,7 +7,8 @@ import typer
 
 def command(
     block: Annotated[str, typer.Argument(
-        help="A block that `tokamac area` shows; without one, all are listed.")] = "",
+        help="A block that `tokamac area` shows, or one of those around the machine; without one, "
+             "all are listed.")] = "",
     config: Annotated[str, typer.Option(
         help="A preset's name, or a configuration file.")] = "ulx3s",
     seed: Annotated[int, typer.Option(help="Seed of the placer.")] = 1,
@@ -20,6 +21,7 @@ def command(
     """
     import time
 
+    from fpga.blocks import BLOCKS
     from hw.config import load
     from hw.top import Tokamac
     from hw.verilog import convert
@@ -27,12 +29,14 @@ def command(
     from sw.timing import timing
 
     chosen = load(config)
-    hierarchy = Hierarchy(convert(Tokamac(chosen), "tokamac"), "tokamac")
+    top = block if block in BLOCKS else "tokamac"
+    made = BLOCKS[block](chosen) if block in BLOCKS else Tokamac(chosen)
+    hierarchy = Hierarchy(convert(made, top), top)
     if not block:
-        for title in sorted(map(hierarchy.title, hierarchy.blocks)):
+        for title in [*sorted(map(hierarchy.title, hierarchy.blocks)), *BLOCKS]:
             typer.echo(title)
         return
-    name = hierarchy.find(block)
+    name = top if block in BLOCKS else hierarchy.find(block)
     typer.echo(f"{hierarchy.title(name)} of {chosen}: synthesis, place and route. This takes "
                "minutes; the whole machine, hours.", err=True)
     start = time.perf_counter()
