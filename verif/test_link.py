@@ -284,6 +284,12 @@ async def nonsense_with_the_right_checksum_is_told_to_be_wrong(dut):
                 (Kind.READ_REGISTERS, 4, 2, b""), (Kind.TAKE_REGISTER, 5, 0, b""),
                 (Kind.TAKE_REGISTER, 4, 1 << 31, b""), (Kind.WRITE_REGISTER, 4, status, bytes(8))):
             assert await host.ask(kind, count, address, payload) == (Status.WRONG, b"")
+        # What is longer than a frame may be vanishes.
+        for more in (WORD, 4 + WORD, 2 * BLOCK):
+            count = BLOCK + more
+            await host.send(request(Kind.WRITE_MEMORY, (host.number + 1) % 256, count, 0,
+                                    bytes(count)))
+            await host.quiet()
         assert (host.image == before).all()
         assert (await host.ask(Kind.READ_MEMORY, 0, 0)) == (Status.OK, b"")
 
@@ -362,3 +368,36 @@ async def as_many_requests_may_wait_as_the_window_says(dut):
         assert host.image[len(told) * BLOCK:][:BLOCK].tobytes() != data[len(told)]
         host.number = numbers[len(told) - 1]
         assert (await host.ask(Kind.READ_MEMORY, WORD, 0))[0] == Status.OK
+
+
+@cocotb.test()
+async def a_request_of_which_the_beginning_found_no_room_vanishes(dut):
+    """Also if there is room again when it ends."""
+    async with Bench(dut) as bench:
+        pausing = [False]
+
+        def pause():
+            while True:
+                yield pausing[0]
+
+        host = await opened(bench, pause=pause)
+        pausing[0] = True
+        numbers = [(host.number + 1 + n) % 256 for n in range(identity.window + 3)]
+        data = bench.rng.bytes(BLOCK)
+        frames = [request(Kind.WRITE_MEMORY, number, BLOCK, 0, data) for number in numbers]
+        # Two replies leave the device; then as many requests wait as there is room for.
+        for n, frame in enumerate(frames[:-1]):
+            await host.send(frame)
+            if n < 2:
+                await bench.cycles(3000)
+        before = len(host.replies)
+        half = len(frames[-1]) // 2
+        await host.send(frames[-1][:half])
+        pausing[0] = False
+        await bench.cycles(10000)
+        answered = [one[1] for one in host.replies[before:]]
+        await host.send(frames[-1][half:])
+        await host.quiet()
+        host.number = answered[-1]
+        assert await host.ask(Kind.WRITE_MEMORY, BLOCK, 0, data[::-1]) == (Status.OK, b"")
+        assert host.image[:BLOCK].tobytes() == data[::-1]
