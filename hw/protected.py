@@ -14,7 +14,7 @@ __all__ = ["ProtectedMemory", "memory_error"]
 
 
 def memory_error(depth):
-    """A word with wrong bits was read: one, which was corrected, or two."""
+    """A word with wrong bits was read: one, which is being corrected, or two."""
     return data.StructLayout({"single": 1, "double": 1, "address": ceil_log2(depth)})
 
 
@@ -119,18 +119,20 @@ class ProtectedMemory(wiring.Component):
         m.d.comb += self.read.data.eq(word)
         m.d.sync += [
             fresh.eq(self.read.en), place.eq(self.read.address),
-            self.error.single.eq(fresh & single.any()),
             self.error.double.eq(fresh & double.any()), self.error.address.eq(place),
         ]
 
         # Scrub: what was corrected is written, unless the word was written since it was read.
-        changed, late, waiting = Signal(), Signal(), Signal()
+        changed, late, waiting, wrong = Signal(), Signal(), Signal(), Signal()
         fixed, where = Signal(self.width), Signal.like(place)
         m.d.comb += changed.eq(written & (target == Mux(waiting, where, place)))
-        m.d.sync += late.eq(written & (target == self.read.address))
+        # What is read in the cycle of a write is old.
+        m.d.comb += wrong.eq(fresh & single.any() & ~double.any() & ~late & ~waiting)
+        m.d.sync += [late.eq(writer.en.any() & (writer.addr == self.read.address)),
+                     self.error.single.eq(wrong)]
         with m.If(~waiting):
             m.d.sync += [fixed.eq(word), where.eq(place),
-                         waiting.eq(fresh & single.any() & ~double.any() & ~changed & ~late)]
+                         waiting.eq(wrong & ~changed)]
         with m.Elif(changed):
             m.d.sync += waiting.eq(0)
         with m.Elif(~written):

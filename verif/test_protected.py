@@ -71,7 +71,7 @@ async def read(dut, words, address):
     if not double:
         assert int(dut.read__data.value) == value
     await RisingEdge(dut.clk)
-    assert error(dut) == (single, double, address if part.ecc else 0)
+    assert error(dut) == (int(single and not double), double, address if part.ecc else 0)
 
 
 def error(dut):
