@@ -59,6 +59,7 @@ LEGAL = {
     "forward":         one_of(0, 1),
     "program":         power_of_two(128, 4096),
     "queue":           power_of_two(2, 32),
+    "ecc":             (lambda value: True, "true or false"),
     "technology":      one_of("generic", "ecp5"),
 }
 
@@ -108,6 +109,8 @@ class Config(Geometry):
     activations, kv : tuple of str
         Elements of activations, names of :data:`hw.formats.ACTIVATIONS`, and of keys and values,
         names of :data:`hw.formats.KV`.
+    ecc : bool
+        Memories on the die correct a wrong bit in a word, and detect two.
     technology : str
         ``generic``, or ``ecp5`` for its multiplier primitives.
     """
@@ -139,6 +142,7 @@ class Config(Geometry):
     formats: tuple = ("int8", "int4")
     activations: tuple = ("int8",)
     kv: tuple = ("int8",)
+    ecc: bool = False
     technology: str = "generic"
 
     def __post_init__(self):
@@ -199,7 +203,7 @@ class Config(Geometry):
     @property
     def hash(self):
         """32 bits that name everything a compiled program depends on."""
-        choice = {k: v for k, v in asdict(self).items() if k not in ("name", "technology")}
+        choice = {k: v for k, v in asdict(self).items() if k not in ("name", "ecc", "technology")}
         digest = hashlib.sha256(repr(sorted(choice.items())).encode()).digest()
         return int.from_bytes(digest[:4], "little")
 

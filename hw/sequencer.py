@@ -4,13 +4,14 @@ from functools import reduce
 from operator import or_
 
 from amaranth import *
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import enum, stream, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out, Signature
+from amaranth.lib.wiring import In, Out, Signature, connect, flipped
 from amaranth.utils import ceil_log2
 
 from . import isa
 from .legality import WINDOWED, absent, ranges
+from .protected import ProtectedMemory, memory_error
 from .signatures import Command, command_fields, range_command
 
 
@@ -77,6 +78,10 @@ class Sequencer(wiring.Component):
         Instruction being executed.
     retired : ``Out(1)``
         An instruction ended in this cycle.
+    clear : ``In``
+        ``en``, ``address``: an instruction of program memory becomes zero.
+    error : ``Out(memory_error(config.program))``
+        Of program memory.
     """
 
     def __init__(self, config):
@@ -93,6 +98,8 @@ class Sequencer(wiring.Component):
             "ranges": Out(stream.Signature(range_command(config))),
             "done": Out(1), "illegal": Out(1), "retired": Out(1),
             "pc": Out(ceil_log2(config.program)),
+            "clear": In(Signature({"en": Out(1), "address": Out(ceil_log2(config.program))})),
+            "error": Out(memory_error(config.program)),
         })
 
     def elaborate(self, platform):
@@ -100,14 +107,14 @@ class Sequencer(wiring.Component):
         config = self.config
 
         # Program memory: four quarters, so that the host needs no read-modify-write.
-        m.submodules.memory = memory = Memory(
-            shape=data.ArrayLayout(32, 4), depth=config.program, init=[])
-        writer, reader = memory.write_port(granularity=1), memory.read_port()
+        m.submodules.memory = memory = ProtectedMemory(
+            isa.WORD_BITS, config.program, granule=32, ecc=config.ecc)
+        connect(m, flipped(self.clear), memory.clear)
         m.d.comb += [
-            writer.addr.eq(self.program.address),
-            writer.en.eq(self.program.en << self.program.quarter),
-            writer.data.as_value().eq(self.program.data.replicate(4)),
-            reader.en.eq(1),
+            memory.write.address.eq(self.program.address),
+            memory.write.en.eq(self.program.en << self.program.quarter),
+            memory.write.data.eq(self.program.data.replicate(4)),
+            memory.read.en.eq(1), self.error.eq(memory.error),
         ]
 
         m.submodules.registers = registers = Memory(shape=32, depth=isa.REGISTERS, init=[])
@@ -116,13 +123,13 @@ class Sequencer(wiring.Component):
 
         state = Signal(State)
         word, a, b = Signal(isa.WORD_BITS), Signal(32), Signal(32)
-        opcode, fetched = word[:isa.OPCODE_BITS], reader.data.as_value()
+        opcode, fetched = word[:isa.OPCODE_BITS], memory.read.data
         clear, next_pc, factor = Signal(range(isa.REGISTERS)), Signal.like(self.pc), Signal(32)
         m.d.comb += [
             get_a.addr.eq(self._register(m, word, ("ra", "offset"))),
             get_b.addr.eq(self._register(m, word, ("rb", "count"))),
             next_pc.eq(self.pc + 1),
-            reader.addr.eq(Mux(state == State.FETCH, self.pc, next_pc)),
+            memory.read.address.eq(Mux(state == State.FETCH, self.pc, next_pc)),
         ]
         legal = Signal()
         m.d.comb += legal.eq(self._legal(word))

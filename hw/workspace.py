@@ -2,9 +2,10 @@
 
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out, Signature, connect, flipped
+from amaranth.utils import ceil_log2
 
+from .protected import ProtectedMemory, memory_error
 from .signatures import fixed_read, fixed_write, row_read, row_write
 
 
@@ -35,6 +36,10 @@ class Workspace(wiring.Component):
         ``ready`` depends combinationally on the vector unit's ``en``.
     drain_write, mover_write : ``In(stream.Signature(row_write(config)))``
         ``ready`` depends combinationally on the writers before it.
+    clear : ``In``
+        ``en``, ``address``: a row becomes zero.
+    errors : ``Out(memory_error(config.rows)).array(2)``
+        Of the copies of a and b.
     """
 
     def __init__(self, config):
@@ -46,6 +51,8 @@ class Workspace(wiring.Component):
             "drain_read": In(row_read(config)), "mover_read": In(row_read(config)),
             "drain_write": In(stream.Signature(row_write(config))),
             "mover_write": In(stream.Signature(row_write(config))),
+            "clear": In(Signature({"en": Out(1), "address": Out(ceil_log2(config.rows))})),
+            "errors": Out(memory_error(config.rows)).array(2),
         })
 
     def elaborate(self, platform):
@@ -66,15 +73,18 @@ class Workspace(wiring.Component):
             m.d.comb += [write.address.eq(self.write.address), write.data.eq(self.write.data)]
 
         # Each read port has a copy; the vector unit comes first.
-        for name, first, second in (("a", self.a, self.mover_read),
-                                    ("b", self.b, self.drain_read)):
-            m.submodules[name] = copy = Memory(shape=config.row_bits, depth=config.rows, init=[])
-            port, reader = copy.write_port(), copy.read_port()
+        for n, (name, first, second) in enumerate((("a", self.a, self.mover_read),
+                                                   ("b", self.b, self.drain_read))):
+            m.submodules[name] = copy = ProtectedMemory(
+                config.row_bits, config.rows, granule=min(64, config.row_bits), ecc=config.ecc)
+            connect(m, flipped(self.clear), copy.clear)
             m.d.comb += [
-                port.en.eq(write_en), port.addr.eq(write.address), port.data.eq(write.data),
+                copy.write.en.eq(write_en.replicate(len(copy.write.en))),
+                copy.write.address.eq(write.address), copy.write.data.eq(write.data),
                 second.request.ready.eq(~first.en),
-                reader.en.eq(first.en | second.request.valid),
-                reader.addr.eq(Mux(first.en, first.address, second.request.payload)),
-                first.data.eq(reader.data), second.data.eq(reader.data),
+                copy.read.en.eq(first.en | second.request.valid),
+                copy.read.address.eq(Mux(first.en, first.address, second.request.payload)),
+                first.data.eq(copy.read.data), second.data.eq(copy.read.data),
+                self.errors[n].eq(copy.error),
             ]
         return m
