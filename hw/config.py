@@ -59,7 +59,7 @@ LEGAL = {
     "forward":         one_of(0, 1),
     "program":         power_of_two(128, 4096),
     "queue":           power_of_two(2, 32),
-    "ecc":             (lambda value: True, "true or false"),
+    "ecc":             one_of(0, 1),
     "technology":      one_of("generic", "ecp5"),
 }
 
@@ -109,8 +109,9 @@ class Config(Geometry):
     activations, kv : tuple of str
         Elements of activations, names of :data:`hw.formats.ACTIVATIONS`, and of keys and values,
         names of :data:`hw.formats.KV`.
-    ecc : bool
-        Memories on the die correct a wrong bit in a word, and detect two.
+    ecc : int
+        1: program memory, workspace and cache correct a wrong bit of a word and detect two, and
+        settings have parity; 0: it is left out.
     technology : str
         ``generic``, or ``ecp5`` for its multiplier primitives.
     """
@@ -142,7 +143,7 @@ class Config(Geometry):
     formats: tuple = ("int8", "int4")
     activations: tuple = ("int8",)
     kv: tuple = ("int8",)
-    ecc: bool = False
+    ecc: int = 0
     technology: str = "generic"
 
     def __post_init__(self):

@@ -3,13 +3,17 @@
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import ceil_log2
 
+from . import register_map as rm
 from .attention.engine import AttentionEngine
 from .attention.selector import Selector
+from .errors import Errors, errors
 from .matmul.engine import MatmulEngine
 from .memory.cache import cache_events
 from .memory.dma import Dma
 from .memory.queue import Queue
+from .protected import clear
 from .semaphores import Semaphores
 from .sequencer import Sequencer, program_write
 from .signatures import Command, read_data, read_request, write_data
@@ -58,7 +62,14 @@ class Core(wiring.Component):
     pc : ``Out``
         Instruction being executed.
     events : ``Out(core_events)``
+    clear : ``In``, with ``config.ecc``
+        ``en``, ``address``: a word of program memory and workspace becomes zero; in reset.
+    errors : ``Out(errors(places))``, with ``config.ecc``
+        What its memories found.
     """
+
+    #: Memories with check bits.
+    places = (rm.Place.PROGRAM, rm.Place.WORKSPACE_A, rm.Place.WORKSPACE_B)
 
     def __init__(self, config):
         self.config = config
@@ -76,6 +87,9 @@ class Core(wiring.Component):
             "table_fault": Out(1), "choice_fault": Out(1), "range_fault": Out(1),
             "pc": Out(program.members["address"].shape),
             "events": Out(core_events),
+            **({"clear": In(clear(ceil_log2(config.clear_cycles))),
+                "errors": Out(errors(self.places))}
+               if config.ecc else {}),
         })
 
     def elaborate(self, platform):
@@ -172,6 +186,9 @@ class Core(wiring.Component):
             self.pc.eq(sequencer.pc),
         ]
 
+        if config.ecc:
+            self._protect(m, sequencer, workspace)
+
         # Memory.
         connect(m, dma.reads, flipped(self.reads))
         connect(m, flipped(self.data), dma.data)
@@ -190,6 +207,18 @@ class Core(wiring.Component):
             self.events.retired.eq(sequencer.retired), self.events.nan.eq(vector.nan),
         ]
         return m
+
+    def _protect(self, m, sequencer, workspace):
+        """What memories with check bits need, and what they find."""
+        m.submodules.collector = collector = Errors(self.places)
+        connect(m, collector.o, flipped(self.errors))
+        for port, found in zip(collector.i, (sequencer.error, *workspace.errors), strict=True):
+            m.d.comb += [port.single.eq(found.single), port.double.eq(found.double),
+                         port.address.eq(found.address)]
+        for port, depth in ((sequencer.clear, self.config.program),
+                             (workspace.clear, self.config.rows)):
+            m.d.comb += [port.address.eq(self.clear.address),
+                         port.en.eq(self.clear.en & (self.clear.address < depth))]
 
     @staticmethod
     def _merge(m, target, first, second):

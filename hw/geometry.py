@@ -81,6 +81,11 @@ class Geometry:
         return self.workspace // (4 * self.lanes)
 
     @property
+    def clear_cycles(self):
+        """Cycles behind a reset in which memories with check bits are cleared."""
+        return max(self.rows, self.program) if self.ecc else 0
+
+    @property
     def block_rows(self):
         """Workspace rows that make a block of 32 elements."""
         return BLOCK // self.lanes

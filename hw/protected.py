@@ -10,12 +10,17 @@ from .ecc import Decoder, encode
 from .hsiao import check_bits
 
 
-__all__ = ["ProtectedMemory", "memory_error"]
+__all__ = ["ProtectedMemory", "clear", "memory_error"]
 
 
 def memory_error(depth):
     """A word with wrong bits was read: one, which is being corrected, or two."""
     return data.StructLayout({"single": 1, "double": 1, "address": ceil_log2(depth)})
+
+
+def clear(bits):
+    """A word becomes zero, with its check bits."""
+    return Signature({"en": Out(1), "address": Out(bits)})
 
 
 class ProtectedMemory(wiring.Component):
@@ -76,7 +81,7 @@ class ProtectedMemory(wiring.Component):
             "write": In(Signature({"en": Out(width // self.granule), "address": Out(address),
                                    "data": Out(width)})),
             "read": In(Signature({"en": Out(1), "address": Out(address), "data": In(width)})),
-            "clear": In(Signature({"en": Out(1), "address": Out(address)})),
+            "clear": In(clear(address)),
             "error": Out(memory_error(depth)),
             **({"flips": In(code_bits)} if inject else {}),
         })

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 
-__all__ = ["Register", "REGISTERS", "BY_NAME", "COUNTERS", "Cause", "IDENTITY", "VERSION", "PAGE",
-           "START", "ABORT", "RUNNING", "DONE", "FAULT", "HUNG"]
+__all__ = ["Register", "REGISTERS", "BY_NAME", "COUNTERS", "Cause", "Place", "PLACES", "PLACE_BITS",
+           "place", "IDENTITY", "VERSION", "PAGE", "START", "ABORT", "RUNNING", "DONE",
+           "FAULT", "HUNG"]
 
 #: Value of register ``identity``: the letters TKMC.
 IDENTITY = 0x434D4B54
@@ -37,6 +38,33 @@ class Cause(IntEnum):
     CHOICE = 10         # a list of pages that is not ascending, or too many to choose from
     HUNG = 11           # the program stopped, but the bus did not come to rest
     RANGE = 12          # a range that exceeds the cache, or overlaps another one
+    ECC = 13            # wrong bits in a memory or a setting, which cannot be corrected
+
+
+class Place(IntEnum):
+    """Where bits were wrong."""
+
+    PROGRAM = 1
+    WORKSPACE_A = 2
+    WORKSPACE_B = 3
+    SETTING = 5
+
+
+#: What the address in each of them is.
+PLACES = {
+    Place.PROGRAM: "instruction of program memory",
+    Place.WORKSPACE_A: "row of the workspace, in the copy for the vector unit's `a` and the mover",
+    Place.WORKSPACE_B: "row of the workspace, in the copy for the vector unit's `b` and the drain",
+    Place.SETTING: "offset of a read-write register",
+}
+
+#: Lower bits of a place: an address in what :class:`Place` names.
+PLACE_BITS = 28
+
+
+def place(where, address):
+    """A place and an address there in 32 bits; the address may be an Amaranth value."""
+    return (where << PLACE_BITS) | address
 
 
 @dataclass(frozen=True)
@@ -66,6 +94,7 @@ COUNTERS = (
     ("misses", "bursts in a pinned range that a stream read from memory"),
     ("fills", "lines of the cache that became valid"),
     ("stalls", "cycles in which a beat waited for the cache to be read for the other stream"),
+    ("corrected", "words of memories on the die in which a wrong bit was corrected"),
 )
 
 REGISTERS = (
@@ -77,7 +106,7 @@ REGISTERS = (
              "bit 0 running, bit 1 done, bit 2 ended by a fault, bit 3 bus hung"),
     Register("cause", 0x14, "ro", "why the run ended; see the table of causes"),
     Register("pc", 0x18, "ro", "instruction being executed, or that of the fault"),
-    Register("fault_low", 0x1C, "ro", "address of the fault, low word"),
+    Register("fault_low", 0x1C, "ro", "address of the fault, low word; of `ECC` a place"),
     Register("fault_high", 0x20, "ro", "address of the fault, high word"),
     Register("emitted", 0x24, "ro", "takes the oldest emitted value"),
     Register("emitted_count", 0x28, "ro", "emitted values that wait"),
@@ -91,6 +120,7 @@ REGISTERS = (
     Register("seed_high", 0x44, "rw", "key of the random numbers, high word"),
     Register("program_address", 0x48, "rw", "32-bit word of program memory written next"),
     Register("program_data", 0x4C, "wo", "writes program memory and moves on by one word"),
+    Register("corrected_place", 0x50, "ro", "place of the last word corrected in the run"),
     *(Register(f"{name}_{half}", 0x80 + 8 * n + 4 * h, "ro", f"{doc}, {half} word")
       for n, (name, doc) in enumerate(COUNTERS) for h, half in enumerate(("low", "high"))),
 )

@@ -36,8 +36,8 @@ class Registers(wiring.Component):
 
     Latency
     -------
-    A write is answered two cycles after both its address and its data, a read one after its
-    address. One access of each kind at a time.
+    A write is answered two cycles after both its address and its data, but for ``hold``, a read
+    one after its address. One access of each kind at a time.
 
     Parameters
     ----------
@@ -55,10 +55,17 @@ class Registers(wiring.Component):
         Read-write registers, by name.
     emitted : ``In(stream.Signature(32))``
         Values for the host.
+    hold : ``In(1)``
+        Writes wait.
+    wrong : ``Out(1)``
+        With ``config.ecc``: a setting has not the parity with which it was written, in the cycle
+        before, and until it is written again.
+    wrong_offset : ``Out(8)``
+        Of the first such register.
     """
 
     #: Read-only registers whose value comes from outside.
-    VALUES = ("status", "cause", "pc", "fault_low", "fault_high",
+    VALUES = ("status", "cause", "pc", "fault_low", "fault_high", "corrected_place",
               *(f"{name}_{half}" for name, _ in rm.COUNTERS for half in ("low", "high")))
     SETTINGS = ("watchdog", "read_base", "read_limit", "write_base", "write_limit",
                 "seed_low", "seed_high")
@@ -73,6 +80,7 @@ class Registers(wiring.Component):
             "values": In(Signature({name: Out(32) for name in self.VALUES})),
             "settings": Out(Signature({name: Out(32) for name in self.SETTINGS})),
             "emitted": In(stream.Signature(32)),
+            "hold": In(1), "wrong": Out(1), "wrong_offset": Out(ADDRESS_BITS),
         })
 
     def elaborate(self, platform):
@@ -102,7 +110,7 @@ class Registers(wiring.Component):
         name_of = {register.offset: register for register in rm.REGISTERS}
         program_address = Signal(range(4 * config.program))
         m.d.comb += [
-            write.eq(bus.awvalid & bus.wvalid & ~bus.bvalid),
+            write.eq(bus.awvalid & bus.wvalid & ~bus.bvalid & ~self.hold),
             bus.awready.eq(write), bus.wready.eq(write),
         ]
         m.d.sync += [self.start.eq(0), self.abort.eq(0), self.program.en.eq(0)]
@@ -133,6 +141,9 @@ class Registers(wiring.Component):
                         with m.If(~locked):
                             m.d.sync += getattr(self.settings, name).eq(bus.wdata)
 
+        if config.ecc:
+            self._check(m, write & bus.wstrb.all() & ~locked)
+
         # Read: the value is latched with the address.
         read = Signal()
         m.d.comb += [read.eq(bus.arvalid & ~bus.rvalid), bus.arready.eq(read)]
@@ -151,6 +162,19 @@ class Registers(wiring.Component):
                         if register.name == "emitted":
                             m.d.comb += taken.eq(1)
         return m
+
+    def _check(self, m, write):
+        """A parity bit for each setting, compared in every cycle."""
+        wrong = Signal(len(self.SETTINGS))
+        for n, name in enumerate(self.SETTINGS):
+            parity, offset = Signal(name=f"{name}_parity"), rm.BY_NAME[name].offset
+            with m.If(write & (self.bus.awaddr == offset)):
+                m.d.sync += parity.eq(self.bus.wdata.xor())
+            m.d.comb += wrong[n].eq(getattr(self.settings, name).xor() ^ parity)
+        m.d.sync += self.wrong.eq(wrong.any())
+        for n, name in reversed([*enumerate(self.SETTINGS)]):
+            with m.If(wrong[n]):
+                m.d.sync += self.wrong_offset.eq(rm.BY_NAME[name].offset)
 
     def _value(self, name, oldest, count, program_address):
         constants = {"identity": rm.IDENTITY, "version": rm.VERSION, "hash": self.config.hash}

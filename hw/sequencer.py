@@ -11,7 +11,7 @@ from amaranth.utils import ceil_log2
 
 from . import isa
 from .legality import WINDOWED, absent, ranges
-from .protected import ProtectedMemory, memory_error
+from .protected import ProtectedMemory, clear, memory_error
 from .signatures import Command, command_fields, range_command
 
 
@@ -81,7 +81,8 @@ class Sequencer(wiring.Component):
     clear : ``In``
         ``en``, ``address``: an instruction of program memory becomes zero.
     error : ``Out(memory_error(config.program))``
-        Of program memory.
+        Of program memory; with two wrong bits only of the instruction at ``pc``, which is then not
+        executed, and is no ``illegal`` one.
     """
 
     def __init__(self, config):
@@ -98,7 +99,7 @@ class Sequencer(wiring.Component):
             "ranges": Out(stream.Signature(range_command(config))),
             "done": Out(1), "illegal": Out(1), "retired": Out(1),
             "pc": Out(ceil_log2(config.program)),
-            "clear": In(Signature({"en": Out(1), "address": Out(ceil_log2(config.program))})),
+            "clear": In(clear(ceil_log2(config.program))),
             "error": Out(memory_error(config.program)),
         })
 
@@ -114,14 +115,20 @@ class Sequencer(wiring.Component):
             memory.write.address.eq(self.program.address),
             memory.write.en.eq(self.program.en << self.program.quarter),
             memory.write.data.eq(self.program.data.replicate(4)),
-            memory.read.en.eq(1), self.error.eq(memory.error),
+            memory.read.en.eq(1),
         ]
 
         m.submodules.registers = registers = Memory(shape=32, depth=isa.REGISTERS, init=[])
         put = registers.write_port()
         get_a, get_b = registers.read_port(domain="comb"), registers.read_port(domain="comb")
 
-        state = Signal(State)
+        state, broken = Signal(State), Signal()
+        m.d.comb += [
+            # What comes behind the instruction is read too, but may never be executed.
+            broken.eq(memory.error.double & (state == State.READ)),
+            self.error.single.eq(memory.error.single), self.error.double.eq(broken),
+            self.error.address.eq(memory.error.address),
+        ]
         word, a, b = Signal(isa.WORD_BITS), Signal(32), Signal(32)
         opcode, fetched = word[:isa.OPCODE_BITS], memory.read.data
         clear, next_pc, factor = Signal(range(isa.REGISTERS)), Signal.like(self.pc), Signal(32)
@@ -158,8 +165,8 @@ class Sequencer(wiring.Component):
                 m.d.sync += [word.eq(fetched), state.eq(State.READ)]
             with m.Case(State.READ):
                 m.d.sync += [
-                    a.eq(get_a.data), b.eq(get_b.data), self.illegal.eq(~legal),
-                    state.eq(Mux(legal, State.EXECUTE, State.ENDED)),
+                    a.eq(get_a.data), b.eq(get_b.data), self.illegal.eq(~legal & ~broken),
+                    state.eq(Mux(legal & ~broken, State.EXECUTE, State.ENDED)),
                 ]
             with m.Case(State.EXECUTE):
                 finished = Signal()

@@ -33,6 +33,9 @@ class Tokamac(wiring.Component):
     same, and ``status`` says so until what is in flight has come to its end. Until then nothing
     can be started. What is offered on the bus stays, as AXI wants it, and what comes is taken.
 
+    With ``config.ecc`` memories are cleared behind a reset; for ``config.clear_cycles`` cycles
+    writes of the host wait.
+
     Parameters
     ----------
     config : :class:`hw.config.Config`
@@ -98,8 +101,13 @@ class Tokamac(wiring.Component):
                 (core.illegal, rm.Cause.ILLEGAL)):
             with m.If(condition):
                 m.d.comb += [ending.eq(1), reason.eq(why)]
+        place = Signal(64)          # address of the fault
         with m.If(port.fault.valid):
-            m.d.comb += [ending.eq(1), reason.eq(port.fault.cause)]
+            m.d.comb += [ending.eq(1), reason.eq(port.fault.cause), place.eq(port.fault.address)]
+        if config.ecc:
+            broken = self._protect(m, registers, core, running & ~halting & ~core_reset, place)
+            with m.If(broken):
+                m.d.comb += [ending.eq(1), reason.eq(rm.Cause.ECC)]
         m.d.comb += [port.halt.eq(~running | halting), self.irq.eq(done),
                      registers.values.status.eq(Cat(running, done, fault, done & ~port.quiet)),
                      registers.values.cause.eq(cause), registers.values.pc.eq(pc),
@@ -112,9 +120,8 @@ class Tokamac(wiring.Component):
         with m.Elif(running & ~halting):
             m.d.sync += [pc.eq(core.pc), idle_for.eq(Mux(progress.any(), 0, idle_for + 1))]
             with m.If(~core_reset & (ending | core.done)):
-                m.d.sync += [halting.eq(1), fault.eq(ending), cause.eq(reason), idle_for.eq(0)]
-                with m.If(port.fault.valid):
-                    m.d.sync += address.eq(port.fault.address)
+                m.d.sync += [halting.eq(1), fault.eq(ending), cause.eq(reason), idle_for.eq(0),
+                             address.eq(place)]
         with m.Elif(halting):
             m.d.sync += idle_for.eq(Mux(port.moved, 0, idle_for + 1))
             with m.If(port.quiet | expired):
@@ -132,6 +139,28 @@ class Tokamac(wiring.Component):
             inward = self.signature.members[f"{prefix}_{name}"].flow is In
             m.d.comb += inner.eq(outer) if inward else outer.eq(inner)
 
+    def _protect(self, m, registers, core, counting, place):
+        """Clear memories behind a reset, so that all words have valid check bits, and see to what
+        cannot be corrected; returns whether there is something of this kind."""
+        sweep, last = Signal.like(core.clear.address), self.config.clear_cycles - 1
+        swept, broken = Signal(), Signal()
+        m.d.comb += [core.clear.en.eq(~swept), core.clear.address.eq(sweep),
+                     registers.hold.eq(~swept)]
+        m.d.sync += [sweep.eq(sweep + 1), swept.eq(swept | (sweep == last))]
+
+        m.d.comb += broken.eq(core.errors.fault | registers.wrong)
+        with m.If(core.errors.fault):
+            m.d.comb += place.eq(core.errors.fault_place)
+        with m.Elif(registers.wrong):
+            m.d.comb += place.eq(rm.place(rm.Place.SETTING, registers.wrong_offset))
+        corrected = Signal(32)
+        m.d.comb += registers.values.corrected_place.eq(corrected)
+        with m.If(registers.start):
+            m.d.sync += corrected.eq(0)
+        with m.Elif(counting & core.errors.corrected.any()):
+            m.d.sync += corrected.eq(core.errors.corrected_place)
+        return broken
+
     def _count(self, m, registers, core, counting):
         """Event counters. Each cycle belongs to exactly one of the four kinds."""
         events = core.events
@@ -147,12 +176,15 @@ class Tokamac(wiring.Component):
         if self.config.cache:
             kind |= {"hits": events.cache.hit, "misses": events.cache.miss,
                      "fills": events.cache.fill, "stalls": events.cache.stall}
-        for name in kind:
+        if self.config.ecc:
+            kind |= {"corrected": core.errors.corrected}
+        for name, event in kind.items():
             count = Signal(64, name=f"count_{name}")
             with m.If(registers.start):
                 m.d.sync += count.eq(0)
-            with m.Elif(counting & kind[name]):
-                m.d.sync += count.eq(count + 1)
+            with m.Elif(counting & Value.cast(event).any()):
+                # Several memories may correct in one cycle.
+                m.d.sync += count.eq(count + (event if name == "corrected" else 1))
             m.d.comb += [getattr(registers.values, f"{name}_low").eq(count[:32]),
                          getattr(registers.values, f"{name}_high").eq(count[32:])]
             if name == "cycles":

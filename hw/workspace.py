@@ -2,10 +2,10 @@
 
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out, Signature, connect, flipped
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
-from .protected import ProtectedMemory, memory_error
+from .protected import ProtectedMemory, clear, memory_error
 from .signatures import fixed_read, fixed_write, row_read, row_write
 
 
@@ -51,7 +51,7 @@ class Workspace(wiring.Component):
             "drain_read": In(row_read(config)), "mover_read": In(row_read(config)),
             "drain_write": In(stream.Signature(row_write(config))),
             "mover_write": In(stream.Signature(row_write(config))),
-            "clear": In(Signature({"en": Out(1), "address": Out(ceil_log2(config.rows))})),
+            "clear": In(clear(ceil_log2(config.rows))),
             "errors": Out(memory_error(config.rows)).array(2),
         })
 

@@ -31,7 +31,7 @@ def bind(path):
         ("machine_problem", text, [pointer]),
         ("machine_timing", i32, [pointer, text, i32]),
         ("machine_seed", None, [pointer, u64]),
-        ("machine_promise", None, [pointer, i32, i32, i32]),
+        ("machine_promise", None, [pointer, i32, i32, i32, i32]),
         ("machine_window", None, [pointer, i32, i32, u64]),
         ("machine_reset", None, [pointer]),
         ("machine_rests", None, [pointer]),
@@ -80,7 +80,7 @@ class SimulatedDevice:
             raise UserError(f"the simulator cannot start: {error.value.decode()}")
         self.set_timing(timing or Timing())
         self._library.machine_promise(self._machine, config.burst, config.outstanding,
-                                      config.words_written)
+                                      config.words_written, config.clear_cycles)
         # The whole memory as an array that shares its bytes with the simulation.
         self.memory = np.ctypeslib.as_array(
             ctypes.cast(self._library.machine_memory(self._machine),

@@ -48,7 +48,7 @@ struct Machine {
             channels.emplace_back(lookup, prefix, memory, n, seed);
             monitors.emplace_back(lookup, prefix, n, verdict, promise);
         }
-        lite = std::make_unique<LiteMonitor>(lookup, "s_axil_", verdict);
+        lite = std::make_unique<LiteMonitor>(lookup, "s_axil_", verdict, promise);
 #if VM_TRACE
         context.traceEverOn(true);
 #endif
@@ -148,10 +148,12 @@ void machine_seed(Machine *m, uint64_t seed) {
     m->registers.seed(seed);
 }
 
-void machine_promise(Machine *m, int burst, int reads, int writes) {
+void machine_promise(Machine *m, int burst, int reads, int writes, int clearing) {
     m->promise.burst = burst;
     m->promise.reads = reads;
     m->promise.writes = writes;
+    m->promise.clearing = clearing;
+    m->registers.patience = RegisterMaster::PATIENCE + clearing;
 }
 
 void machine_window(Machine *m, int write, int limit, uint64_t page) {

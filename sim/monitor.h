@@ -29,6 +29,7 @@ struct Promise {
     int burst = 256;                    // longest, in words
     int reads = 1 << 30, writes = 1 << 30;      // bursts in flight
     int channels = 1;
+    int clearing = 0;                   // cycles behind a reset in which writes of the host wait
     uint64_t read_base = 0, read_limit = ~0ull, write_base = 0, write_limit = ~0ull;    // pages
 };
 
@@ -262,14 +263,17 @@ class LiteMonitor {
     const std::string name = "registers";
     Bus b;
     Verdict &verdict;
+    const Promise &promise;
     Handshake ar, aw, w, r, wb;
     bool quiet = false;                 // in the last cycle there was no access
     int reads = 0, addresses = 0, data = 0, r_wait = 0, b_wait = 0;
     bool resetting = false;
+    uint64_t released = 0;              // first cycle behind the reset
 
 public:
-    LiteMonitor(const Lookup &port, const std::string &prefix, Verdict &verdict)
-        : b(port, prefix, false), verdict(verdict),
+    LiteMonitor(const Lookup &port, const std::string &prefix, Verdict &verdict,
+                const Promise &promise)
+        : b(port, prefix, false), verdict(verdict), promise(promise),
           ar("lite_ar", b.arvalid, b.arready, {b.araddr}),
           aw("lite_aw", b.awvalid, b.awready, {b.awaddr}),
           w("lite_w", b.wvalid, b.wready, {b.wdata, b.wstrb}),
@@ -285,6 +289,7 @@ public:
             resetting = true;
             for (Handshake *one : {&ar, &aw, &w, &r, &wb}) one->reset();
             reads = addresses = data = r_wait = b_wait = 0;
+            released = cycle + 1;
             return;
         }
         resetting = false;
@@ -307,7 +312,7 @@ public:
         bool reading = reads || ar.waits;
         bool writing = (addresses || aw.waits) && (data || w.waits);
         r_wait = reading && r.low() ? r_wait + 1 : 0;
-        b_wait = writing && wb.low() ? b_wait + 1 : 0;
+        b_wait = writing && wb.low() && cycle >= released + promise.clearing ? b_wait + 1 : 0;
         if (r_wait > SLOW || b_wait > SLOW) report("lite_slow", "no answer in 16 cycles");
     }
 };

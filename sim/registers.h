@@ -16,6 +16,7 @@ public:
 
     // Cycles after which an access has failed.
     static const int PATIENCE = 2000;
+    int patience = PATIENCE;
 
     RegisterMaster(const Lookup &port, const std::string &prefix, uint64_t seed)
         : bus(port, prefix, false), random(seed * 64 + 63) {}
@@ -26,7 +27,7 @@ public:
     int write(uint32_t address, uint32_t value, int of_256, Settle settle, Tick tick) {
         bool aw = false, w = false;     // accepted
         int response = -1;
-        for (int n = 0; n < PATIENCE && response < 0; n++) {
+        for (int n = 0; n < patience && response < 0; n++) {
             if (!aw && !bus.awvalid.get() && !waits(of_256)) {
                 bus.awaddr.set(address);
                 bus.awvalid.set(1);
@@ -53,7 +54,7 @@ public:
     int read(uint32_t address, uint32_t *value, int of_256, Settle settle, Tick tick) {
         bool ar = false;
         int response = -1;
-        for (int n = 0; n < PATIENCE && response < 0; n++) {
+        for (int n = 0; n < patience && response < 0; n++) {
             if (!ar && !bus.arvalid.get() && !waits(of_256)) {
                 bus.araddr.set(address);
                 bus.arvalid.set(1);

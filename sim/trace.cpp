@@ -28,7 +28,7 @@ struct Trace {
             return {place.data(), size};
         };
         channel = std::make_unique<ChannelMonitor>(port, "m_", 0, verdict, promise);
-        lite = std::make_unique<LiteMonitor>(port, "s_", verdict);
+        lite = std::make_unique<LiteMonitor>(port, "s_", verdict, promise);
     }
 };
 

@@ -16,7 +16,9 @@ from verif.streams import StreamMonitor, never, sometimes
 
 
 CONFIGS = {"pages": dict(pages=64, kv_groups=3, columns=5, max_head=256),
-           "no_pages": dict(pages=0, kv_groups=1, columns=64, max_head=64, cache=0)}
+           "no_pages": dict(pages=0, kv_groups=1, columns=64, max_head=64, cache=0),
+           "ecc": dict(pages=0, kv_groups=1, columns=5, max_head=64, ecc=1)}
+SIMULATORS = {"ecc": ("verilator",)}
 UNITS = ("matmul", "vector", "mover", "fetch")
 
 

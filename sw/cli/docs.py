@@ -78,6 +78,11 @@ def registers_page():
         f"\nPages have {rm.PAGE} bytes. The value of `version` is {rm.VERSION}.\n",
         "\n## Causes\n\n",
         table(("value", "cause"), [(cause.value, f"`{cause.name}`") for cause in rm.Cause]),
+        f"\n## Places\n\nWhere bits were wrong ([memory.md](memory.md#wrong-bits)): bits "
+        f"{rm.PLACE_BITS}..31 of `corrected_place`, and of\n`fault_low` after `ECC`, say what "
+        f"lies at the address in bits 0..{rm.PLACE_BITS - 1}.\n\n",
+        table(("value", "place", "address"),
+              [(place.value, f"`{place.name}`", doc) for place, doc in rm.PLACES.items()]),
     ])
 
 

@@ -126,6 +126,9 @@ class Session:
         if device.cause() in (rm.Cause.READ_WINDOW, rm.Cause.WRITE_WINDOW, rm.Cause.READ_BUS,
                               rm.Cause.WRITE_BUS):
             text += f", address {address:#x}"
+        if device.cause() == rm.Cause.ECC:
+            where = rm.Place(address >> rm.PLACE_BITS)
+            text += f": wrong bits in {where.name} {address & (1 << rm.PLACE_BITS) - 1:#x}"
         if status & rm.HUNG:
             text += "; its bus does not come to rest: memory leaves requests unanswered"
         return text
