@@ -68,12 +68,12 @@ class Core(wiring.Component):
         What its memories found.
     """
 
-    #: Memories with check bits.
-    places = (rm.Place.PROGRAM, rm.Place.WORKSPACE_A, rm.Place.WORKSPACE_B)
-
     def __init__(self, config):
         self.config = config
         self.parameters = (config,)
+        #: Memories with check bits.
+        self.places = (rm.Place.PROGRAM, rm.Place.WORKSPACE_A, rm.Place.WORKSPACE_B,
+                       *(config.beat_words if config.cache else 0) * (rm.Place.CACHE,))
         program = program_write(config)
         super().__init__({
             "program": In(program),
@@ -187,7 +187,7 @@ class Core(wiring.Component):
         ]
 
         if config.ecc:
-            self._protect(m, sequencer, workspace)
+            self._protect(m, sequencer, workspace, dma)
 
         # Memory.
         connect(m, dma.reads, flipped(self.reads))
@@ -208,11 +208,13 @@ class Core(wiring.Component):
         ]
         return m
 
-    def _protect(self, m, sequencer, workspace):
+    def _protect(self, m, sequencer, workspace, dma):
         """What memories with check bits need, and what they find."""
         m.submodules.collector = collector = Errors(self.places)
         connect(m, collector.o, flipped(self.errors))
-        for port, found in zip(collector.i, (sequencer.error, *workspace.errors), strict=True):
+        sources = sequencer.error, *workspace.errors, *(dma.cache_errors if self.config.cache
+                                                        else ())
+        for port, found in zip(collector.i, sources, strict=True):
             m.d.comb += [port.single.eq(found.single), port.double.eq(found.double),
                          port.address.eq(found.address)]
         for port, depth in ((sequencer.clear, self.config.program),

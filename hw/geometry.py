@@ -68,6 +68,11 @@ class Geometry:
         """Aligned bursts that the cache holds."""
         return self.cache // self.burst_bytes
 
+    @property
+    def cache_granule(self):
+        """Bytes of the cache that are written alone: those that share check bits, or one."""
+        return min(8, self.word_bytes) if self.ecc else 1
+
     # Workspace
 
     @property

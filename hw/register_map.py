@@ -47,6 +47,7 @@ class Place(IntEnum):
     PROGRAM = 1
     WORKSPACE_A = 2
     WORKSPACE_B = 3
+    CACHE = 4
     SETTING = 5
 
 
@@ -55,6 +56,7 @@ PLACES = {
     Place.PROGRAM: "instruction of program memory",
     Place.WORKSPACE_A: "row of the workspace, in the copy for the vector unit's `a` and the mover",
     Place.WORKSPACE_B: "row of the workspace, in the copy for the vector unit's `b` and the drain",
+    Place.CACHE: "word of the cache's SRAM, `W` bytes",
     Place.SETTING: "offset of a read-write register",
 }
 

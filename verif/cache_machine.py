@@ -139,15 +139,21 @@ class Machine:
         return start * config.beat_bytes, beats * config.beat_words
 
     async def write(self, lines=None):
-        """Write some bytes of a random word."""
+        """Write some bytes of a random word: ``(address, strobe)``."""
         rng, word, line = self.rng, self.config.word_bytes, self.config.line_bytes
         first, last = lines or (0, self.lines - 1)
         address = line * int(rng.integers(first, last + 1)) + word * int(rng.integers(line // word))
         self.history(address)
         data, every = int.from_bytes(rng.bytes(word), "little"), (1 << word) - 1
-        strobe = int.from_bytes(rng.bytes(word), "little") & every
-        await self.writes.send({"address": address, "data": data,
-                                "strobe": strobe if strobe and rng.integers(2) else every})
+        strobe = every
+        if rng.integers(2):
+            strobe = int.from_bytes(rng.bytes(word), "little") & every
+            if rng.integers(2):
+                # All or none of eight bytes.
+                strobe = sum(0xFF << n for n in range(0, word, 8) if strobe >> n & 1) & every
+        strobe = strobe or 1
+        await self.writes.send({"address": address, "data": data, "strobe": strobe})
+        return address, strobe
 
     async def pin(self, slot, first, lines, place, preload=False):
         await self.ranges.send({"slot": slot, "live": 1, "preload": int(preload), "first": first,

@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
+from ..protected import memory_error
 from ..signatures import cached_data, range_command, read_data, read_request, write_data
 from .lookup import Lookup
 from .preload import Preload
@@ -14,7 +15,7 @@ from .sram import Sram
 from .through import Through
 
 
-__all__ = ["Cache", "cache_events"]
+__all__ = ["Cache", "cache_errors", "cache_events"]
 
 
 #: What the performance counters count.
@@ -24,6 +25,12 @@ cache_events = data.StructLayout({
     "fill": 1,          # a line became valid
     "stall": 1,         # a beat waited for the SRAM
 })
+
+
+def cache_errors(config):
+    """Member: what each bank of the SRAM found, at the number of a word."""
+    return Out(memory_error(config.cache // config.word_bytes)).array(config.beat_words)
+
 
 #: Requesters, the first one first. The last one only fills ranges.
 NAMES = ("d", "w", "fill")
@@ -42,6 +49,8 @@ class Cache(wiring.Component):
         memory ──> replies ─┬─> data                     (words)
                             └─> SRAM, valid bits
         SRAM ──> replies ───> data                       (beats)
+
+    With ``config.ecc`` a write of a part of what shares check bits makes its line invalid.
 
     Hits of one stream do not wait for misses of the other: each has an order of its own. Memory
     answers in order over all of them, and a word waits until its stream's hits before it are read.
@@ -80,6 +89,7 @@ class Cache(wiring.Component):
     fault : ``Out(1)``
         From now on: a range is illegal; as of :class:`.Ranges`.
     events : ``Out(cache_events)``
+    errors : ``cache_errors(config)``, with ``config.ecc``
     """
 
     #: The last cycle is that of the SRAM.
@@ -98,6 +108,7 @@ class Cache(wiring.Component):
             "written": In(1),
             "ranges": In(stream.Signature(range_command(config))), "fault": Out(1),
             "events": Out(cache_events),
+            **({"errors": cache_errors(config)} if config.ecc else {}),
         })
 
     def elaborate(self, platform):
@@ -172,6 +183,17 @@ class Cache(wiring.Component):
                     sram.write_strobe.eq(~0), lookup.set_lines.eq(reply.fill_lines),
                     lookup.set_row.eq(reply.fill.address[exact_log2(config.burst):]),
                 ]
+        if config.ecc:
+            m.d.comb += ranges.stall.eq(through.partial)
+            with m.If(through.partial):
+                # No word is filled in this cycle.
+                line, row = exact_log2(config.line_bytes // config.word_bytes), through.address
+                m.d.comb += [
+                    lookup.drop_lines.eq(1 << row[line:exact_log2(config.burst)]),
+                    lookup.set_row.eq(row[exact_log2(config.burst):]),
+                ]
+            for outer, inner in zip(self.errors, sram.errors, strict=True):
+                m.d.comb += outer.eq(inner)
         m.d.comb += [
             self.events.hit.eq(sram.read_en), self.events.stall.eq(d.read_en & w.read_en),
             self.events.miss.eq(lookup.found.fill & (lookup.d_valid | lookup.w_valid)),

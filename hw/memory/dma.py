@@ -18,7 +18,7 @@ from ..signatures import (
     write_data,
 )
 from .arbiter import ReadArbiter
-from .cache import Cache, cache_events
+from .cache import Cache, cache_errors, cache_events
 from .mover import Mover
 from .reader import Reader
 from .staging import staging_read, staging_write
@@ -77,6 +77,7 @@ class Dma(wiring.Component):
     reads, data, writes, written : as of :class:`.MemoryPort`, from the other side
     mover_busy, fetch_busy : ``Out(1)``
     events : ``Out(dma_events)``
+    cache_errors : as ``errors`` of :class:`.Cache`, with ``config.ecc`` and a cache
     """
 
     def __init__(self, config):
@@ -104,6 +105,7 @@ class Dma(wiring.Component):
             "mover_busy": Out(1), "fetch_busy": Out(1),
             "events": Out(dma_events),
             **({"staged": In(staging_read(config))} if config.forward else {}),
+            **({"cache_errors": cache_errors(config)} if config.ecc and config.cache else {}),
         })
 
     def elaborate(self, platform):
@@ -164,6 +166,9 @@ class Dma(wiring.Component):
             connect(m, flipped(self.ranges), cache.ranges)
             m.d.comb += [cache.written.eq(self.written), self.range_fault.eq(cache.fault),
                          self.events.cache.eq(cache.events)]
+            if config.ecc:
+                for outer, inner in zip(self.cache_errors, cache.errors, strict=True):
+                    m.d.comb += outer.eq(inner)
         else:
             ports += [("d", d_reader.requests, d_reader.data),
                       ("w", w_reader.requests, w_reader.data)]

@@ -28,7 +28,8 @@ class Lookup(wiring.Component):
     """Takes one request a cycle, the first requester first, and says whether all its lines are
     valid.
 
-    A request that is not wholly inside one range is neither a hit nor a fill.
+    A request that is not wholly inside one range is neither a hit nor a fill. With ``config.ecc``
+    valid bits are kept twice, and a line is valid if both say so: one that is wrong is a miss.
 
     Latency
     -------
@@ -63,7 +64,9 @@ class Lookup(wiring.Component):
     clear, clear_row : ``In``
         Clear the valid bits of a burst; only while this is not busy.
     set_lines, set_row : ``In``
-        Lines of a burst that have become valid; not in a cycle with ``clear``.
+        Lines of a burst that have become valid; not in a cycle with ``clear`` or ``drop_lines``.
+    drop_lines : ``In``
+        Lines of the burst ``set_row`` that are no longer valid; not in a cycle with ``clear``.
     """
 
     latency = 2
@@ -82,6 +85,7 @@ class Lookup(wiring.Component):
             "hold": In(1), "busy": Out(1),
             "clear": In(1), "clear_row": In(row),
             "set_lines": In(config.burst_lines), "set_row": In(row),
+            "drop_lines": In(config.burst_lines),
         })
 
     def elaborate(self, platform):
@@ -89,9 +93,12 @@ class Lookup(wiring.Component):
         config, names = self.config, self.names
         word, line = exact_log2(config.word_bytes), exact_log2(config.line_bytes)
         span = exact_log2(config.burst_bytes)
-        m.submodules.valid = valid = Memory(shape=config.burst_lines, depth=config.cache_bursts,
+        lines, copies = config.burst_lines, 2 if config.ecc else 1
+        m.submodules.valid = valid = Memory(shape=copies * lines, depth=config.cache_bursts,
                                             init=[])
         write, read = valid.write_port(granularity=1), valid.read_port()
+        is_valid = Signal(lines)
+        m.d.comb += is_valid.eq(read.data[:lines] & read.data[-lines:])
 
         # A request, and which range holds its lines.
         request, taken = Signal(read_request(config)), Signal(len(names))
@@ -135,7 +142,7 @@ class Lookup(wiring.Component):
             self.found.row.eq(s1_row),
         ]
         m.d.comb += [
-            self.found.hit.eq(s2_inside & ~(s2_lines & ~read.data).any()),
+            self.found.hit.eq(s2_inside & ~(s2_lines & ~is_valid).any()),
             self.found.fill.eq(s2_inside & ~self.found.hit),
             self.busy.eq(s1_taken.any() | s2_taken.any()),
             *(getattr(self, f"{name}_valid").eq(s2_taken[n]) for n, name in enumerate(names)),
@@ -143,7 +150,7 @@ class Lookup(wiring.Component):
 
         m.d.comb += [
             write.addr.eq(Mux(self.clear, self.clear_row, self.set_row)),
-            write.data.eq(Mux(self.clear, 0, self.set_lines)),
-            write.en.eq(Mux(self.clear, ~0, self.set_lines)),
+            write.data.eq(Mux(self.clear, 0, self.set_lines.replicate(copies))),
+            write.en.eq(Mux(self.clear, ~0, (self.set_lines | self.drop_lines).replicate(copies))),
         ]
         return m

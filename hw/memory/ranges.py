@@ -60,6 +60,8 @@ class Ranges(wiring.Component):
         Look nothing up.
     quiet : ``In(1)``
         Nothing is looked up, and no read on its way.
+    stall : ``In(1)``
+        Clear nothing in this cycle.
     live, first, last, shift : ``Out``, arrays
         Of each range: whether it is pinned, its first and last line, and the distance from a burst
         of memory to its place in the SRAM, modulo bursts of the SRAM.
@@ -75,7 +77,7 @@ class Ranges(wiring.Component):
         rows = config.cache_bursts
         super().__init__({
             "commands": In(stream.Signature(range_command(config))),
-            "fault": Out(1), "hold": Out(1), "quiet": In(1),
+            "fault": Out(1), "hold": Out(1), "quiet": In(1), "stall": In(1),
             "live": Out(config.ranges),
             "first": Out(32).array(config.ranges), "last": Out(32).array(config.ranges),
             "shift": Out(ceil_log2(rows)).array(config.ranges),
@@ -132,9 +134,9 @@ class Ranges(wiring.Component):
                     m.d.sync += [self.row.eq(waiting.place),
                                  state.eq(Mux(waiting.live, State.CLEAR, State.REST))]
             with m.Case(State.CLEAR):
-                m.d.comb += self.clear.eq(1)
-                m.d.sync += self.row.eq(self.row + 1)
-                with m.If(self.row == top):
+                m.d.comb += self.clear.eq(~self.stall)
+                m.d.sync += self.row.eq(self.row + ~self.stall)
+                with m.If((self.row == top) & ~self.stall):
                     m.d.comb += [self.begun.eq(1 << waiting.slot),
                                  self.preload.eq(Mux(waiting.preload, self.begun, 0))]
                     m.d.sync += state.eq(State.REST)

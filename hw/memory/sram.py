@@ -1,9 +1,10 @@
 """The memory of the cache: banks that are read as beats and written as words."""
 
 from amaranth import *
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import ceil_log2, exact_log2
+
+from ..protected import ProtectedMemory, memory_error
 
 
 __all__ = ["Sram"]
@@ -12,8 +13,8 @@ __all__ = ["Sram"]
 class Sram(Component):
     """Banks of one word, as many as words make a beat; each has a port to read and one to write.
 
-    A beat is read from all banks at once. A bank is a module of its own in Verilog, for a macro to
-    replace (:mod:`hw.ram`).
+    A beat is read from all banks at once. A bank's memory is a module of its own in Verilog, for a
+    macro to replace (:mod:`hw.ram`). With ``config.ecc`` it corrects itself.
 
     Latency
     -------
@@ -36,6 +37,9 @@ class Sram(Component):
     write_address : ``In``
         Number of a word.
     write_data, write_strobe : ``In(config.word_bits)``, ``In(config.word_bytes)``
+        Bytes that share check bits are written all or none.
+    errors : ``Out(memory_error(words))``, array
+        Of each bank.
     """
 
     def __init__(self, config):
@@ -46,6 +50,7 @@ class Sram(Component):
             "read_data": Out(8 * config.beat_bytes),
             "write_address": In(ceil_log2(self.depth * config.beat_words)),
             "write_data": In(config.word_bits), "write_strobe": In(config.word_bytes),
+            "errors": Out(memory_error(self.depth * config.beat_words)).array(config.beat_words),
         })
 
     def elaborate(self, platform):
@@ -54,15 +59,18 @@ class Sram(Component):
         inside = exact_log2(config.beat_words)
         words = []
         for n in range(config.beat_words):
-            m.submodules[f"bank_{n}"] = bank = Memory(shape=config.word_bits, depth=self.depth,
-                                                      init=[])
-            write, read = bank.write_port(granularity=8), bank.read_port()
+            m.submodules[f"bank_{n}"] = bank = ProtectedMemory(
+                config.word_bits, self.depth, granule=8 * config.cache_granule, ecc=config.ecc)
             chosen = self.write_address[:inside] == n if inside else Const(1)
             m.d.comb += [
-                write.addr.eq(self.write_address[inside:]), write.data.eq(self.write_data),
-                write.en.eq(Mux(chosen, self.write_strobe, 0)),
-                read.addr.eq(self.read_row), read.en.eq(self.read_en),
+                bank.write.address.eq(self.write_address[inside:]),
+                bank.write.data.eq(self.write_data),
+                bank.write.en.eq(Mux(chosen, self.write_strobe[::config.cache_granule], 0)),
+                bank.read.address.eq(self.read_row), bank.read.en.eq(self.read_en),
+                self.errors[n].single.eq(bank.error.single),
+                self.errors[n].double.eq(bank.error.double),
+                self.errors[n].address.eq(Cat(Const(n, inside), bank.error.address)),
             ]
-            words.append(read.data)
+            words.append(bank.read.data)
         m.d.comb += self.read_data.eq(Cat(words))
         return m

@@ -39,6 +39,9 @@ class Through(wiring.Component):
         A word for the SRAM; the address counts words.
     inside : ``Out(1)``
         There is one.
+    partial : ``Out(1)``
+        It has not all bytes that share check bits, so that it is not written: its line has to
+        become invalid. Never without ``config.ecc``.
     spoil : ``Out(config.ranges)``
         A write to the range was taken, in a cycle before, and is not yet acknowledged: what is
         read there now may be old.
@@ -62,7 +65,7 @@ class Through(wiring.Component):
             "strobe": Out(config.word_bytes),
             "address": Out(ceil_log2(config.cache // config.word_bytes)),
             "data": Out(config.word_bits),
-            "inside": Out(1), "spoil": Out(config.ranges),
+            "inside": Out(1), "partial": Out(1), "spoil": Out(config.ranges),
             "flying": Out(range(most)), "wild": Out(range(most)).array(config.ranges),
         })
 
@@ -88,10 +91,16 @@ class Through(wiring.Component):
                 m.d.comb += shift.eq(self.shift[n])
         m.d.comb += [
             self.inside.eq(s1_match.any()), self.data.eq(s1_write.data),
-            self.strobe.eq(Mux(self.inside, s1_write.strobe, 0)),
+            self.strobe.eq(Mux(self.inside & ~self.partial, s1_write.strobe, 0)),
             row.eq(s1_write.address[span:] + shift),
             self.address.eq(Cat(s1_write.address[word:span], row)),
         ]
+
+        if config.ecc:
+            size = config.cache_granule
+            parts = [s1_write.strobe.word_select(n, size) for n in range(config.word_bytes // size)]
+            m.d.comb += self.partial.eq(self.inside
+                                        & Cat(part.any() & ~part.all() for part in parts).any())
 
         # A new range may have been written by any of those in flight.
         for n, wild in enumerate(self.wild):

@@ -122,7 +122,8 @@ class Emulator:
 
     def counters(self):
         """Words of the streams, what the cache does, and instructions; cycles, and what the mover
-        moves, stay zero. A machine in which reads overtake each other misses a little more."""
+        moves, stay zero. A machine in which reads overtake each other misses a little more, and
+        so does one with ``ecc`` behind writes of a few bytes."""
         cache = self.cache
         known = {**self.events, "hits": cache.hits, "misses": cache.misses, "fills": cache.fills}
         return {name: known.get(name, 0) for name, _ in rm.COUNTERS}

@@ -25,7 +25,7 @@ class Tiny(Geometry):
     """A machine whose words are bytes: 64 of them, a cache of 16, bursts of 4, two words a beat."""
 
     channels, data_bits, address_bits = 1, 8, 6
-    burst, outstanding, cache, ranges = 4, 2, 16, 1
+    burst, outstanding, cache, ranges, ecc = 4, 2, 16, 1, 0
     beat_bytes = line_bytes = 2
 
 

@@ -58,6 +58,18 @@ class Cache:
         """``(address, words)`` of the bursts of a run of whole beats that memory is asked for."""
         return [burst for burst in bursts(address, words, self.config) if not self._hit(*burst)]
 
+    def write(self, address, strobe):
+        """Bytes are written, a bit each, from a multiple of ``config.cache_granule`` on: where
+        only a part of those that share check bits is, the line becomes invalid."""
+        size, ones = self.config.cache_granule, (1 << self.config.cache_granule) - 1
+        while strobe:
+            if strobe & ones not in (0, ones):
+                line = address // self.config.line_bytes
+                for first, lines, _, valid in self.ranges.values():
+                    if first <= line < first + lines:
+                        valid[line - first] = False
+            address, strobe = address + size, strobe >> size
+
     def _hit(self, address, words):
         """Whether a burst is here; else it is filled as far as it can be."""
         config = self.config
