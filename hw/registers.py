@@ -56,7 +56,7 @@ class Registers(wiring.Component):
     emitted : ``In(stream.Signature(32))``
         Values for the host.
     hold : ``In(1)``
-        Writes wait.
+        With ``config.ecc``: writes wait.
     wrong : ``Out(1)``
         With ``config.ecc``: a setting has not the parity with which it was written, in the cycle
         before, and until it is written again.
@@ -110,7 +110,7 @@ class Registers(wiring.Component):
         name_of = {register.offset: register for register in rm.REGISTERS}
         program_address = Signal(range(4 * config.program))
         m.d.comb += [
-            write.eq(bus.awvalid & bus.wvalid & ~bus.bvalid & ~self.hold),
+            write.eq(bus.awvalid & bus.wvalid & ~bus.bvalid & ~(self.hold if config.ecc else 0)),
             bus.awready.eq(write), bus.wready.eq(write),
         ]
         m.d.sync += [self.start.eq(0), self.abort.eq(0), self.program.en.eq(0)]

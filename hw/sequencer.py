@@ -110,7 +110,8 @@ class Sequencer(wiring.Component):
         # Program memory: four quarters, so that the host needs no read-modify-write.
         m.submodules.memory = memory = ProtectedMemory(
             isa.WORD_BITS, config.program, granule=32, ecc=config.ecc)
-        connect(m, flipped(self.clear), memory.clear)
+        if config.ecc:
+            connect(m, flipped(self.clear), memory.clear)
         m.d.comb += [
             memory.write.address.eq(self.program.address),
             memory.write.en.eq(self.program.en << self.program.quarter),

@@ -77,7 +77,8 @@ class Workspace(wiring.Component):
                                                    ("b", self.b, self.drain_read))):
             m.submodules[name] = copy = ProtectedMemory(
                 config.row_bits, config.rows, granule=min(64, config.row_bits), ecc=config.ecc)
-            connect(m, flipped(self.clear), copy.clear)
+            if config.ecc:
+                connect(m, flipped(self.clear), copy.clear)
             m.d.comb += [
                 copy.write.en.eq(write_en.replicate(len(copy.write.en))),
                 copy.write.address.eq(write.address), copy.write.data.eq(write.data),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,12 +151,16 @@ def test_two_wrong_bits_of_an_instruction_end_the_run_there(device, bits):
     flip(device, Place.PROGRAM, 2, *bits)
     device.start()
     assert device.run(10_000) == rm.DONE and device.emitted() == [0]
-    device.program([isa.encode("emit", ra=0), isa.encode("sync")])
+    words = [isa.encode("emit", ra=0), isa.encode("sync"), isa.encode("emit", ra=0)]
+    device.program(words[:2])
     for _ in range(2):
         device.start()
         device.run(10_000)
         ends(device, Place.PROGRAM, 2)
         assert device.read_register("pc") == 2 and device.emitted() == [0]
+    session = SimpleNamespace(device=device, compiled=SimpleNamespace(words=words))
+    assert Session.fault(session, rm.DONE | rm.FAULT) == (
+        "the machine stopped with ECC at instruction 2 (emit): wrong bits in PROGRAM 0x2")
     assert copies(device)
 
 
