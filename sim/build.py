@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hw.top import Tokamac
 from hw.verilog import convert
+from sim.arrays import arrays_header
 from sw.errors import UserError
 from sw.files import write_whole
 from sw.toolenv import tool_environment
@@ -85,7 +86,8 @@ def build(config, *, trace=False, verilog=None):
 
 def library_of(name, text, *, top="tokamac", harness="harness.cpp", trace=False):
     """Path of the shared library of a module ``top`` with its harness; see :func:`build`."""
-    sources = [path.read_text() for path in sorted([*HERE.glob("*.h"), HERE / harness])]
+    sources = [path.read_text() for path in sorted([*HERE.glob("*.h"), HERE / harness,
+                                                    HERE / "arrays.py"])]
     flags = FLAGS + (["--trace-fst"] if trace else [])
     digest = hashlib.sha256("\0".join([text, *sources, *flags, CFLAGS,
                                        *OPTIMISE]).encode())
@@ -111,6 +113,8 @@ def compile_library(folder, text, top, harness, flags, trace):
     (folder / "ports.h").write_text(ports_header(text, top))
     run(folder, environment, ["verilator", "--cc", f"{top}.v", "--top-module", top,
                               "--prefix", f"V{top}", "-Mdir", "obj", "-CFLAGS", CFLAGS, *flags])
+    if top == "tokamac":
+        (folder / "arrays.h").write_text(arrays_header(folder / "obj"))
     run(folder, environment, ["make", "-C", "obj", "-f", f"V{top}.mk", "-j", str(os.cpu_count()),
                               "CXX=g++", *OPTIMISE, f"libV{top}"])
     root = subprocess.run(["verilator", "--getenv", "VERILATOR_ROOT"], env=environment,

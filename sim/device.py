@@ -1,7 +1,7 @@
 """The simulated machine as a device: the calls of a board, on the Verilated core."""
 
 import ctypes
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from sim.timing import Timing
 from sw.errors import UserError
 
 
-__all__ = ["Timing", "SimulatedDevice"]
+__all__ = ["OnDieMemory", "Timing", "SimulatedDevice"]
 
 #: Responses of memory that report an error.
 RESPONSES = {"slverr": 2, "decerr": 3}
@@ -27,6 +27,7 @@ def bind(path):
         ("machine_new", pointer, [i32, u64, u64, text, i32]),
         ("machine_free", None, [pointer]),
         ("machine_memory", pointer, [pointer]),
+        ("machine_array", pointer, [pointer, u64, ctypes.POINTER(text), ctypes.POINTER(u64)]),
         ("machine_cycle", u64, [pointer]),
         ("machine_problem", text, [pointer]),
         ("machine_timing", i32, [pointer, text, i32]),
@@ -48,6 +49,15 @@ def bind(path):
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
+
+
+@dataclass(frozen=True)
+class OnDieMemory:
+    """A memory of the machine: ``words``, an array of bytes, words by bytes of a word, which shares
+    them with the simulation, and ``width``, the bits of a word."""
+
+    words: np.ndarray
+    width: int
 
 
 class SimulatedDevice:
@@ -232,6 +242,17 @@ class SimulatedDevice:
     def flip_at(self, cycle, address, bit):
         """Turn a bit of memory over when the cycle comes."""
         self._library.machine_flip(self._machine, cycle, address, bit)
+
+    def on_die(self):
+        """All memories on the die, by their names in the machine: :class:`OnDieMemory`."""
+        found, name, shape = {}, ctypes.c_char_p(), (ctypes.c_uint64 * 3)()
+        while first := self._library.machine_array(self._machine, len(found), ctypes.byref(name),
+                                                   shape):
+            depth, size, width = shape
+            array = np.ctypeslib.as_array(ctypes.cast(first, ctypes.POINTER(ctypes.c_uint8)),
+                                          (depth, size))
+            found[name.value.decode()] = OnDieMemory(array, width)
+        return found
 
     def hang(self, *handshakes):
         """From now on memory stops these handshakes of all channels: READY of ``ar``, ``aw``,

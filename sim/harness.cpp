@@ -1,11 +1,12 @@
 // The Verilated machine with its memory, behind a C interface.
 //
-// One call runs many cycles: Python decides what to run, this file decides nothing. ports.h is
-// generated beside the model; it lists every port by name. The parts: port.h (wires), memory.h,
-// registers.h (the host), monitor.h (the rules of AXI).
+// One call runs many cycles: Python decides what to run, this file decides nothing. ports.h and
+// arrays.h are generated beside the model; they list every port, and every memory on the die, by
+// name. The parts: port.h (wires), memory.h, registers.h (the host), monitor.h (the rules of AXI).
 
 #include <memory>
 
+#include "arrays.h"
 #include "memory.h"
 #include "monitor.h"
 #include "ports.h"
@@ -27,6 +28,7 @@ struct Machine {
     RegisterMaster registers;
     Promise promise;
     Verdict verdict;
+    std::vector<ArrayEntry> on_die;
     std::vector<ChannelMonitor> monitors;
     std::unique_ptr<LiteMonitor> lite;
     Port clk, rst, irq;
@@ -40,7 +42,7 @@ struct Machine {
 
     Machine(int count, uint64_t memory_bytes, uint64_t seed)
         : lookup([this](const std::string &name) { return port(name); }),
-          memory(memory_bytes, count), registers(lookup, "s_axil_", seed) {
+          memory(memory_bytes, count), registers(lookup, "s_axil_", seed), on_die(arrays(top)) {
         clk = port("clk"); rst = port("rst"); irq = port("irq");
         promise.channels = count;
         for (int n = 0; n < count; n++) {
@@ -133,6 +135,16 @@ Machine *machine_new(int channels, uint64_t memory_bytes, uint64_t seed, char *e
 void machine_free(Machine *m) { delete m; }
 
 uint8_t *machine_memory(Machine *m) { return m->memory.bytes; }
+
+// A memory on the die, by its number: first byte, name, words, bytes and bits of a word. Null behind
+// the last one. What is written there is read from the next cycle on.
+void *machine_array(Machine *m, uint64_t number, const char **name, uint64_t shape[3]) {
+    if (number >= m->on_die.size()) return nullptr;
+    const ArrayEntry &one = m->on_die[number];
+    *name = one.name;
+    shape[0] = one.depth; shape[1] = one.size; shape[2] = one.width;
+    return one.p;
+}
 
 uint64_t machine_cycle(Machine *m) { return m->cycle; }
 
