@@ -1,6 +1,7 @@
 """``tokamac bench``: measurements, each beside its limit."""
 
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ ARRAYS = tuple(str(Path(__file__).parents[1] / "bench" / "arrays" / f"array{numb
 BENCHES = {
     "attention": ("Attention of one layer", ("sim", "server")),
     "decode":    ("Decode of whole tokens", ("sim", "server", "nano")),
+    "flips":     ("Bits of memories on the die that flip, and what comes of it", ("nano",)),
     "formats":   ("Formats of weights on one memory bus", ("sim",)),
     "gemm":      ("Matrix products, activations quantised on the die", ("sim",)),
     "memory":    ("Decode of what is pinned to the die", ("sim",)),
@@ -34,6 +36,11 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of rows.")] = False,
     plot: Annotated[Path | None, typer.Option(
         help="Draw what `width` measured, as SVG or PNG.")] = None,
+    flips: Annotated[int | None, typer.Option(help="Of flips: how many in each memory.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Of flips: bits of a word at once.")] = None,
+    memories: Annotated[str | None, typer.Option(
+        help="Of flips: the memories, with commas between.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of flips: another one, other flips.")] = None,
 ):
     """Measure, and compare every result with the reference; wrong results give exit code 1."""
     from hw.config import load
@@ -49,12 +56,18 @@ def command(
         from sw.bench.width_plot import check, draw
 
         check(plot)
+    options = {option: value for option, value in (
+        ("flips", flips), ("bits", bits), ("memories", memories), ("seed", seed))
+        if value is not None}
     correct = True
     for chosen in [name] if name else BENCHES:
         title, configs = BENCHES[chosen]
         module = import_module(f"sw.bench.{chosen}")
+        for option in options:
+            if option not in signature(module.rows).parameters:
+                raise UserError(f"--{option} is no option of the benchmark {chosen!r}")
         rows = [row for each in ([config] if config else configs)
-                for row in module.rows(load(each))]
+                for row in module.rows(load(each), **options)]
         correct &= show(rows, title, as_json=as_json)
         if plot:
             draw(rows, plot)

@@ -1,0 +1,117 @@
+"""Bits that flip in the memories on the die, and the campaign that counts what comes of it."""
+
+from datetime import date
+
+import pytest
+
+from hw import isa
+from hw.config import load
+from sw.bench.flips import measure, rows
+from sw.cli import main
+from verif.soak.flips import GROUPS, OUTCOMES, Campaign, Flip
+
+
+NANO = load("nano")
+MEMORIES = ("program", "workspace", "cache")
+TODAY = date.today().toordinal()
+
+
+@pytest.fixture(scope="module")
+def campaign():
+    campaign = Campaign(NANO, programs=8)
+    yield campaign
+    campaign.close()
+
+
+def test_all_memories_are_found(campaign):
+    memories = campaign.device.on_die()
+    assert memories["core.workspace.a"].words.shape == (NANO.rows, NANO.row_bits // 8)
+    assert campaign.bits("program") == 128 * NANO.program
+    assert campaign.bits("workspace") == 2 * 8 * NANO.workspace
+    assert campaign.bits("cache") == 8 * NANO.cache
+    named = [name for group in GROUPS for name in campaign.group(group)]
+    assert len(named) == len(set(named))
+    # Modules that Verilator does not inline are parts of others.
+    assert f"core.matmul.array.columns.part_{NANO.columns - 1}.act" in named
+    # Tables of constants are left out, and nothing else.
+    assert {name.rpartition(".")[2] for name in set(memories) - set(named)} == {"slopes", "starts"}
+
+
+def test_words_of_the_host_are_in_program_memory(campaign):
+    words = campaign.programs[0].words
+    campaign.device.program(words)
+    held = campaign.memories["core.sequencer.memory"].words
+    assert [int.from_bytes(row.tobytes(), "little") for row in held[:len(words)]] == words
+
+
+def test_flips_are_seen_by_the_machine(campaign):
+    """Each outcome, where it is known."""
+    program, memory = campaign.programs[0], "core.sequencer.memory"
+    last = len(program.words) - 1
+    assert isa.decode(program.words[last])[0] == "stop"
+    assert campaign.run(Flip(0, memory, last + 1, (0,), 0)) == "masked"
+    campaign.causes.clear()
+    # Bits that no instruction has.
+    assert campaign.run(Flip(0, memory, last, (127,), 0)) == "detected"
+    assert campaign.causes == {"ILLEGAL": 1}
+    # What is written to another place.
+    at = [isa.decode(word)[0] if word != 63 else "" for word in program.words].index("scatter")
+    bit = isa.BY_NAME["scatter"].offsets["base"]
+    assert campaign.run(Flip(0, memory, at, (bit,), 0)) == "silent"
+    # An endless loop in place of the end.
+    branch = isa.encode("branch", condition="eq", ra=0, rb=0, target=last)
+    bits = tuple(bit for bit in range(128) if (program.words[last] ^ branch) >> bit & 1)
+    assert campaign.run(Flip(0, memory, last, bits, 0)) == "hang"
+    assert not campaign.left
+
+
+def test_outcomes_do_not_depend_on_what_ran_before(campaign):
+    flips = [flip for group in GROUPS
+             for flip in campaign.flips(group, 60 if group == "program" else 10, seed=3)]
+    forward = [campaign.run(flip) for flip in flips]
+    assert [campaign.run(flip) for flip in flips[::-1]] == forward[::-1]
+    assert {"masked", "silent", "detected"} <= set(forward)
+    assert not campaign.left
+
+
+def test_what_a_flip_leaves_behind_is_told(campaign):
+    """A machine that cannot be loaded anew: a table of constants has another bit."""
+    table = campaign.memories["core.vector.lanes.lane_0.function.quadratic.starts"]
+    sound = table.words.copy()
+    table.words[:, 3] ^= 0x20
+    first = {**campaign.first}
+    try:
+        campaign.first = {name: memory.words.copy() for name, memory in campaign.memories.items()}
+        row = measure(campaign, "staging", 40, 1, 0, "")
+    finally:
+        table.words[:], campaign.first = sound, first
+    assert not row.correct and row.more["silent"] > 0
+    assert measure(campaign, "staging", 8, 1, 0, "").correct
+
+
+@pytest.mark.parametrize("bits", [1, 2])
+def test_small_campaign(bits):
+    found = list(rows(NANO, flips=40, bits=bits, memories=",".join(MEMORIES)))
+    assert [row.case for row in found] == list(MEMORIES)
+    for row in found:
+        assert row.correct and row.more["flips"] == 40
+        assert sum(row.more[name] for name in OUTCOMES) == 40 and row.more["masked"] > 10
+        assert row.more["rule"] == row.more["corrected"] == 0
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("bits", [1, 2])
+def test_large_campaign(bits):
+    """Other flips each day."""
+    for row in rows(NANO, flips=1500, bits=bits, seed=TODAY):
+        print(row.command, row.more)
+        assert row.correct and row.more["rule"] == 0
+
+
+def test_options_of_the_bench(capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", "gemm", "--flips", "3"])
+    assert "--flips is no option of the benchmark 'gemm'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["bench", "flips", "--memories", "ram"])
+    assert "there are no memories 'ram'; there are program" in capsys.readouterr().err
