@@ -2,17 +2,19 @@
 
 import sys
 from collections import Counter
+from contextlib import closing
+from dataclasses import replace
 
 from sw.bench.row import Row
 from sw.errors import UserError
-from verif.soak.flips import GROUPS, OUTCOMES, Campaign
+from verif.soak.flips import GROUPS, OUTCOMES, PROTECTED, Campaign
 
 
 __all__ = ["rows", "measure"]
 
 
 def rows(config, flips=250, seed=0, bits=1, memories=""):
-    """One :class:`Row` for each group of memories.
+    """Two :class:`Row` for each group of memories: without check bits, and of a machine with them.
 
     Parameters
     ----------
@@ -34,25 +36,34 @@ def rows(config, flips=250, seed=0, bits=1, memories=""):
         raise UserError("the numbers of flips and of bits must be at least 1")
     command = (f"tokamac bench flips --config {config} --flips {flips} --seed {seed} --bits {bits}"
                + f" --memories {memories}" * bool(memories))
-    campaign = Campaign(config, seed=seed)
-    try:
+    plain, checked = (replace(config, ecc=ecc) for ecc in (0, 1))
+    with (closing(Campaign(plain, seed=seed)) as without, closing(Campaign(checked, seed=seed)) as
+          protected):
         for group in groups:
-            if campaign.bits(group):
-                yield measure(campaign, group, flips, bits, seed, command)
-    finally:
-        campaign.close()
+            for campaign in (without, protected):
+                if campaign.bits(group):
+                    yield measure(campaign, group, flips, bits, seed, command)
 
 
 def measure(campaign, group, flips, bits, seed, command):
-    """The :class:`Row` of a group."""
+    """The :class:`Row` of a group. It is wrong if a run leaves something behind, or if check bits
+    do not do what they are for."""
     campaign.left.clear()
     found = Counter()
     for flip in campaign.flips(group, flips, bits, seed):
         outcome = campaign.run(flip)
         found[outcome] += 1
+        if campaign.config.ecc and group in PROTECTED and outcome in bad(bits):
+            campaign.left.append((flip, outcome))
     for flip, what in campaign.left:
         print(f"after {flip}: {what}", file=sys.stderr)
     return Row(case=group, config=str(campaign.config), command=command,
                correct=not campaign.left,
-               more={"memory_bits": campaign.bits(group), "filled": campaign.filled(group),
+               more={"ecc": "on" if campaign.config.ecc else "off",
+                     "memory_bits": campaign.bits(group), "filled": campaign.filled(group),
                      "flips": found.total(), **{name: found[name] for name in OUTCOMES}})
+
+
+def bad(bits):
+    """What check bits prevent; a single bit is corrected."""
+    return {1: ("silent", "hang", "rule", "detected"), 2: ("silent", "hang", "rule")}.get(bits, ())

@@ -20,7 +20,7 @@ from .program import Program
 from .run import HALT, WATCHDOG, Failure, Soak
 
 
-__all__ = ["Campaign", "Flip", "GROUPS", "OUTCOMES"]
+__all__ = ["Campaign", "Flip", "GROUPS", "OUTCOMES", "PROTECTED"]
 
 #: What memories are counted together: what their names begin with. Tables of constants are none.
 GROUPS = {
@@ -33,6 +33,8 @@ GROUPS = {
     "staging": r"core\.dma\.mover\.staging\.",
     "others": r"(?!.*\.quadratic\.)",
 }
+#: Groups that have check bits if the configuration has ``ecc``.
+PROTECTED = ("program", "workspace")
 #: In the order in which they are asked: the same result and nothing counted; the same result and
 #: corrections counted; stopped with a cause; another result without one; no end; a bus that does
 #: what it must not.
@@ -243,11 +245,7 @@ class Campaign:
             self.soak.compare(status, device.emitted(), known.wanted, "the program")
         except Failure:
             return "silent"
-        return "corrected" if self._corrections() else "masked"
-
-    def _corrections(self):
-        """Corrections that the machine has counted in this run."""
-        return self.device.counters().get("corrected", 0)
+        return "corrected" if device.read_register("corrected_low") else "masked"
 
     def _check(self, flip):
         """The next program knows nothing of the flip."""
