@@ -53,7 +53,8 @@ def measure(campaign, group, flips, bits, seed, command):
     for flip in campaign.flips(group, flips, bits, seed):
         outcome = campaign.run(flip)
         found[outcome] += 1
-        if campaign.config.ecc and group in PROTECTED and outcome in bad(bits):
+        if (campaign.config.ecc and bits <= PROTECTED.get(group, 0)
+                and outcome not in ("masked", "corrected" if bits == 1 else "detected")):
             campaign.left.append((flip, outcome))
     for flip, what in campaign.left:
         print(f"after {flip}: {what}", file=sys.stderr)
@@ -62,8 +63,3 @@ def measure(campaign, group, flips, bits, seed, command):
                more={"ecc": "on" if campaign.config.ecc else "off",
                      "memory_bits": campaign.bits(group), "filled": campaign.filled(group),
                      "flips": found.total(), **{name: found[name] for name in OUTCOMES}})
-
-
-def bad(bits):
-    """What check bits prevent; a single bit is corrected."""
-    return {1: ("silent", "hang", "rule", "detected"), 2: ("silent", "hang", "rule")}.get(bits, ())

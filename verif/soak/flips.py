@@ -27,14 +27,16 @@ GROUPS = {
     "program": r"core\.sequencer\.memory",
     "workspace": r"core\.workspace\.",
     "cache": r"core\.dma\.cache\.sram\.",
+    "valid": r"core\.dma\.cache\.lookup\.valid$",
     "activations": r"core\.matmul\.array\..*\.(act|codes|shifts)$",
     "sums": r"core\.matmul\.array\..*accumulator",
     "streams": r"core\.dma\.[wd]_reader\.|core\.matmul\.(key_)?replay\.",
     "staging": r"core\.dma\.mover\.staging\.",
     "others": r"(?!.*\.quadratic\.)",
 }
-#: Groups that have check bits if the configuration has ``ecc``.
-PROTECTED = ("program", "workspace")
+#: Groups that are protected if the configuration has ``ecc``, and against how many wrong bits of a
+#: word; of those that have check bits, one is corrected.
+PROTECTED = {"program": 2, "workspace": 2, "cache": 2, "valid": 1}
 #: In the order in which they are asked: the same result and nothing counted; the same result and
 #: corrections counted; stopped with a cause; another result without one; no end; a bus that does
 #: what it must not.
@@ -203,15 +205,17 @@ class Campaign:
         for place in rng.choice(len(places), count, p=weights / weights.sum()):
             number, name = places[place]
             known, width = self.programs[number], self.memories[name].width
-            code = width // self._code_words(group, name)
+            code = width // self._code_words(group)
             first = code * int(rng.integers(width // code))
             yield Flip(number, name, int(rng.choice(known.filled[name])),
                        tuple(first + int(bit) for bit in rng.choice(code, min(bits, code), False)),
                        int(rng.integers(known.cycles)))
 
-    def _code_words(self, group, name):
+    def _code_words(self, group):
         """Words of the code in a word of a memory (:mod:`hw.protected`)."""
-        return {"program": 4, "workspace": max(1, self.config.row_bits // 64)}.get(group, 1)
+        config = self.config
+        return {"program": 4, "workspace": max(1, config.row_bits // 64),
+                "cache": max(1, config.word_bytes // 8)}.get(group, 1)
 
     def run(self, flip):
         """What comes of a flip: one of :data:`OUTCOMES`."""
