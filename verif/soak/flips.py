@@ -119,8 +119,10 @@ class Campaign:
         self._open()
         rng = np.random.default_rng([seed, 11])
         self.programs = []
-        while len(self.programs) < programs:
-            if known := self._learn(ShortProgram(rng, self.soak.image).write()):
+        while len(self.programs) < programs or self._missing():
+            known = self._learn(ShortProgram(rng, self.soak.image).write())
+            if known and (len(self.programs) < programs or self._missing(known)
+                          < self._missing()):
                 self.programs.append(known)
         #: Clean runs that gave something else, by the flip before; and what ended runs.
         self.left, self.causes = [], Counter()
@@ -189,6 +191,12 @@ class Campaign:
         return sum(len(known.filled[name]) * self.memories[name].width
                    for known in self.programs for name in names) / (
                        max(1, self.bits(group)) * len(self.programs))
+
+    def _missing(self, *more):
+        """How many groups no program fills, also none of ``more``."""
+        return sum(not any(len(known.filled[name]) for known in [*self.programs, *more]
+                           for name in self.group(group))
+                   for group in GROUPS if self.group(group))
 
     def flips(self, group, count, bits=1, seed=0):
         """Random flips in a group: any bit of any word that a program fills, in any of its cycles.
