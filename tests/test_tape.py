@@ -265,6 +265,29 @@ def test_what_is_packed_is_unpacked(format, slices):
         assert back_scales.tobytes() == scales.tobytes()
 
 
+@pytest.mark.parametrize("format", FORMATS.values(), ids=lambda format: format.name)
+@pytest.mark.parametrize("tiles", [(4, 12, 14), (1, 2, 6), (3, 4, 16)])
+def test_a_matrix_may_be_cut_in_any_way(format, tiles):
+    rng, slices = np.random.default_rng(1), 2
+    factor = np.float32(rng.normal()) if format.factor else None
+    shape = ((tiles[0] - 1) * tiles[1] + tiles[2]) * slices - 1, 96
+    weights, scales = random_matrix(rng, *shape, format)
+    tape = pack(weights, scales, format, slices, factor, tiles)
+    assert len(tape) == tape_beats(shape, format, slices, tiles) * 16 * slices
+    back, back_scales, _ = unpack(tape, shape, format, slices, tiles)
+    assert np.array_equal(back, weights) and back_scales.tobytes() == scales.tobytes()
+
+
+def test_tiles_that_are_cut_otherwise_hold_other_rows():
+    """Two tiles of 4 rows and one of 6, two slices: row 17 is the first one of slice 1 in the last
+    tile, which begins behind 16 rows of 2 beats and the scales of two tiles."""
+    weights = np.zeros((28, 32), int)
+    weights[17, 3] = 7
+    tape = pack(weights, np.zeros((28, 1), np.float16), "int8", 2, tiles=(3, 4, 6))
+    (place,) = np.flatnonzero(np.frombuffer(tape, np.uint8))
+    assert place == (3 + 2 * 2 * 4) * 32 + 16 + 3
+
+
 def test_millions_of_weights_take_no_time():
     weights = np.zeros((4096, 1024), np.int8)
     scales = np.zeros((4096, 32), np.float16)

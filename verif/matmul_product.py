@@ -9,7 +9,7 @@ from hw.signatures import Drain, Source, format_fields
 from verif.reference.beats import HALF
 from verif.reference.floats import add
 from verif.reference.matmul import matmul
-from verif.reference.tape import pack, tiling
+from verif.reference.tape import ROWS, pack, tiling
 
 
 __all__ = ["Product", "Grant", "plan"]
@@ -33,6 +33,7 @@ class Product:
     source: Source = Source.WEIGHTS
     format: str = "int8"            # of weights; elements of keys and values
     activation: str = "int8"
+    cut: tuple = None               # tiles, height, tail; by default those of `tiling`
     drain: Drain = Drain.STORE
     address: int = 0                # activation block
     acc: int = 0
@@ -64,7 +65,7 @@ class Product:
 
     def tiles(self, slices):
         """Rows a slice of each tile."""
-        tiles, height, tail = tiling(len(self.weights), slices, self.meaning)
+        tiles, height, tail = self.cut or tiling(len(self.weights), slices, self.meaning)
         return [height] * (tiles - 1) + [tail]
 
     def command(self, config):
@@ -80,7 +81,7 @@ class Product:
 
     def beats(self, config):
         """Beats as integers; those of values have no scales."""
-        tape = pack(self.weights, self.scales, self.meaning, config.slices, self.factor)
+        tape = pack(self.weights, self.scales, self.meaning, config.slices, self.factor, self.cut)
         size = config.beat_bytes
         return [int.from_bytes(tape[n:n + size], "little") for n in range(0, len(tape), size)]
 
@@ -109,7 +110,8 @@ class Product:
         """What block ``block`` of a destination holds before; None if that does not matter."""
         if self.old is None:
             return None
-        return self.old[vector, block * BLOCK:(block + 1) * BLOCK]
+        old = self.old[vector, block * BLOCK:(block + 1) * BLOCK]
+        return np.pad(old, (0, BLOCK - len(old)))
 
 
 @dataclass
@@ -133,25 +135,32 @@ def plan(products, config):
     workspace = np.zeros(config.rows * config.lanes, np.float32)
     accumulators = {}
     for p in products:
-        result = matmul(p.weights, p.scales, p.act, p.codes, p.meaning, factor=p.factor,
+        tiles = p.tiles(config.slices)
+        rows = sum(tiles) * config.slices
+        # Rows beyond the matrix are zeros, and so is what is written behind them.
+        beyond = ((0, rows - len(p.weights)), (0, 0))
+        result = matmul(np.pad(p.weights, beyond), np.pad(p.scales, beyond), p.act, p.codes,
+                        p.meaning, factor=p.factor,
                         activation=p.activation, old=accumulators[p.acc] if p.onto else None,
                         shift=0 if p.shift is None else p.shift)
         accumulators[p.acc] = result
         if p.old is not None:
             for v, old in enumerate(p.old):
                 start = (p.dst + v * p.stride) * BLOCK
-                workspace[start:start + len(old)] = old
-        tiles = p.tiles(config.slices)
-        # Rows beyond the matrix are zeros.
-        result = np.pad(result, ((0, 0), (0, sum(tiles) * config.slices - len(p.weights))))
+                end = len(old) + -len(old) % BLOCK
+                workspace[start:start + end] = np.pad(old, (0, end - len(old)))
+        if p.drain in (Drain.STORE, Drain.ADD):
+            rows += -rows % min(config.lanes, ROWS * config.slices)
+        result = np.pad(result, ((0, 0), (0, rows - result.shape[1])))
         row = 0
         for t, height in enumerate(tiles):
-            elements = slice(row, row + height * config.slices)
+            last = t == len(tiles) - 1
+            elements = slice(row, rows if last else row + height * config.slices)
             row = elements.stop
             for g in range(p.groups):
                 if t == 0:
                     events["take0"] += [p.counters.get("take0", 0)] * p.blocks
-                if t == len(tiles) - 1:
+                if last:
                     events["raise1"] += [p.counters.get("raise1", 0)] * p.blocks
                 for column in range(p.columns):
                     v = g * p.columns + column
@@ -160,7 +169,7 @@ def plan(products, config):
                     elif p.drain != Drain.KEEP:
                         counts = p.source == Source.VALUES or v == len(p.act) - 1
                         plan_writes(events, config, workspace, p, v, elements.start,
-                                    result[v, elements], counts)
+                                    result[v, elements], counts, last)
         p.writes_done, p.releases_done = len(events["writes"]), len(events["raise1"])
     for name in ("take0", "raise1"):
         events[name] = [counter for counter in events[name] if counter]
@@ -175,8 +184,8 @@ def plan_scores(events, config, column, group, sums):
                                 | ({"bounds": 0} if config.pages else {}))
 
 
-def plan_writes(events, config, workspace, p, vector, first, sums, counts):
-    """Rows of the sums from element ``first`` of a vector on."""
+def plan_writes(events, config, workspace, p, vector, first, sums, counts, last):
+    """Rows of the sums from element ``first`` of a vector on; ``last``: they are its last ones."""
     base  = (p.dst + vector * p.stride) * BLOCK
     start = base + first
     place = slice(start, start + len(sums))
@@ -189,5 +198,6 @@ def plan_writes(events, config, workspace, p, vector, first, sums, counts):
         row = workspace[at:at + config.lanes].view(np.uint32).copy()
         events["writes"].append((at // config.lanes, row, len(events["grants"])))
         end = at + config.lanes
-        if end % BLOCK == 0 and end <= place.stop and counts and p.counters.get("raise0"):
+        complete = end % BLOCK == 0 and end <= place.stop or last and end >= place.stop
+        if complete and counts and p.counters.get("raise0"):
             events["raise0"].append((p.counters["raise0"], len(events["writes"])))

@@ -43,6 +43,12 @@ def component(config):
 
 config = Config(name="test", **current(CONFIGS))
 
+#: Elements of a block.
+BLOCK = 32
+
+#: Sums that are written at once: a row, or half of one if a tile has no more.
+WRITTEN = min(config.lanes, TILE_ROWS * config.slices)
+
 
 class Surroundings:
     """Banks, workspace and counters."""
@@ -95,12 +101,15 @@ class Surroundings:
         self.written += 1
 
 
-def shapes(rng):
-    """Rows a slice of a job, and elements of the block before its first."""
-    if config.slices == 1:
-        return TILE_ROWS, 16 * int(rng.integers(2))
-    step = max(1, 32 // config.slices)
-    return step * int(rng.integers(1, TILE_ROWS // step + 1)), 0
+def shapes(rng, whole):
+    """Rows a slice of a job, elements of the block before its first, and whether it is of a last
+    tile, which may end anywhere; ``whole``: it has whole blocks, or half a one."""
+    last, offset = int(rng.integers(2)), WRITTEN * int(rng.integers(BLOCK // WRITTEN))
+    unit = WRITTEN
+    if whole:
+        offset, unit = 0, min(BLOCK, TILE_ROWS * config.slices)
+    step = 1 if last and not whole else max(1, unit // config.slices)
+    return step * int(rng.integers(1, TILE_ROWS // step + 1)), offset, last
 
 
 def random_jobs(rng, number):
@@ -108,7 +117,7 @@ def random_jobs(rng, number):
     for _ in range(number):
         drain = (Drain.STORE, Drain.ADD, Drain.SCORES, Drain.SELECT)[
             rng.integers(4 if config.pages else 3)]
-        height, offset = shapes(rng)
+        height, offset, last = shapes(rng, drain in (Drain.SCORES, Drain.SELECT))
         columns = int(rng.integers(1, config.columns + 1))
         stride = -(-(height * config.slices + offset) // 32)
         fields = {"drain": drain, "height": height, "columns": columns, "offset": offset,
@@ -118,7 +127,7 @@ def random_jobs(rng, number):
                   "raise": int(rng.integers(2))}
         # Blocks of a column are those of a head, if each column raises.
         each = int(rng.integers(2)) if stride <= config.max_head_blocks else 0
-        yield ({"drain": fields, "each": each, "first": 1},
+        yield ({"drain": fields, "each": each, "first": 1, "last": last},
                rng.normal(size=(columns, height, config.slices)).astype(np.float32))
 
 
@@ -134,19 +143,21 @@ def plan(around, model, number, each, sums, wanted_scores):
                                       "values": lot.view(np.uint32).tolist(), **bounds})
             continue
         start = (fields["dst"] + column * fields["stride"]) * 32 + fields["offset"]
+        # Zeros follow the last sums.
+        part = np.pad(part.ravel(), (0, -part.size % WRITTEN))
         place = slice(start, start + part.size)
         flat = model.reshape(-1)
-        flat[place] = add(flat[place], part.ravel()) if fields["drain"] == Drain.ADD \
-            else part.ravel()
+        flat[place] = add(flat[place], part) if fields["drain"] == Drain.ADD else part
         for at in range(start - start % config.lanes, place.stop, config.lanes):
             if at % 32 == 0 and at >= start:
                 tokens += fields["take1"] != 0
             around.takes_before.append(around.planned + tokens)
             end = at + config.lanes
             # Each column at its end, for all its blocks; or the last one, block by block.
-            counts = end == place.stop if each["each"] else column == len(sums) - 1
-            if end % 32 == 0 and end <= place.stop and counts and fields["raise"] \
-                    and fields["raise0"]:
+            ends_column = end >= place.stop
+            counts = ends_column if each["each"] else column == len(sums) - 1
+            complete = end % 32 == 0 and end <= place.stop or each["last"] and ends_column
+            if complete and counts and fields["raise"] and fields["raise0"]:
                 number = fields["stride"] if each["each"] else 1
                 around.raises += number * [len(around.takes_before)]
     around.planned += tokens

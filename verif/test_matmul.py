@@ -93,6 +93,15 @@ class Places:
         return place
 
 
+def random_cut(rng, format):
+    """``(tiles, height, tail)``: the last tile may end anywhere, others fill rows of the
+    workspace."""
+    step = FORMATS[format].step
+    unit = max(step, WRITTEN // config.slices)
+    tail = step * int(rng.integers(1, 16 // step + 1))
+    return int(rng.integers(1, 5)), unit * int(rng.integers(1, 16 // unit + 1)), tail
+
+
 def weights_product(rng, places, columns=None, groups=None, drain=None, rows=None, size=None,
                     format=None):
     """A random product with weights."""
@@ -100,6 +109,12 @@ def weights_product(rng, places, columns=None, groups=None, drain=None, rows=Non
     columns = columns or int(rng.integers(1, config.columns + 1))
     groups = groups or int(rng.choice([1, 1, 2, 3]))
     drain = drain or (Drain.STORE, Drain.ADD)[rng.integers(2)]
+    cut = None
+    if rows is None and rng.random() < 0.5:
+        cut = random_cut(rng, format)
+        rows = config.slices * ((cut[0] - 1) * cut[1] + cut[2])
+        # The last tile has rows of the matrix.
+        rows -= int(rng.integers(config.slices))
     rows = rows or 32 * int(rng.integers(1, 5))
     if size is None:
         size = int(rng.choice([16, 32, 48, 64, 80, 96, 144, 160, 288]))
@@ -118,7 +133,7 @@ def weights_product(rng, places, columns=None, groups=None, drain=None, rows=Non
         old = rng.normal(size=(vectors, rows)).astype(np.float32)
     activation = str(rng.choice([name for name in config.activations
                                  if supported(FORMATS[format], name)]))
-    return Product(**operands(rng, rows, size, vectors, FORMATS[format], activation),
+    return Product(**operands(rng, rows, size, vectors, FORMATS[format], activation), cut=cut,
                    columns=columns, format=format, drain=drain, old=old, stride=stride,
                    counters=counters, **places.take(-(-size // 32) * groups, stride * vectors))
 

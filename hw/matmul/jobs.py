@@ -85,7 +85,7 @@ class JobQueue(wiring.Component):
             # tiles end with all vectors, and who waits takes vector after vector.
             drain["raise"].eq(Mux(of_values, self.last_tile, self.last_group)),
             queue.i.p.each.eq(of_values),
-            queue.i.p.first.eq(first),
+            queue.i.p.first.eq(first), queue.i.p.last.eq(self.last_tile),
             queue.i.p.factor.eq(c.factor),
             queue.i.valid.eq(self.push),
             self.jobs.payload.eq(queue.o.payload),

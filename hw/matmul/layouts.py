@@ -57,6 +57,7 @@ def job(config):
         "drain":   drain_job(config),
         "each":    1,   # every column raises, all its blocks with the last one
         "first":   1,   # first job of its command
+        "last":    1,   # of its last tile, which may end anywhere
         "factor":  1,   # sums are multiplied by the factor of the matrix
     })
 

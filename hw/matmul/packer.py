@@ -37,8 +37,9 @@ class RowPacker(wiring.Component):
     -------
     jobs : ``In(stream.Signature(job))``
     sums : ``In(stream.Signature(drained_sums))``
-        For each job: for each column, ``height`` rows. They are whole blocks of 32, or with one
-        slice half a block, so that a column ends with a full group of rows.
+        For each job: for each column, the groups that hold ``height`` rows. What the last of them
+        has besides is taken for zeros. Only a job of the last tile may end within a row of the
+        workspace.
     factors : ``In(stream.Signature(32))``
         Factors of commands, before their first job.
     rows : ``Out(stream.Signature(drained_row))``
@@ -69,24 +70,37 @@ class RowPacker(wiring.Component):
         # Of more than 32 slices the first 32 have scores.
         rows, lots = max(1, len(wide) // config.row_bits), min(len(wide), 32 * BLOCK) // each
         part, last_part = Signal(range(max(2, rows, lots))), Signal()
+        end_part = Signal.like(part)            # the one with the last sums
         go = Signal()
-        m.d.comb += last_part.eq(part == Mux(to_scores, lots - 1, rows - 1))
+        m.d.comb += last_part.eq(part == Mux(to_scores, lots - 1, end_part))
         with m.If(go):
             m.d.sync += part.eq(Mux(last_part, 0, part + 1))
 
         # Where the next sums belong.
         within = exact_log2(config.drain_rows)
-        group, column = Signal(4 - within), Signal(7)
+        group, column, last_group = Signal(4 - within), Signal(7), Signal()
+        end = Signal(4)             # last row of the column
         ends_column, last_column, taken, fetch = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
+            end.eq(c.drain.height - 1), last_group.eq(group == end >> within),
+            end_part.eq(rows - 1),
             to_scores.eq((c.drain.drain == Drain.SCORES) | (c.drain.drain == Drain.SELECT)),
-            ends_column.eq(last_part & (group == (c.drain.height - 1) >> within)),
+            ends_column.eq(last_part & last_group),
             last_column.eq(column == c.drain.columns - 1),
             taken.eq(go & last_part),
             fetch.eq(~active | (go & ends_column & last_column)),
             self.jobs.ready.eq(fetch),
             self.busy.eq(active | self.jobs.valid | self.rows.valid),
         ]
+        # Of the last group, the rows that there are, and what they fill.
+        sums = wide
+        if within:
+            size, end_row = 32 * config.slices, end[:within]
+            with m.If(last_group):
+                m.d.comb += end_part.eq(
+                    ((end_row + 1) * config.slices - 1) >> exact_log2(config.lanes))
+            sums = Cat(Mux(last_group & (end_row < n), 0, wide[n * size:(n + 1) * size])
+                       for n in range(config.drain_rows))
         with m.If(taken):
             m.d.sync += group.eq(group + 1)
         with m.If(go & ends_column):
@@ -115,14 +129,15 @@ class RowPacker(wiring.Component):
                 config.lanes))),
             row.take1.eq(Mux(starts, c.drain.take1, 0)),
             # A vector of several tiles is complete with the last block of the last one.
-            row.raise0.eq(Mux(ends & c.drain["raise"] & Mux(c.each, ends_column, last_column),
-                              c.drain.raise0, 0)),
+            # The last block of a product may not be full.
+            row.raise0.eq(Mux((ends | (c.last & ends_column)) & c.drain["raise"]
+                              & Mux(c.each, ends_column, last_column), c.drain.raise0, 0)),
             row.raises.eq(Mux(c.each, c.drain.stride, 1)),
         ]
 
         # A register of its own, so that what the writer decides does not run back to the sums.
-        m.d.comb += row.data.eq(Cat(wide, wide) if halves
-                                else wide.word_select(part, config.row_bits))
+        m.d.comb += row.data.eq(Cat(sums, sums) if halves
+                                else sums.word_select(part, config.row_bits))
         space = Signal()
         m.d.comb += space.eq(~self.rows.valid | self.rows.ready)
         with m.If(space):

@@ -245,7 +245,7 @@ class Emulator:
         """Beats that the W stream will deliver."""
         return sum(beats for _, beats in self.w_ready)
 
-    def take_matrix(self, beats, shape, format):
+    def take_matrix(self, beats, shape, format, tiles):
         """Weights, scales and factor of the next ``beats`` of the W stream."""
         address, left = self.w_ready[0]
         if beats > left:
@@ -255,10 +255,10 @@ class Emulator:
             self.w_ready.popleft()
         else:
             self.w_ready[0] = [address + size, left - beats]
-        key = address, shape, format
+        key = address, shape, format, tiles
         if key not in self.matrices:
             self.matrices[key] = unpack(self.memory[address:address + size].tobytes(), shape,
-                                        format, self.config.slices)
+                                        format, self.config.slices, tiles)
         return self.matrices[key]
 
     def dispatch(self, name, values, address, count):

@@ -40,12 +40,16 @@ def fp32(bits):
 def run_matmul(m, f):
     """Product of activations with the next weights of the W stream."""
     blocks, size = -(-f.halves // 2), 16 * f.halves
-    rows = ((f.tiles - 1) * f.height + f.tail) * m.config.slices
-    if rows % BLOCK:
-        raise Hazard(f"a matrix of {rows} rows does not make whole blocks")
-    beats = tape_beats((rows, size), f.format, m.config.slices)
+    tiles, slices = (f.tiles, f.height, f.tail), m.config.slices
+    rows = ((f.tiles - 1) * f.height + f.tail) * slices
+    # So many sums are written at once; zeros follow the last ones.
+    together = min(m.config.lanes, 16 * slices)
+    if f.tiles > 1 and f.height * slices % together:
+        raise Hazard(f"a tile of {f.height * slices} rows does not fill rows of the workspace")
+    written = rows + -rows % together
+    beats = tape_beats((rows, size), f.format, slices, tiles)
     yield lambda: m.w_beats() >= beats
-    weights, scales, factor = m.take_matrix(beats, (rows, size), f.format)
+    weights, scales, factor = m.take_matrix(beats, (rows, size), f.format, tiles)
     for group in range(f.groups):
         part = slice(f.act + group * blocks, f.act + (group + 1) * blocks)
         for _ in range(blocks):
@@ -54,15 +58,15 @@ def run_matmul(m, f):
         vectors = ACTIVATIONS[f.activation].decode(act.reshape(f.columns, -1)[:, :size])
         y = matmul(weights, scales, vectors, codes, f.format, factor=factor,
                    activation=f.activation)
-        y = y.reshape(f.columns, -1, BLOCK)
+        y = np.pad(y, ((0, 0), (0, written - rows)))
         last_group = group == f.groups - 1
-        for block in range(rows // BLOCK):
+        for block in range(-(-rows // BLOCK)):
             for column in range(f.columns):
                 at = f.dst + (group * f.columns + column) * f.stride + block
                 yield f.take1
-                old = m.workspace[at]
-                m.workspace[at] = add(old, y[column, block]) if f.drain == "add" else (
-                    y[column, block])
+                new = y[column, BLOCK * block:BLOCK * (block + 1)]
+                old = m.workspace[at, :len(new)]
+                m.workspace[at, :len(new)] = add(old, new) if f.drain == "add" else new
             if last_group:
                 m.raise_counter(f.raise0)
         # Every tile reads the activations again, the last one just before the last results.

@@ -9,7 +9,7 @@ from hw.formats import BLOCK, Span, named
 from verif.reference.beats import HALF, PIECE, beats_a_block, from_beats, to_beats
 
 
-__all__ = ["Section", "tiling", "sections", "tape_beats", "pack", "unpack"]
+__all__ = ["ROWS", "Section", "tiling", "sections", "tape_beats", "pack", "unpack"]
 
 
 #: Most rows a slice of a tile.
@@ -67,10 +67,11 @@ def row_beats(size, format):
     return -(-size // HALF) * beats_a_block(format) // 2
 
 
-def tape_beats(shape, format, slices):
-    """Beats of a matrix of ``shape`` (rows, size of a row) on the tape."""
+def tape_beats(shape, format, slices, tiles=None):
+    """Beats of a matrix of ``shape`` (rows, size of a row) on the tape; ``tiles``: how it is cut,
+    if not as :func:`tiling` says."""
     (rows, size), format = shape, meaning(format)
-    tiles, height, tail = tiling(rows, slices, format)
+    tiles, height, tail = tiles or tiling(rows, slices, format)
     return format.factor + (tiles - 1) * tile_beats(size, height, format) + tile_beats(
         size, tail, format)
 
@@ -81,7 +82,7 @@ def tile_beats(size, height, format):
             + height // format.step * row_beats(size, format))
 
 
-def pack(weights, scales, format, slices, factor=None):
+def pack(weights, scales, format, slices, factor=None, tiles=None):
     """Tape of a matrix, as bytes.
 
     Parameters
@@ -95,6 +96,8 @@ def pack(weights, scales, format, slices, factor=None):
     slices : int
     factor : float32
         If the format has one.
+    tiles : tuple of int
+        How the matrix is cut, if not as :func:`tiling` says.
     """
     format = meaning(format)
     codes, scales = format.element.encode(weights), np.asarray(scales)
@@ -110,7 +113,7 @@ def pack(weights, scales, format, slices, factor=None):
     # A field of E4M3 is two codes.
     fields = np.ascontiguousarray(scales).view(np.uint8).reshape(
         rows, format.fields(-(-size // BLOCK)), -1)
-    tiles, height, tail = tiling(rows, slices, format)
+    tiles, height, tail = tiles or tiling(rows, slices, format)
     padding = ((tiles - 1) * height + tail) * slices - rows
     codes = np.pad(codes, ((0, padding), (0, -size % (BLOCK if format.whole else HALF))))
     fields = np.pad(fields, ((0, padding), (0, 0), (0, 0)))
@@ -146,21 +149,21 @@ def pack_tiles(codes, fields, format):
     return np.concatenate(found, axis=1).tobytes()
 
 
-def unpack(tape, shape, format, slices):
+def unpack(tape, shape, format, slices, tiles=None):
     """``(weights, scales, factor)`` of a matrix of ``shape`` from its tape; undoes :func:`pack`.
 
     Weights are integers; ``factor`` is None if the format has none.
     """
     format = meaning(format)
     rows, size = shape
-    beat, beats = PIECE * slices, tape_beats(shape, format, slices)
+    beat, beats = PIECE * slices, tape_beats(shape, format, slices, tiles)
     if len(tape) != beats * beat:
         raise ValueError(f"the tape must have {beats * beat} bytes, not {len(tape)}")
     tape = np.frombuffer(tape, np.uint8)
     factor = None
     if format.factor:
         factor, tape = tape[:4].view("<f4")[0], tape[beat:]
-    tiles, height, tail = tiling(rows, slices, format)
+    tiles, height, tail = tiles or tiling(rows, slices, format)
     split = len(tape) - tile_beats(size, tail, format) * beat
     parts = [unpack_tiles(part.reshape(number, -1), size, tile_rows, slices, format)
              for part, number, tile_rows in ((tape[:split], tiles - 1, height),

@@ -119,15 +119,26 @@ class Image:
             size = 16 * (halves + halves % 2 if FORMATS[format].whole else halves)
             weights, scales, factor = quantise_weights(
                 self.rng.standard_normal((rows, size)).astype(np.float32), format)
-            tape = pack(weights[:, :size], scales, format, self.config.slices, factor=factor)
-            tiles, height, tail = tiling(rows, self.config.slices, FORMATS[format])
+            tiles = self._cut(rows, FORMATS[format])
+            tape = pack(weights[:, :size], scales, format, self.config.slices, factor, tiles)
             self.put(address, np.frombuffer(tape, np.uint8))
             found.append(Matrix(address // self.line,
-                                tape_beats((rows, size), format, self.config.slices), rows, size,
-                                format, tiles, height, tail))
+                                tape_beats((rows, size), format, self.config.slices, tiles),
+                                rows, size, format, *tiles))
             address += -(-len(tape) // self.line) * self.line
         assert address <= WRITABLE.start
         return found
+
+    def _cut(self, rows, format):
+        """``(tiles, height, tail)``: all tiles but the last fill rows of the workspace."""
+        slices, step = self.config.slices, format.step
+        unit = max(step, min(self.config.lanes, 16 * slices) // slices)
+        whole = -(-rows // (slices * step)) * step
+        cuts = [(tiles, height, whole - (tiles - 1) * height)
+                for height in range(unit, 17, unit) for tiles in range(1, whole + 1)
+                if 1 <= whole - (tiles - 1) * height <= 16]
+        cuts.append(tiling(rows, slices, format))
+        return cuts[self.rng.integers(len(cuts))]
 
     def put(self, address, values):
         raw = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
