@@ -9,6 +9,7 @@ import numpy as np
 from hw.config import Config, load
 from hw.formats import ACTIVATIONS, FORMATS, keys, supported, values
 from hw.matmul.engine import MatmulEngine
+from hw.matmul.timing import Timing
 from hw.signatures import Drain, Source
 from verif.bench import Bench, current
 from verif.formats import random_activations, random_elements, random_scales
@@ -205,6 +206,28 @@ async def the_array_is_kept_busy(dut):
             slowest = max(beats, len(product.act) * rows // WRITTEN)
             print(f"{name}: {cycles} cycles for {beats} beats")
             assert cycles <= 1.06 * slowest + (0 if full else 150)
+
+
+@cocotb.test(skip="int8" not in config.formats)
+async def few_cycles_pass_before_and_behind_the_beats(dut):
+    """The time of a product is that of its beats, one fill, and one drain of a low tile. In `sim`
+    it is the product of 64 vectors, outputs and elements of `tokamac bench gemm`."""
+    async with Bench(dut) as bench:
+        height = max(8, WRITTEN // config.slices)
+        stride = 4 * height * config.slices // 32
+        groups = min(8, config.blocks // stride // config.columns)
+        vectors = groups * config.columns
+        machine = Machine(dut, config, bench.rng)
+        product = Product(
+            **operands(bench.rng, 32 * stride, 64, vectors, FORMATS["int8"]),
+            format="int8", columns=config.columns, cut=(4, height, height),
+            stride=stride, counters={"raise1": 1})
+        await machine.run([product])
+        cycles = machine.last_write - machine.first_beat + 1
+        beats, drained = 16 * height * groups, height * config.slices * config.columns // WRITTEN
+        around = Timing(config).write + config.columns + (17 if config.having("factor") else 13)
+        print(f"{cycles} cycles for {beats} beats, {drained} rows and {around}")
+        assert cycles <= beats + drained + around
 
 
 @cocotb.test(skip="int8" not in config.formats)
