@@ -118,7 +118,9 @@ def test_the_compiler_keeps_what_was_rounded(format, sizes):
         logits.append(forward(model, 50, 0, State.empty(model)))
         integers = found.layers[1].w2.integers
         kept = model.layers[1].down.weights[:integers.shape[0], :integers.shape[1]]
-        assert np.array_equal(kept, integers)
+        # Rows may end in half a block.
+        columns = kept.shape[1]
+        assert np.array_equal(kept, integers[:, :columns]) and not integers[:, columns:].any()
     assert np.array_equal(*(x.view(np.uint32) for x in logits))
 
 

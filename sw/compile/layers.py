@@ -9,7 +9,7 @@ import numpy as np
 from hw.formats import FORMATS
 from sw.models.attention import Attention
 
-from .matrix import Matrices, Matrix
+from .matrix import Matrices, Matrix, without_padding
 
 
 __all__ = ["Matrix", "QuantisedLayer", "QuantisedModel", "matrices_of", "quantise_model",
@@ -193,11 +193,14 @@ def quantise_model(model, format=None, slices=1, *, activation="int8", rule="flo
                  for n, w in enumerate(model.layers)]}
     # One program serves all layers.
     found = {key: matrices.alike(f"{key} of all layers", same) for key, same in found.items()}
+    for key, size in (("kvq", model.dim), ("gate_up", model.dim), ("down", model.hidden)):
+        found[key] = [without_padding(matrix, size) for matrix in found[key]]
     layers = tuple(QuantisedLayer(attention_gain=gain(w.attention_norm), ffn_gain=gain(w.ffn_norm),
                                   **{key: same[n] for key, same in found.items()})
                    for n, w in enumerate(model.layers))
     classifier = make("of the output matrix", [model.classifier],
                       lambda parts: pad(*parts, 0, model.vocabulary), columns=dim)
+    classifier = without_padding(classifier, model.dim)
     extra = round_up(model.vocabulary, unit) - model.vocabulary
     never = np.full((extra, classifier.scales.shape[1]), FORMATS[classifier.format].scale.nan,
                     classifier.scales.dtype)

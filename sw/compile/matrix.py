@@ -18,7 +18,7 @@ from sw.quantise import dequantise_weights, quantise_weights
 from verif.reference.tape import tape_beats
 
 
-__all__ = ["Matrices", "Matrix", "promote"]
+__all__ = ["Matrices", "Matrix", "promote", "without_padding"]
 
 
 class Matrix(NamedTuple):
@@ -162,6 +162,15 @@ def widen(x, runs, wanted):
     """Columns of ``x`` as so many runs, each padded with zeros."""
     x = x.reshape(len(x), runs, -1)
     return np.pad(x, ((0, 0), (0, 0), (0, wanted - x.shape[2]))).reshape(len(x), -1)
+
+
+def without_padding(matrix, size):
+    """The matrix without the last half block of its columns, if all columns from ``size`` on are
+    zeros, and rows of its format may end so."""
+    columns = matrix.weights.shape[1] - BLOCK // 2
+    if FORMATS[matrix.format].whole or size > columns:
+        return matrix
+    return matrix._replace(weights=matrix.weights[:, :columns])
 
 
 def promote(matrix, format):

@@ -63,9 +63,10 @@ def activations(model, x):
 
 
 def product(model, matrix, x):
-    """``x`` quantised, times a matrix."""
-    return matmul(matrix.weights, matrix.scales, *activations(model, x), matrix.format,
-                  factor=matrix.factor, activation=model.activation)
+    """``x`` quantised, times a matrix, whose rows may end in half a block."""
+    q, codes = activations(model, x)
+    return matmul(matrix.weights, matrix.scales, q[..., :matrix.weights.shape[1]], codes,
+                  matrix.format, factor=matrix.factor, activation=model.activation)
 
 
 def classify(model, x):
