@@ -52,9 +52,10 @@ def padded(size, unit=BLOCK):
 
 
 class Layout:
-    """Where a product's operands and results lie."""
+    """Where a product's operands and results lie; ``ahead``: its first weights are read before time
+    begins."""
 
-    def __init__(self, config, vectors, outputs, inner, format):
+    def __init__(self, config, vectors, outputs, inner, format, ahead=True):
         self.config, self.format = config, format
         self.vectors, self.outputs, self.inner = vectors, outputs, inner
         self.columns = min(config.columns, vectors)
@@ -71,10 +72,7 @@ class Layout:
         all_rows = padded(outputs, config.slices * FORMATS[format].step)
         self.chunks = [(first, min(chunk, all_rows - first))
                        for first in range(0, all_rows, chunk)]
-        self.half = half
-        # Time counts from the first beat at the array, but where memory is the limit, what it
-        # delivers before does not come for free.
-        self.ahead = vectors > 1
+        self.half, self.ahead = half, ahead
 
     def tiles(self, rows):
         """``(tiles, height, tail)`` of so many rows, which take fewest cycles.
@@ -201,14 +199,14 @@ def random_weights(rng, layout):
     return w, scales, np.float32(0.01) if format.factor else None
 
 
-def measure(device, vectors, outputs, inner, format, *, seed=1):
+def measure(device, vectors, outputs, inner, format, *, ahead=True, seed=1):
     """``(cycles, correct)`` of one product on a device.
 
-    From the first beat at the array to the last row in the workspace, both counted; of a single
-    vector from the order of the weights on.
+    From the first beat at the array to the last row in the workspace, both counted; from the order
+    of the weights on if they are not read ``ahead``.
     """
     config = device.config
-    layout = Layout(config, vectors, outputs, inner, format)
+    layout = Layout(config, vectors, outputs, inner, format, ahead)
     rng = np.random.default_rng(seed)
     x = np.zeros((layout.all_vectors, padded(inner)), np.float32)
     x[:vectors, :inner] = rng.standard_normal((vectors, inner))
@@ -267,12 +265,20 @@ def row(config, name, vectors, outputs, inner, format, wanted):
     """A :class:`Row`; the bus of the configuration may be wider than that of the one named."""
     from sim.device import SimulatedDevice
     with SimulatedDevice(config) as device:
-        cycles, correct = measure(device, vectors, outputs, inner, format)
-        # The first beat of a single vector cannot come before memory answers.
-        late = device.timing.latency if vectors == 1 else 0
+        # Where memory is the limit, what it delivers before time begins does not come for free.
+        cycles, correct = measure(device, vectors, outputs, inner, format, ahead=vectors > 1)
+        if vectors == 1:
+            cycles -= answer(device, format)
     multipliers = HALF * config.slices * config.columns
-    return Row(case=f"{vectors}x{outputs}x{inner} {format}", config=name, cycles=cycles - late,
+    return Row(case=f"{vectors}x{outputs}x{inner} {format}", config=name, cycles=cycles,
                limit=limit(config, vectors, outputs, inner, format), correct=correct,
                command=f"tokamac bench gemm --config {name}",
                more={"wanted": wanted if multipliers == 256 else None,
                      "multipliers": multipliers, "bytes_a_cycle": config.word_bytes})
+
+
+def answer(device, format):
+    """Cycles from the order of weights to the first beat at the array, by the smallest product."""
+    size = BLOCK if FORMATS[format].whole else HALF
+    late, early = (measure(device, 1, 1, size, format, ahead=ahead)[0] for ahead in (False, True))
+    return late - early
