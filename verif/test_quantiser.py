@@ -96,6 +96,7 @@ class Machine:
             # Data comes a cycle after its address, and is not held.
             self.inputs(a=next(garbage) if a is None else a, b=next(garbage) if b is None else b,
                         row_read=go, block_begin=go and inside == 0,
+                        cut=0, a_part=0, b_part=0,
                         block_end=go and inside == config.block_rows - 1,
                         command_end=go and first == len(rows) - 1)
             a = rows[first] if go else None

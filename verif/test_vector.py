@@ -15,6 +15,7 @@ from verif.reference.floats import add, maximum, minimum, multiply
 from verif.reference.gate import gate
 from verif.reference.norm import norm
 from verif.reference.pick import noise, pick
+from verif.reference.pieces import pieces
 from verif.reference.rope import rope
 from verif.streams import bursts, never, sometimes
 from verif.vector_machine import BLOCK, Job, Machine
@@ -172,6 +173,19 @@ def quantising(rng, vectors, per_vector, group=1, columns=1, target="column", ki
     at = deal | dict(a=7, blocks=blocks, group=group, element=element, rule=rule,
                      sign=sign)
     return Job("quantise", at | fields, blocks_at(7, x), halves=sent, nans=codes.count(255))
+
+
+def quantising_pieces(rng, blocks, where, group=1, columns=1, target="column", **fields):
+    """A job that quantises pieces of the workspace; ``where`` is as
+    :func:`verif.reference.pieces.pieces` has it."""
+    x = values(rng, config.blocks - 8, True)
+    deal = dict(dst=2, per_vector=blocks, columns=columns, target=target)
+    kind = dict(element=ELEMENTS[blocks % len(ELEMENTS)], rule=("floor", "up")[blocks % 2],
+                sign=SIGNS[blocks % len(SIGNS)])
+    sent = halves(pieces(x, blocks, **where), group, *kind.values(), **deal)
+    codes = [half["code"] for half in sent[::2 * group]]
+    return Job("quantise", deal | kind | where | dict(a=7, blocks=blocks, group=group) | fields,
+               blocks_at(7, x), halves=sent, nans=codes.count(255), released=[[]] * blocks)
 
 
 def picking(x, imm=1.0, position=None, index=0, first=1, last=1, found=None, **fields):
@@ -352,6 +366,27 @@ async def quantises(dut, pace, act_pause):
                                       dst=1, element=ELEMENTS[n % len(ELEMENTS)],
                                       rule=("floor", "up")[n // 2 % 2],
                                       sign=SIGNS[n // 2 % len(SIGNS)], **SYNC))
+
+
+@cocotb.test()
+@cocotb.parametrize(act_pause=[never, lambda: sometimes(1, 0.7), lambda: bursts(2, 100)])
+async def quantises_pieces(dut, act_pause):
+    """Heads one behind the other are padded to blocks, and padded ones are put together; those of
+    one vector, and of several ones between each other."""
+    async with Bench(dut) as bench:
+        vector = await machine(bench, act_pause=act_pause())
+        for n, (blocks, group, size, zeros, number, stride, step) in enumerate([
+                (12, 2, 3, 1, 1, 0, 3), (9, 1, 3, 0, 1, 0, 4), (6, 1, 1, 1, 1, 0, 1),
+                (3, 1, 1, 0, 1, 0, 2), (12, 3, 5, 1, 4, 8, 5), (10, 1, 5, 0, 2, 12, 6),
+                (1, 1, 1, 1, 1, 0, 2), (14, 7, 7, 7, 2, 9, 7), (5, 1, 3, 0, 3, 10, 4),
+                (16, 8, 1, 15, 2, 3, 1), (8, 2, 2, 2, 1, 0, 2)]):
+            where = dict(halves=size, middle=n // 2 % 2, zeros=zeros, pieces=number, stride=stride,
+                         step=step)
+            target = "staging" if n % 2 == 0 and blocks < 14 else "column"
+            await vector.run(quantising_pieces(bench.rng, blocks, where, group, target=target,
+                                               raise0=5, raise1=6))
+            # The next command goes by blocks again.
+            await vector.run(quantising(bench.rng, 1, 3, raise0=5, raise1=6))
 
 
 @cocotb.test()

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hw import isa
 from hw.signatures import Command, command_fields
 
+from .pieces import shape
 from .steps import ENTRY
 
 
@@ -21,6 +22,7 @@ parameters = data.StructLayout({
     "imm": 32, "period": 12,
     "quantise": 1, "group": 4, "per_vector": 10, "columns": 7, "target": 1,
     "element": 2, "rule": 1, "sign": 2,
+    **{key: field.shape for key, field in shape},
     "index": 16, "first": 1, "last": 1,
     "position": 32,                       # counter of the noise
     "periodic": 1,                        # something, a vector, a table or a head, has ``period``

@@ -40,6 +40,8 @@ class Exponents(wiring.Component):
         Number of the element; the rule is ``up``. Constant while rows are under way.
     valid, last, row : ``In(1)``, ``In(1)``, ``In(config.row_bits)``
         Rows; ``last`` marks the end of a group.
+    zero : ``In(max(lanes // 16, 1))``
+        This half of the row, or the whole row if that has 16 elements or less, counts as zeros.
     done, code : ``Out(1)``, ``Out(8)``
         Code of a group, for one cycle.
     """
@@ -50,7 +52,7 @@ class Exponents(wiring.Component):
         super().__init__({
             "element": In(2), "up": In(1),
             "valid": In(1), "last": In(1), "row": In(config.row_bits),
-            "done": Out(1), "code": Out(8),
+            "zero": In(max(config.lanes // 16, 1)), "done": Out(1), "code": Out(8),
         })
 
     def elaborate(self, platform):
@@ -68,7 +70,7 @@ class Exponents(wiring.Component):
             for rounding in each(m, self.element, choices):
                 m.d.comb += above.eq(mantissa[-rounding.ones:].all()
                                      & mantissa[:-rounding.ones].any())
-            m.d.sync += size.eq(Cat(above & self.up, exponent))
+            m.d.sync += size.eq(Mux(self.zero[n // 16], 0, Cat(above & self.up, exponent)))
             largest.append(size)
 
         # A stage for each two levels of comparisons.

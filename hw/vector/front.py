@@ -145,6 +145,7 @@ class Front(wiring.Component):
             issue.single.eq(coming.length == Length.DIVISORS),
             issue.last.eq(self.last), issue.start.eq(control.run),
             issue.twice.eq(step.term == Term.PAIR), issue.spaced.eq(step.to == To.REDUCTION),
+            issue.cut.eq(command.halves != 0),
             issue.may_begin.eq((~by_block | self.ready) & self.space),
             issue.may_go.eq(~step.chain | (flight.count < self.batch_rows)),
             self.go.eq(issue.go), self.row.eq(issue.row),

@@ -35,6 +35,8 @@ class Issue(wiring.Component):
         Begin the step; with ``load`` or later.
     twice, spaced : ``In(1)``
         Rows take two slots; blocks keep their distance. Constant while ``busy``.
+    cut : ``In(1)``
+        Rows that are blocks go by as two halves. Constant while ``busy``.
     may_begin, may_go : ``In(1)``
         A block or a single row, or any slot, may be issued in this cycle.
     go, slot : ``Out(1)``
@@ -53,7 +55,7 @@ class Issue(wiring.Component):
         self.spacing = spacing
         super().__init__({
             "load": In(1), "blocks": In(12), "single": In(1), "last": In(1), "start": In(1),
-            "twice": In(1), "spaced": In(1), "may_begin": In(1), "may_go": In(1),
+            "twice": In(1), "spaced": In(1), "cut": In(1), "may_begin": In(1), "may_go": In(1),
             "go": Out(1), "slot": Out(1), "row": Out(1), "begin": Out(1), "end": Out(1),
             "final": Out(1), "left": Out(12), "busy": Out(1),
         })
@@ -63,7 +65,8 @@ class Issue(wiring.Component):
         rows = self.config.block_rows
 
         left     = self.left
-        row      = Signal(range(rows))
+        row      = Signal(range(max(rows, 2)))
+        last_row = self.cut & (rows == 1) | rows - 1
         at_begin = Signal()
         at_last  = Signal()
         single   = Signal()
@@ -72,8 +75,8 @@ class Issue(wiring.Component):
             self.go.eq(self.busy & self.may_go & (~at_begin | (self.may_begin & (distance == 0)))),
             self.row.eq(self.go & (~self.twice | self.slot)),
             self.begin.eq(self.go & at_begin),
-            self.end.eq(self.row & (row == rows - 1)),
-            self.final.eq(self.row & Mux(single, self.last, at_last) & (row == rows - 1)),
+            self.end.eq(self.row & (row == last_row)),
+            self.final.eq(self.row & Mux(single, self.last, at_last) & (row == last_row)),
         ]
         with m.If(self.go):
             m.d.sync += [at_begin.eq(0), self.slot.eq(self.twice & ~self.slot)]

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .decode import parameters
+from .pieces import Part, Pieces, shape
 from .steps import Step, Term, To
 from .walker import Walker
 
@@ -44,6 +45,8 @@ class Operands(wiring.Component):
     a_en, b_en : ``Out(1)``
     a, b, dst : ``Out(ceil_log2(config.rows))``
         Addresses.
+    a_part, b_part : ``Out(Part)``
+        What the quantiser wants of the row.
     turn : ``Out(1)``
         The slot is the last one of a period.
     """
@@ -57,7 +60,8 @@ class Operands(wiring.Component):
             "go": In(1), "row": In(1), "end": In(1), "term": In(1), "read": In(1),
             "write": In(1), "rewrite": In(1),
             "a_en": Out(1), "b_en": Out(1),
-            "a": Out(address), "b": Out(address), "dst": Out(address), "turn": Out(1),
+            "a": Out(address), "b": Out(address), "dst": Out(address),
+            "a_part": Out(Part), "b_part": Out(Part), "turn": Out(1),
         })
 
     def elaborate(self, platform):
@@ -70,16 +74,28 @@ class Operands(wiring.Component):
         for walker, block in (a, command.a), (b, command.b), (dst, command.dst):
             m.d.comb += [walker.load.eq(self.begin), walker.block.eq(block)]
 
+        # The quantiser's two readings may go through pieces.
+        m.submodules.pieces_a = pieces_a = Pieces(self.config)
+        m.submodules.pieces_b = pieces_b = Pieces(self.config)
+        m.d.comb += [
+            pieces_a.row.eq(self.row), pieces_b.row.eq(self.read),
+            self.a_part.eq(pieces_a.part), self.b_part.eq(pieces_b.part),
+        ]
+        for walker, pieces in (a, pieces_a), (b, pieces_b):
+            m.d.comb += [walker.middle.eq(command.middle),
+                         pieces.start.eq(self.begin), pieces.block.eq(command.a),
+                         *(pieces.shape[key].eq(command[key]) for key, _ in shape)]
+
         skip = Signal()
         m.d.comb += skip.eq(self.end & command.alternate)
         m.d.comb += [
             self.a_en.eq(self.go & step.uses_a),
-            a.advance.eq(self.row & step.uses_a),
+            a.advance.eq(self.row & step.uses_a & ~pieces_a.stay),
             a.skip.eq(skip),
             a.mark.eq(self.enter & (coming.mark | coming.again)),
             a.rewind.eq(self.enter & coming.rewind),
-            a.jump.eq(self.enter & coming.again),
-            a.to.eq(dst.marked),
+            a.jump.eq((self.enter & coming.again) | pieces_a.jump),
+            a.to.eq(Mux(pieces_a.jump, pieces_a.to, dst.marked)),
         ]
 
         # A second term of b comes later, when its product is there.
@@ -87,7 +103,9 @@ class Operands(wiring.Component):
         m.d.comb += late.eq(step.term == Term.B)
         m.d.comb += [
             self.b_en.eq(self.read | (step.uses_b & Mux(late, self.term, self.go))),
-            b.advance.eq(self.read | (step.uses_b & Mux(late, self.term, self.row))),
+            b.jump.eq(pieces_b.jump), b.to.eq(pieces_b.to),
+            b.advance.eq((self.read & ~pieces_b.stay)
+                         | (step.uses_b & Mux(late, self.term, self.row))),
             b.skip.eq(skip),
             dst.advance.eq(self.write),
             dst.mark.eq(self.enter & (coming.to == To.AGAIN)),

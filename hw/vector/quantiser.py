@@ -11,6 +11,7 @@ from hw.verilog import shared
 
 from .dealer import Dealer, quantised_block
 from .exponents import Exponents
+from .pieces import Part
 from .rounder import Rounder
 from .rounding import each, roundings
 
@@ -54,6 +55,9 @@ class Quantiser(wiring.Component):
         the command.
     a : ``In(config.row_bits)``
         The row, one cycle after ``row_read``.
+    cut, a_part, b_part : ``In(1)``, ``In(Part)``, ``In(Part)``
+        Blocks are cut out of pieces, constant until the command's end; with ``row_read``, and with
+        ``read``: what is wanted of the row.
     read, released : ``Out(1)``
         Second reading: the next row's address goes out; it is the last one of a block.
     b : ``In(config.row_bits)``
@@ -80,7 +84,7 @@ class Quantiser(wiring.Component):
             "dst": In(12), "staged": In(1), "per_vector": In(10), "columns": In(7),
             "space": Out(1),
             "row_read": In(1), "block_begin": In(1), "block_end": In(1), "command_end": In(1),
-            "a": In(config.row_bits),
+            "a": In(config.row_bits), "cut": In(1), "a_part": In(Part), "b_part": In(Part),
             "read": Out(1), "released": Out(1), "b": In(config.row_bits),
             "act": Out(stream.Signature(act_write(config))),
             "staging": Out(staging_write(config)),
@@ -90,7 +94,9 @@ class Quantiser(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        rows = range(config.block_rows)
+        # A row that is a block goes by as two halves, if these are cut out of pieces.
+        whole = config.block_rows == 1
+        last_row = self.cut & whole | config.block_rows - 1
 
         # First reading: the code of each group.
         m.submodules.exponents = exponents = Exponents(config)
@@ -111,6 +117,8 @@ class Quantiser(wiring.Component):
         ]
         m.d.sync += [
             exponents.valid.eq(self.row_read), exponents.last.eq(group_end),
+            *(exponents.zero[n].eq(self.a_part.zero | (self.cut & whole & (self.a_part.upper != n)))
+              for n in range(len(exponents.zero))),
             groups.eq(groups + begins - ends),
         ]
         with m.If(self.block_end):
@@ -119,7 +127,7 @@ class Quantiser(wiring.Component):
         # Second reading, when there is a code and a place for the result.
         left   = Signal(12)
         member = Signal(4)                            # block in the group
-        row    = Signal(rows)
+        row    = Signal(range(max(config.block_rows, 2)))
         places = Signal(range(self.depth + 1), init=self.depth)
         taken  = Signal()
         freed  = Signal()
@@ -127,7 +135,7 @@ class Quantiser(wiring.Component):
         m.d.comb += [
             self.read.eq(codes.r_rdy & ((places != 0) | (row != 0))),
             taken.eq(self.read & (row == 0)),
-            self.released.eq(self.read & (row == rows[-1])),
+            self.released.eq(self.read & (row == last_row)),
             last.eq((member + 1 == self.group) | (left == 1)),
             ends.eq(self.released & last),
             codes.r_en.eq(ends),
@@ -145,12 +153,18 @@ class Quantiser(wiring.Component):
         elements = [shared(Rounder(choices)) for _ in range(config.lanes)]
         s0_least = Signal(signed(9))
         s0_none  = Signal()
-        m.d.sync += s0_none.eq(codes.r_data == 255)
+        m.d.sync += s0_none.eq((codes.r_data == 255) | self.b_part.zero)
         for rounding in each(m, self.element, choices):
             m.d.sync += s0_least.eq(codes.r_data + rounding.least)
+        # Behind a cut the lower lanes have what is wanted.
+        upper = Signal()
+        m.d.sync += upper.eq(self.b_part.upper)
         for n, element in enumerate(elements):
             m.submodules[f"element_{n}"] = element
-            m.d.comb += [element.i.eq(self.b.word_select(n, 32)), element.element.eq(self.element),
+            value = self.b.word_select(n, 32)
+            if whole and n < 16:
+                value = Mux(upper, self.b.word_select(n + 16, 32), value)
+            m.d.comb += [element.i.eq(value), element.element.eq(self.element),
                          element.least.eq(s0_least), element.none.eq(s0_none),
                          element.sign.eq(self.sign)]
         valid, ended, code = self.read, self.released, codes.r_data
@@ -166,6 +180,9 @@ class Quantiser(wiring.Component):
         with m.If(valid):
             collected = Cat(block.data, *(element.o for element in elements))
             m.d.sync += [block.data.eq(collected[-256:]), block.code.eq(code)]
+            if whole:
+                with m.If(self.cut):
+                    m.d.sync += block.data.eq(collected[128:384])
 
         # Blocks, dealt to where they belong.
         m.submodules.queue = queue = SyncFIFO(width=block.shape().size, depth=self.depth)

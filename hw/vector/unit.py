@@ -187,6 +187,8 @@ class VectorUnit(wiring.Component):
             quantiser.block_begin.eq(front.start & quantises),
             quantiser.block_end.eq(front.end & quantises), quantiser.command_end.eq(front.final),
             quantiser.a.eq(self.a.data), quantiser.b.eq(self.b.data),
+            quantiser.a_part.eq(operands.a_part), quantiser.b_part.eq(operands.b_part),
+            quantiser.cut.eq(command.halves != 0),
             quantiser.staged.eq(command.target == isa.TARGETS.index("staging")),
             quantiser.up.eq(command.rule == isa.RULES.index("up")),
             self.staging.eq(quantiser.staging), self.nan.eq(quantiser.nan),

@@ -22,8 +22,9 @@ class Walker(wiring.Component):
 
     Members
     -------
-    load, block : ``In(1)``, ``In(16)``
-        Go to the first row of a block, and remember it.
+    load, block, middle : ``In(1)``, ``In(16)``, ``In(1)``
+        Go to the first row of a block, or of its upper half, and remember it. With 32 lanes a row
+        has both halves.
     advance, skip : ``In(1)``
         Go to the next row; with ``skip`` over one block.
     mark, rewind : ``In(1)``
@@ -38,7 +39,7 @@ class Walker(wiring.Component):
         self.config = config
         address = ceil_log2(config.rows)
         super().__init__({
-            "load": In(1), "block": In(16), "advance": In(1), "skip": In(1),
+            "load": In(1), "block": In(16), "middle": In(1), "advance": In(1), "skip": In(1),
             "mark": In(1), "rewind": In(1), "jump": In(1), "to": In(address),
             "address": Out(address), "marked": Out(address),
         })
@@ -47,7 +48,7 @@ class Walker(wiring.Component):
         m = Module()
         rows  = self.config.block_rows
         first = Signal.like(self.address)
-        m.d.comb += first.eq(self.block << exact_log2(rows))
+        m.d.comb += first.eq(self.block << exact_log2(rows) | Mux(self.middle, rows >> 1, 0))
         with m.If(self.load):
             m.d.sync += self.address.eq(first)
         with m.Elif(self.rewind):

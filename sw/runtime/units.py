@@ -15,6 +15,7 @@ from verif.reference.gate import gate
 from verif.reference.matmul import matmul
 from verif.reference.norm import norm
 from verif.reference.pick import noise, pick
+from verif.reference.pieces import HALF, piece_halves
 from verif.reference.quantise import quantise
 from verif.reference.rope import rope
 from verif.reference.tape import tape_beats
@@ -159,13 +160,30 @@ def run_divide(m, f):
         m.raise_counter(f.raise1)
 
 
+def source_of(m, f):
+    """Function that gives a block of what is quantised, by its number."""
+    if not f.halves:
+        return lambda block: m.workspace[f.a + block].copy()
+    at = piece_halves(f.blocks, f.halves, f.zeros, f.pieces, f.stride, f.step, f.middle)
+    at = at.reshape(-1, 2)
+
+    def block_of(block):
+        half = 2 * f.a + at[block]
+        found = m.workspace.reshape(-1, HALF)[half]
+        found[at[block] < 0] = 0
+        return found.reshape(BLOCK)
+
+    return block_of
+
+
 def run_quantise(m, f):
+    source = source_of(m, f)
     for first in range(0, f.blocks, f.group):
         number = min(f.group, f.blocks - first)
         x = []
         for block in range(first, first + number):
             yield f.take0
-            x.append(m.workspace[f.a + block].copy())
+            x.append(source(block))
         q, codes = quantise(np.concatenate(x), f.group, f.element, f.rule, f.sign)
         q = KV[f.element].encode(q)
         m.events["nan_groups"] = m.events.get("nan_groups", 0) + int(codes[0] == 255)
