@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from sw.bench.random_model import random_model
+from sw.compile.heads import head_rows
 from sw.quantise import dequantise_weights, quantise_weights
 
 
@@ -64,11 +65,12 @@ def rounded(model, format):
         return dequantise_weights(integers, scales, format, factor)[:, :w.shape[1]]
 
     def by_heads(w):
-        """Each head's columns are padded to blocks of their own."""
-        size = -(-model.head // 32) * 32
+        """Each head's columns are padded to half blocks of their own."""
+        size = head_rows(model.head)
         heads = w.reshape(len(w), model.n_heads, model.head)
         padded = np.pad(heads, ((0, 0), (0, 0), (0, size - model.head)))
-        padded = matrix(padded.reshape(len(w), -1)).reshape(len(w), model.n_heads, size)
+        padded = matrix(padded.reshape(len(w), -1))[:, :model.n_heads * size]
+        padded = padded.reshape(len(w), model.n_heads, size)
         return np.ascontiguousarray(padded[:, :, :model.head]).reshape(len(w), -1)
 
     layers = tuple(replace(

@@ -64,7 +64,7 @@ def wide_heads():
 def test_heads_may_be_wider_than_the_residual_stream():
     model = wide_heads()
     found = calibrated(model, "int4", texts(1, 40))
-    assert found.layers[0].wo.shape == (64, 128)
+    assert found.layers[0].wo.shape == (64, 96)
     assert logits_error(model, found, texts(2)) < logits_error(model, nearest(model, "int4"),
                                                                texts(2))
     compiled = quantise_model(found, "int4")

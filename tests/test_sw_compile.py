@@ -120,11 +120,11 @@ def test_weights_beyond_fp16_scales_are_refused_by_name():
 
 def regions(model, plan):
     """Workspace regions that are in use at once, as name -> (first, blocks)."""
-    dim, head = model.dim_blocks, model.head_blocks
+    dim, table = model.dim_blocks, model.table_blocks
     return {"x": (plan.x, dim), "n": (plan.n, dim), "gain0": (plan.gain[0], dim),
             "gain1": (plan.gain[1], dim), "final": (plan.final_gain, dim),
-            "rope_k": (plan.rope_k, head), "rope_q": (plan.rope_q, head),
-            "rows": (plan.rows, 2 * model.kv_blocks + model.q_blocks + plan.extra),
+            "rope_k": (plan.rope_k, table), "rope_q": (plan.rope_q, table),
+            "rows": (plan.rows, 2 * model.kv_rows + model.q_rows + plan.extra),
             "o": (plan.o, model.q_blocks)}
 
 
@@ -138,7 +138,7 @@ def test_regions_do_not_overlap(config):
     assert len(taken) == len(set(taken)) and max(taken) < config.blocks
     assert plan.h == plan.rows == plan.chunks[0].slot
     assert plan.used <= config.blocks and plan.act_used <= config.act_blocks
-    assert plan.inner >= plan.vector + max(model.dim_blocks, model.q_blocks)
+    assert plan.inner >= plan.vector + max(model.dim_blocks, model.q_rows)
 
 
 def test_chunks_cover_the_logits_once():

@@ -71,15 +71,14 @@ def test_zeros_are_appended_to_stored_weights(tmp_path, slices):
     source = random_model(dim=64, hidden=96, n_heads=2, n_kv_heads=1, n_layers=1, vocabulary=70)
     model = load(save_gguf(source, tmp_path / "m.gguf", {"": Type.Q4_0}))
     quantised = quantise_model(model, "int4", slices)
-    head = 32 * quantised.head_blocks
-    assert head == max(32, slices)
+    assert 32 * quantised.head_blocks == max(32, slices)
     w, output = model.layers[0], quantised.layers[0].output
-    assert np.array_equal(output.weights[:64, head:head + 32], w.wo.integers[:, 32:])
-    assert np.array_equal(output.scales[:64, head // 32], w.wo.scales[:, 1])
-    assert not output.weights[:, 32:head].any() and not output.scales[:, 1:head // 32].any()
+    assert np.array_equal(output.weights[:64], w.wo.integers) and not output.weights[64:].any()
+    assert np.array_equal(output.scales[:64], w.wo.scales) and not output.scales[64:].any()
     kvq = quantised.layers[0].kvq
-    assert np.array_equal(kvq.weights[2 * head:2 * head + 32, :64], w.wq.integers[:32])
-    assert not kvq.weights[32:head].any() and not kvq.scales[:, 2:].any()
+    assert np.array_equal(kvq.weights[64:128, :64], w.wq.integers)
+    assert not kvq.weights[128:].any() and not kvq.weights[:, 64:].any()
+    assert not kvq.scales[128:].any() and not kvq.scales[:, 2:].any()
     assert np.isnan(quantised.classifier.scales[70:]).all()
 
 
@@ -181,6 +180,17 @@ def test_heads_that_are_no_blocks_need_rounding(tmp_path):
     assert np.abs(output - model.layers[0].wo.dequantise()[:, 20:40]).max() < 0.01
     assert quantised.notes == (
         "1 matrix was rounded again, from int8 in heads of 20 elements to int8",)
+
+
+def test_heads_of_half_blocks_keep_their_scales(tmp_path):
+    source = random_model(dim=96, hidden=64, n_heads=2, n_kv_heads=1, n_layers=1)
+    model = load(save_gguf(source, tmp_path / "m.gguf", {"": Type.Q4_0}))
+    quantised = quantise_model(model, "int4")
+    output, w = quantised.layers[0].output, model.layers[0]
+    assert output.format == "int4" and not quantised.notes
+    assert np.array_equal(dequantise_weights(*output), w.wo.dequantise())
+    assert np.array_equal(dequantise_weights(*quantised.layers[0].kvq)[128:224], w.wq.dequantise())
+    run(model, "sim", "int4")
 
 
 def run(model, config, format, prompt=(1, 5, 9), tokens=3):

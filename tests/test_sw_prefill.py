@@ -206,25 +206,26 @@ def test_parts_do_not_overlap(config):
     model = quantise_model(random_model(dim=60, hidden=90, n_heads=3, n_kv_heads=1, context=128),
                            "int4", config.slices)
     plan = make_plan(model, config)
-    dim, head, tokens = model.dim_blocks, model.head_blocks, None
+    dim, table, tokens = model.dim_blocks, model.table_blocks, None
     for chunk in plans(model, config):
         tokens, taken, acts = chunk.tokens, [*range(plan.rows)], []
-        produced = 2 * model.kv_blocks + model.q_blocks + plan.extra
+        produced = 2 * model.kv_rows + model.q_rows + plan.extra
         for part in chunk.parts:
             piece = 2 * model.hidden_blocks // chunk.pieces
             shared = max(part.q - part.h + tokens * model.q_blocks if chunk.split
                          else tokens * (produced + model.q_blocks), tokens * chunk.ring * piece,
                          part.n + tokens * dim - part.h)
             for first, blocks in ((part.x, tokens * dim), (part.h, shared),
-                                  (part.rope_k, tokens * head), (part.rope_q, tokens * head)):
+                                  (part.rope_k, tokens * table),
+                                  (part.rope_q, tokens * table)):
                 taken += range(first, first + blocks)
             # What products write while vectors of the last group are still read.
-            first = 2 * model.kv_blocks if chunk.split else produced
+            first = 2 * model.kv_rows if chunk.split else produced
             assert part.n >= part.kv + tokens * first
             assert part.q >= part.o + tokens * model.q_blocks or not chunk.split
             early = tokens if chunk.pieces > 1 else tokens - chunk.columns
             assert part.n >= part.h + early * 2 * model.hidden_blocks // chunk.pieces
-            acts += range(part.vector, part.vector + chunk.groups * max(dim, model.q_blocks))
+            acts += range(part.vector, part.vector + chunk.groups * max(dim, model.q_rows))
             acts += range(part.inner, part.inner + chunk.groups * model.hidden_blocks)
             assert part.query == part.inner
         acts += range(chunk.probability, chunk.probability

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from hw.formats import BLOCK
+from sw.compile.heads import head_rows
 from sw.models.stored import Foreign, Stored
 
 
@@ -44,15 +45,23 @@ def values(model, name, weights):
     array, heads = weights.dequantise(), model.n_heads * model.head
     size = {"wo": heads, "w2": model.hidden}.get(name, model.dim)
     if name == "wo" and array.shape[1] != size:
-        array = array.reshape(len(array), model.n_heads, -1)[..., :model.head].reshape(-1, heads)
+        rows = head_rows(model.head)
+        array = array[:, :model.n_heads * rows].reshape(len(array), model.n_heads, rows)
+        array = array[..., :model.head].reshape(-1, heads)
     return np.ascontiguousarray(array[:, :size])
 
 
 def columns(model, name, x):
     """Inputs ``[..., size]`` of a matrix with zeros between, as its columns see them when it is
-    padded to whole blocks: the outputs of each head are.
+    padded to whole blocks, and the outputs of each head to whole half blocks.
     """
-    run = model.head if name == "wo" else x.shape[-1]
-    x = x.reshape(*x.shape[:-1], -1, run)
-    x = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -run % BLOCK)])
-    return x.reshape(*x.shape[:-2], -1)
+    if name == "wo":
+        x = x.reshape(*x.shape[:-1], -1, model.head)
+        x = pad_last(x, head_rows(model.head) - model.head)
+        x = x.reshape(*x.shape[:-2], -1)
+    return pad_last(x, -x.shape[-1] % BLOCK)
+
+
+def pad_last(x, number):
+    """``x`` with zeros behind its last axis."""
+    return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, number)])

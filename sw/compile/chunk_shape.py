@@ -108,9 +108,9 @@ class ChunkPlan:
 
 def chunk_plan(model, config, plan, columns, groups, parts, *, split, pieces, ring, prompt):
     """The :class:`ChunkPlan` of a shape, or None if it does not fit."""
-    dim, hidden, head = model.dim_blocks, model.hidden_blocks, model.head_blocks
-    tokens, kv, q = columns * groups, model.kv_blocks, model.q_blocks
-    produced, piece = 2 * kv + q + plan.extra, 2 * hidden // pieces
+    dim, hidden, table = model.dim_blocks, model.hidden_blocks, model.table_blocks
+    tokens, kv, q = columns * groups, model.kv_rows, model.q_blocks
+    produced, piece = 2 * kv + model.q_rows + plan.extra, 2 * hidden // pieces
     # What a product may write before normed vectors of the last group have been rounded.
     early = (tokens - columns if pieces == 1 else tokens) * piece
     if split:
@@ -122,9 +122,9 @@ def chunk_plan(model, config, plan, columns, groups, parts, *, split, pieces, ri
         early = max(early, tokens * produced)
     shared = max(tokens * ring * piece, tokens * (max(o, rows) + q), early + tokens * dim)
     rope = plan.rows
-    x = rope + 2 * tokens * parts * head
+    x = rope + 2 * tokens * parts * table
     region = x + tokens * parts * dim
-    vector = groups * max(dim, q)
+    vector = groups * max(dim, model.q_rows)
     inner = groups * max(hidden, q)
     heads = heads_of_chunk(model, config)
     probability = parts * (vector + inner)
@@ -147,7 +147,7 @@ def chunk_plan(model, config, plan, columns, groups, parts, *, split, pieces, ri
             kv=region + n * shared,
             q=region + n * shared + rows * (tokens if split else 1),
             o=region + n * shared + tokens * o, h=region + n * shared,
-            rope_k=rope + n * tokens * head, rope_q=rope + (parts + n) * tokens * head,
+            rope_k=rope + n * tokens * table, rope_q=rope + (parts + n) * tokens * table,
             vector=n * (vector + inner), inner=n * (vector + inner) + vector,
             query=n * (vector + inner) + vector) for n in range(parts)))
 
@@ -186,7 +186,7 @@ def splits(matrix, model, config):
     """Whether each head is whole tiles of the matrix."""
     rows = len(matrix.weights)
     tile, head = tile_rows(matrix, config), 32 * model.head_blocks
-    return (matrix.factor is None and head % tile == 0
+    return (matrix.factor is None and not model.compact and head % tile == 0
             and rows == head * (2 * model.n_kv_heads + model.n_heads))
 
 

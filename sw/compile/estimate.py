@@ -53,7 +53,7 @@ def chunk_cycles(model, config, columns, groups, parts, tokens):
     rows = config.block_rows * columns * groups
     commands = COMMANDS * columns * groups
     # Norms, rotations, the gate and the rounding of all, in blocks.
-    last_vector = rows * (4 * model.dim_blocks + 4 * model.kv_blocks) + commands / 2
+    last_vector = rows * (4 * model.dim_blocks + 4 * model.kv_rows) + commands / 2
     vector = last_vector + commands / 2 + rows * (
         4 * model.dim_blocks + 5 * model.q_blocks + 5 * model.hidden_blocks)
     kinds = Counter((sees, *((matrix.weights.shape, matrix.format) for matrix in layer.matrices))
@@ -63,5 +63,5 @@ def chunk_cycles(model, config, columns, groups, parts, tokens):
         array = groups * attend_cycles(model, config, sees, tokens / 2) + sum(
             product_cycles(*matrix, config, groups) for matrix in matrices)
         found += number * parts * (max(array, vector) if parts == 2 else array + vector)
-    keys = (2 * 32 * model.kv_blocks, 32 * model.dim_blocks)
+    keys = (2 * 32 * model.kv_rows, 32 * model.dim_blocks)
     return found + product_cycles(keys, last.kvq.format, config, groups) + parts * last_vector

@@ -78,7 +78,7 @@ def kv_layers(model, config, positions, chunk=1, pool=None):
         if sees.sparse is not None:
             pages = positions // sees.sparse.page
             lines = config.bounds_lines(model.head_blocks, KV[model.kv].packed)
-            bounds = -(-pages // BLOCK) * lines, row_lines(config, 2 * model.kv_blocks)
+            bounds = -(-pages // BLOCK) * lines, row_lines(config, 2 * model.kv_rows)
         found.append(KvLayer(line, head_lines, model.n_kv_heads, ring, sees, *bounds))
         line += found[-1].lines
     return tuple(found)

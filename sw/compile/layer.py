@@ -130,21 +130,28 @@ def write_layer(w, number):
 def write_keys_and_values(w, kv):
     """Rotates and rounds keys, values and queries; keys and values go to memory."""
     out, model, plan = w.out, w.model, w.plan
-    k, v, q = plan.rows, plan.rows + model.kv_blocks, plan.rows + 2 * model.kv_blocks
-    head = model.head_blocks
-    out.emit("rope", "keys", dst=k, a=k, b=plan.rope_k, blocks=model.kv_blocks, period=head,
-             take0="rows", raise0="done")
-    w.stage("keys", k, 0, group=1, take0="done")
-    w.stage("values", v, model.kv_blocks, group=head, take0="rows")
+    k, v, q = (plan.rows + n * model.kv_rows for n in range(3))
+    head, table = model.head_blocks, model.table_blocks
+    # Padded heads have more blocks than were counted: then what is rounded is not counted.
+    counted = not model.compact
+    done, rows = ("done", "rows") if counted else (0, 0)
+    out.emit("rope", "keys", dst=k, a=k, b=plan.rope_k, blocks=model.kv_rows, period=table,
+             take0="rows", raise0=done)
+    w.stage("keys", dst=0, group=1, take0=done, **w.heads_of(k))
+    if not counted:
+        out.emit("multiply", "only to wait for values", dst=plan.o, a=plan.o, b=plan.o,
+                 blocks=model.kv_rows, take0="rows")
+    w.stage("values", dst=model.kv_blocks, group=head, take0=rows, **w.heads_of(v))
     w.append(kv, take0="staged", raise0="appended",
              **({"raise1": "unstaged"} if w.forwards else {}))
-    out.emit("rope", "queries", dst=q, a=q, b=plan.rope_q, blocks=model.q_blocks, period=head,
-             take0="rows", raise0="done")
-    w.quantise("queries of a KV head lie in columns", q, plan.query, model.q_blocks,
-               raise0=0 if kv.sees.sparse else "query", per_vector=head, columns=plan.columns)
+    out.emit("rope", "queries", dst=q, a=q, b=plan.rope_q, blocks=model.q_rows, period=table,
+             take0="rows", raise0=done)
+    w.quantise("queries of a KV head lie in columns", dst=plan.query, blocks=model.q_blocks,
+               take0=done, raise0=0 if kv.sees.sparse else "query", per_vector=head,
+               columns=plan.columns, **w.heads_of(q))
     if plan.extra:
         # The tiles' rows beyond the queries are zeros, and nobody else takes their blocks.
-        zeros = q + model.q_blocks
+        zeros = q + model.q_rows
         out.emit("multiply", "zeros", dst=zeros, a=zeros, b=zeros, blocks=plan.extra, take0="rows")
 
 
@@ -162,6 +169,7 @@ def write_attention(w, kv):
     blocks = together * head
     rounds, number = model.queries // together, model.n_heads // together
     chooses = kv.sees.sparse is not None
+    rounded = 0
     if chooses:
         sparse.write_select(w, kv, 0)
     for n in range(number):
@@ -179,5 +187,18 @@ def write_attention(w, kv):
                  columns=plan.columns, groups=plan.groups, take0=0 if chooses else "query",
                  raise0="attended", **staged)
         out.emit("divide", "", dst=plan.o + n * blocks, a=plan.o + n * blocks, blocks=blocks,
-                 period=head, take0="attended", raise0="done")
-        w.quantise("", plan.o + n * blocks, plan.vector + n * blocks, blocks)
+                 period=head, take0="attended", raise0=0 if model.compact else "done")
+        if not model.compact:
+            w.quantise("", plan.o + n * blocks, plan.vector + n * blocks, blocks)
+        elif n == number - 1 or ((n + 1) * together - rounded) * model.head_halves % 2 == 0:
+            write_joined(w, rounded, (n + 1) * together - rounded)
+            rounded = (n + 1) * together
+
+
+def write_joined(w, first, heads):
+    """Attention's output of some heads is rounded, one behind the other, as soon as these are whole
+    blocks."""
+    model, plan = w.model, w.plan
+    for n, blocks, fields in w.joined(heads):
+        w.quantise("heads one behind the other", plan.o + (first + n) * model.head_blocks,
+                   plan.vector + (first + n) * model.head_halves // 2, blocks, take0=0, **fields)

@@ -9,6 +9,7 @@ import numpy as np
 from hw.formats import FORMATS
 from sw.models.attention import Attention
 
+from .heads import HALF, columns_of_heads, head_rows, table_heads
 from .matrix import Matrices, Matrix, without_padding
 
 
@@ -53,13 +54,16 @@ class QuantisedModel:
         activations, keys and values are found, a name of :data:`hw.isa.RULES`; and elements of
         keys and values, a name of :data:`hw.formats.KV`.
     dim_blocks, hidden_blocks, head_blocks : int
-        Blocks of the residual stream, of the feed-forward network and of a head.
+        Blocks of the residual stream, of the feed-forward network and of a head in attention.
+    head_halves : int
+        Half blocks of a head in matrices and in their results, where heads follow each other.
     n_heads, n_kv_heads, vocabulary, context : int
     guard : float32
         dim * epsilon.
     embedding : float32 [vocabulary, 32 * dim_blocks]
-    rope_q, rope_k : float32 [context, 32 * head_blocks]
-        Cosine and sine of each pair; those of the queries contain log2(e) / sqrt(head size).
+    rope_q, rope_k : float32 [context, 32 * table_blocks]
+        Cosine and sine of each pair, of as many heads as make whole blocks; those of the queries
+        contain log2(e) / sqrt(head size).
     layers : tuple of :class:`QuantisedLayer`
     gain : float32 [32 * dim_blocks]
         Of the last norm.
@@ -80,6 +84,7 @@ class QuantisedModel:
     dim_blocks: int
     hidden_blocks: int
     head_blocks: int
+    head_halves: int
     n_heads: int
     n_kv_heads: int
     vocabulary: int
@@ -116,13 +121,35 @@ class QuantisedModel:
 
     @property
     def kv_blocks(self):
-        """Blocks of the keys of one token in one layer; as many as those of the values."""
+        """Blocks of the keys of one token in one layer, as attention has them; as many as those of
+        the values."""
         return self.n_kv_heads * self.head_blocks
 
     @property
     def q_blocks(self):
-        """Blocks of the queries of one token in one layer."""
+        """Blocks of the queries of one token in one layer, as attention has them."""
         return self.n_heads * self.head_blocks
+
+    @property
+    def kv_rows(self):
+        """Blocks of the keys of one token, or of its values, as products give them."""
+        return -(-self.n_kv_heads * self.head_halves // 2)
+
+    @property
+    def q_rows(self):
+        """Blocks of the queries of one token as products give them, and of attention's output as
+        products take it."""
+        return -(-self.n_heads * self.head_halves // 2)
+
+    @property
+    def table_blocks(self):
+        """Blocks after which a rotary table repeats."""
+        return table_heads(self.head_halves) * self.head_halves // 2
+
+    @property
+    def compact(self):
+        """Whether heads take less room in matrices than in attention."""
+        return self.head_halves < 2 * self.head_blocks
 
 
 def row_unit(slices, *formats):
@@ -162,13 +189,16 @@ def quantise_model(model, format=None, slices=1, *, activation="int8", rule="flo
     hidden = round_up(model.hidden, max(BLOCK, unit // 2))
     # The tiles of values must be full too: a column's output then ends where the next begins.
     head = round_up(model.head, max(BLOCK, slices))
+    rows = head_rows(model.head)
+    columns = columns_of_heads(model)
     matrices = Matrices(model, format, rule)
 
     def heads(parts):
-        """Rows of heads, each padded to whole blocks."""
-        rows = np.concatenate([pad(w.reshape(-1, model.head, w.shape[1]), 1, head).reshape(
-            -1, w.shape[1]) for w in parts])
-        return pad(rows, 0, round_up(len(rows), unit))
+        """Rows of heads, padded so that keys, values and queries are whole blocks each."""
+        padded = [pad(w.reshape(-1, model.head, w.shape[1]), 1, rows).reshape(-1, w.shape[1])
+                  for w in parts]
+        found = np.concatenate([pad(w, 0, round_up(len(w), BLOCK)) for w in padded])
+        return pad(found, 0, round_up(len(found), unit))
 
     def turns(parts):
         """Rows of gate and up by turns, in blocks."""
@@ -178,6 +208,15 @@ def quantise_model(model, format=None, slices=1, *, activation="int8", rule="flo
     def outputs(parts):
         return pad(*parts, 0, dim)
 
+    def output(n, w):
+        """The output matrix of attention: columns of heads follow each other."""
+        name = f"wo of layer {n}"
+        if rows == model.head or w.shape[1] == columns:
+            return make(name, [w], outputs, columns=columns)
+        # Each head has columns that are zeros, so that scales of a file do not fit.
+        return make(name, [w], lambda parts: pad(outputs(parts), 1, columns), runs=model.n_heads,
+                    columns=rows)
+
     def gain(g):
         return pad((g.astype(np.float64) * sqrt(model.dim)).astype(np.float32), 0, dim)
 
@@ -185,8 +224,7 @@ def quantise_model(model, format=None, slices=1, *, activation="int8", rule="flo
     found = {
         "kvq": [make(f"wq, wk, wv of layer {n}", [w.wk, w.wv, w.wq], heads, columns=dim)
                 for n, w in enumerate(model.layers)],
-        "output": [make(f"wo of layer {n}", [w.wo], outputs, runs=model.n_heads, columns=head)
-                   for n, w in enumerate(model.layers)],
+        "output": [output(n, w.wo) for n, w in enumerate(model.layers)],
         "gate_up": [make(f"w1, w3 of layer {n}", [w.w1, w.w3], turns, columns=dim)
                     for n, w in enumerate(model.layers)],
         "down": [make(f"w2 of layer {n}", [w.w2], outputs, columns=hidden)
@@ -208,18 +246,22 @@ def quantise_model(model, format=None, slices=1, *, activation="int8", rule="flo
                                      scales=np.concatenate([classifier.scales, never]))
     return QuantisedModel(
         name=model.name, dim_blocks=dim // BLOCK, hidden_blocks=hidden // BLOCK,
-        head_blocks=head // BLOCK, n_heads=model.n_heads, n_kv_heads=model.n_kv_heads,
+        head_blocks=head // BLOCK, head_halves=rows // HALF, n_heads=model.n_heads,
+        n_kv_heads=model.n_kv_heads,
         vocabulary=model.vocabulary, context=model.context,
         format=" and ".join(formats_of([*(m for w in layers for m in w.matrices), classifier])),
         guard=np.float32(model.dim * model.epsilon), embedding=pad(model.embedding, 1, dim),
-        rope_q=rotary(model, head, log2(np.e) / sqrt(model.head)), rope_k=rotary(model, head, 1.0),
+        rope_q=rotary(model, log2(np.e) / sqrt(model.head)), rope_k=rotary(model, 1.0),
         layers=layers, gain=gain(model.norm), classifier=classifier, activation=activation,
         rule=rule, kv=kv, ends=model.ends, notes=model.notes + matrices.notes(),
         attention=model.attention)
 
 
-def rotary(model, head, factor):
-    """Table of cosine and sine by pairs, ``[context, head]``, zero in the padding."""
+def rotary(model, factor):
+    """Table of cosine and sine by pairs, ``[context, elements]``, of as many heads as make whole
+    blocks; zero in the padding of each."""
+    rows = head_rows(model.head)
     angles = model.angles(model.context)
     table = np.stack([np.cos(angles), np.sin(angles)], axis=2) * factor
-    return pad(table.reshape(model.context, -1).astype(np.float32), 1, head)
+    table = pad(table.reshape(model.context, -1).astype(np.float32), 1, rows)
+    return np.tile(table, (1, table_heads(rows // HALF)))

@@ -83,7 +83,7 @@ def make_plan(model, config):
     """The :class:`Plan` of a quantised model on a machine; :class:`UserError` if it does not fit.
     """
     who = f"{model.name} does not fit configuration {config}"
-    dim, head = model.dim_blocks, model.head_blocks
+    dim, head, table = model.dim_blocks, model.head_blocks, model.table_blocks
     if head > config.max_head_blocks:
         raise UserError(f"{who}: its heads of {32 * head} elements (padded) exceed max_head = "
                         f"{config.max_head}")
@@ -99,8 +99,8 @@ def make_plan(model, config):
     # Workspace.
     at, fixed = 0, {}
     for name, blocks in (("x", dim), ("n", dim), ("gain0", dim), ("gain1", dim),
-                         ("final_gain", dim), ("rope_k", head), ("rope_q", head),
-                         ("bounds", 2 * model.kv_blocks if sparse else 0)):
+                         ("final_gain", dim), ("rope_k", table), ("rope_q", table),
+                         ("bounds", 2 * model.kv_rows if sparse else 0)):
         fixed[name] = at
         at += blocks
     produced = len(model.layers[0].kvq.weights) // 32
@@ -114,7 +114,7 @@ def make_plan(model, config):
                               16 * config.slices // 32)
 
     # Activations.
-    vector = max(dim, model.q_blocks)
+    vector = max(dim, model.q_rows)
     query = model.q_blocks // columns
     probabilities = (config.keys_ahead + 1) * groups
     parts = 2 * query if sparse else 0
@@ -127,7 +127,7 @@ def make_plan(model, config):
         final_gain=fixed["final_gain"], rope_k=fixed["rope_k"], rope_q=fixed["rope_q"],
         bounds=fixed["bounds"], rows=at, o=at + produced, h=at,
         used=at + max(shared, ring or chunks[0].blocks),
-        extra=produced - 2 * model.kv_blocks - model.q_blocks, columns=columns, groups=groups,
+        extra=produced - 2 * model.kv_rows - model.q_rows, columns=columns, groups=groups,
         vector=0, inner=vector, query=vector, parts=vector + query,
         probability=vector + query + parts, act_used=act_used,
         chunks=chunks, ring=ring)

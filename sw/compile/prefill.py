@@ -67,10 +67,10 @@ def write_next_tokens(w, name):
     part's norms would take it for what they wait for."""
     out, model, chunk = w.out, w.model, w.chunk
     out.emit("add", rd="position", ra="position", imm=chunk.chunk)
-    for register, blocks in (("rope", model.head_blocks), ("row", model.dim_blocks)):
+    for register, blocks in (("rope", model.table_blocks), ("row", model.dim_blocks)):
         out.emit("add", rd=register, ra=register, imm=chunk.chunk * w.row_lines(blocks))
     skip_at_end(w, f"{name}_tokens")
-    out.mark("the residual stream of the first part has been read", model.head_blocks, tell="done")
+    out.mark("the residual stream of the first part has been read", model.table_blocks, tell="done")
     write_tokens(w, take0="done")
     out.label(f"{name}_tokens")
 
@@ -151,11 +151,11 @@ def write_last_rows(w, parts):
 
 def write_rotary_rows(w, name, **take):
     """Rotary rows of keys or queries of all parts; only the first one waits."""
-    chunk, head = w.chunk, w.model.head_blocks
+    chunk, table = w.chunk, w.model.table_blocks
     at, alone = getattr(chunk.parts[0], name), int(bool(take))
     if take:
-        gather_rows(w, name, at, head, 0, 1, offset="rope", **take)
-    gather_rows(w, name, at + alone * head, head, alone, chunk.chunk - alone, offset="rope")
+        gather_rows(w, name, at, table, 0, 1, offset="rope", **take)
+    gather_rows(w, name, at + alone * table, table, alone, chunk.chunk - alone, offset="rope")
 
 
 def gather_rows(w, name, dst, blocks, first, rows, **values):
@@ -188,7 +188,7 @@ def residual_end(w):
 def write_covered(w):
     """The last layer and the choice for the last token of a prompt, which was in a chunk."""
     out, model, plan, task = w.out, w.model, w.plan, w.task
-    dim, head, last = model.dim_blocks, model.head_blocks, len(model.layers) - 1
+    dim, table, last = model.dim_blocks, model.table_blocks, len(model.layers) - 1
     lines = w.row_lines(dim)
     if task.sequences:
         out.label("covered")
@@ -198,13 +198,13 @@ def write_covered(w):
         out.emit("mul", "line of the residual stream", rd="row", ra="row", imm=lines)
     else:
         out.emit("set", "the last token", rd="position", imm=task.passed)
-        out.emit("set", "line of its rotary row", rd="rope", imm=task.passed * w.row_lines(head))
+        out.emit("set", "line of its rotary row", rd="rope", imm=task.passed * w.row_lines(table))
         out.emit("set", "positions", rd="end", imm=task.positions)
         out.emit("set", "line of its logits", rd="line", imm=0)
         out.emit("set", "line of the residual stream", rd="row",
                  imm=(task.passed - task.filled) * lines & MINUS_ONE)
-    w.gather("rotary row of the position", plan.rope_k, head, w.line("rope_k"), offset="rope")
-    w.gather("", plan.rope_q, head, w.line("rope_q"), offset="rope")
+    w.gather("rotary row of the position", plan.rope_k, table, w.line("rope_k"), offset="rope")
+    w.gather("", plan.rope_q, table, w.line("rope_q"), offset="rope")
     w.gather("residual stream", plan.x, dim, residual_end(w), offset="row", take0="x_free",
              raise0="x_ready")
     out.emit("add", "tokens that attention sees", rd="count", ra="position", imm=1)

@@ -46,13 +46,13 @@ def stream_keys_and_values(w, layer):
 def beats_of_keys_and_values(w, matrix):
     rows, size = matrix.weights.shape
     if keys_apart(w, matrix):
-        rows = 2 * 32 * w.model.kv_blocks
+        rows = 2 * 32 * w.model.kv_rows
     return tape_beats((rows, size), matrix.format, w.config.slices)
 
 
 def keys_apart(w, matrix):
     """Whether keys and values are whole tiles of the matrix, and a product of their own."""
-    return matrix.factor is None and 2 * 32 * w.model.kv_blocks % tile_rows(matrix, w.config) == 0
+    return matrix.factor is None and 2 * 32 * w.model.kv_rows % tile_rows(matrix, w.config) == 0
 
 
 def row_stride(w, queries=True):
@@ -60,7 +60,7 @@ def row_stride(w, queries=True):
     has some."""
     model = w.model
     apart = w.chunk.split if queries else keys_apart(w, model.layers[-1].kvq)
-    return 2 * model.kv_blocks + (0 if apart else model.q_blocks + w.plan.extra)
+    return 2 * model.kv_rows + (0 if apart else model.q_rows + w.plan.extra)
 
 
 def layer_lines(w, layer):
@@ -98,7 +98,7 @@ def multiply_keys_and_values(w, part, matrix):
         return
     tiles = {}
     if keys_apart(w, matrix):
-        tiles["tiles"] = 2 * 32 * w.model.kv_blocks // tile_rows(matrix, w.config)
+        tiles["tiles"] = 2 * 32 * w.model.kv_rows // tile_rows(matrix, w.config)
     matmul(w, "keys and values", matrix, dst=part.kv, act=part.vector,
            stride=row_stride(w, queries=False), take0="act", raise0="rows", **tiles)
 

@@ -131,7 +131,7 @@ def write_counters(w):
 
 def write_start(w):
     """What is done once before tokens of a sequence pass one by one."""
-    out, plan, passed, head = w.out, w.plan, w.task.passed, w.model.head_blocks
+    out, plan, passed, table = w.out, w.plan, w.task.passed, w.model.table_blocks
     if w.task.sequences:
         if w.task.covered:
             out.emit("branch", "its last token was in a chunk", condition="ge", ra="position",
@@ -140,7 +140,7 @@ def write_start(w):
     else:
         if passed:
             out.emit("set", "first token that passes alone", rd="position", imm=passed)
-            out.emit("set", "line of its rotary row", rd="rope", imm=passed * w.row_lines(head))
+            out.emit("set", "line of its rotary row", rd="rope", imm=passed * w.row_lines(table))
             out.emit("set", "line of its logits", rd="line", imm=0)
         out.emit("set", "tokens of the prompt", rd="prompt", imm=w.task.prompt)
         out.emit("set", "positions", rd="end", imm=w.task.positions)
@@ -149,8 +149,8 @@ def write_start(w):
     if not w.orders_ahead:
         w.stream_layers("weights of the first token")
     load_prompt(w, "first token", "position")
-    w.gather("rotary row of the position", plan.rope_k, head, w.line("rope_k"), offset="rope")
-    w.gather("", plan.rope_q, head, w.line("rope_q"), offset="rope")
+    w.gather("rotary row of the position", plan.rope_k, table, w.line("rope_k"), offset="rope")
+    w.gather("", plan.rope_q, table, w.line("rope_q"), offset="rope")
     out.emit("wait", rd="token", source="load")
 
 
@@ -187,14 +187,14 @@ def write_token(w):
 def write_next(w):
     """From the last layer to the next token."""
     out, model, plan, task = w.out, w.model, w.plan, w.task
-    head = model.head_blocks
+    table = model.table_blocks
     out.label("next")
     out.emit("add", rd="next", ra="position", imm=1)
     out.emit("branch", "the last token", condition="ge", ra="next", rb="end", target="choose")
-    out.emit("add", rd="rope", ra="rope", imm=w.row_lines(head))
-    w.gather("rotary row of the next position", plan.rope_k, head, w.line("rope_k"),
+    out.emit("add", rd="rope", ra="rope", imm=w.row_lines(table))
+    w.gather("rotary row of the next position", plan.rope_k, table, w.line("rope_k"),
              offset="rope")
-    w.gather("", plan.rope_q, head, w.line("rope_q"), offset="rope")
+    w.gather("", plan.rope_q, table, w.line("rope_q"), offset="rope")
     if not task.check:
         out.emit("branch", "it has to be chosen", condition="ge", ra="next", rb="prompt",
                  target="choose")

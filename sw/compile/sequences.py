@@ -62,7 +62,7 @@ def write_end(w):
 
 def write_rope(w):
     w.out.emit("mul", "line of its rotary row", rd="rope", ra="position",
-               imm=w.row_lines(w.model.head_blocks))
+               imm=w.row_lines(w.model.table_blocks))
 
 
 def load_value(w, field, register):

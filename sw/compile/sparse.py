@@ -70,7 +70,7 @@ def write_early(w, kv, number):
     write_walk_bounds(w, kv, 0)
     label = f"first_{number}"
     place(w, kv.sees.sparse.page, "position", label, "eq")
-    w.gather("largest and smallest keys of the page", w.plan.bounds, 2 * w.model.kv_blocks,
+    w.gather("largest and smallest keys of the page", w.plan.bounds, 2 * w.model.kv_rows,
              w.line("kv") + kv.running, offset="kv", raise0=FROM_MEMORY)
     w.out.label(label)
 
@@ -78,18 +78,19 @@ def write_early(w, kv, number):
 def write_parts(w):
     """Positive and negative elements of the queries, in the order in which they choose."""
     model, plan = w.model, w.plan
-    q, head = plan.rows + 2 * model.kv_blocks, model.head_blocks
+    q, head = plan.rows + 2 * model.kv_rows, model.head_blocks
     blocks = plan.columns * head
     for n in range(model.q_blocks // blocks):
         for half, sign in enumerate(("positive", "negative")):
-            w.quantise(f"{sign} elements of query heads {n * plan.columns}..", q + n * blocks,
-                       plan.parts + (2 * n + half) * head, blocks, take0=0, raise0="query",
-                       per_vector=head, columns=plan.columns, sign=sign)
+            w.quantise(f"{sign} elements of query heads {n * plan.columns}..",
+                       dst=plan.parts + (2 * n + half) * head, blocks=blocks, take0=0,
+                       raise0="query", per_vector=head, columns=plan.columns, sign=sign,
+                       **w.heads_of(q, n * plan.columns))
 
 
 def write_bounds(w, kv, number):
     """The token's keys are taken into the bounds of their page, which go to memory."""
-    out, blocks, at = w.out, w.model.kv_blocks, w.plan.bounds
+    out, blocks, at = w.out, w.model.kv_rows, w.plan.bounds
     k, page, label = w.plan.rows, kv.sees.sparse.page, f"{{}}_{number}"
     halves = ("maximum", at), ("minimum", at + blocks)
 
@@ -113,7 +114,7 @@ def write_bounds(w, kv, number):
 
 def write_scatter(w, kv, **values):
     w.out.emit("scatter", "bounds of the page so far", a=w.plan.bounds,
-               blocks=2 * w.model.kv_blocks, base=w.line("kv") + kv.running, offset="kv",
+               blocks=2 * w.model.kv_rows, base=w.line("kv") + kv.running, offset="kv",
                take0=TO_MEMORY, raise0=FROM_MEMORY, **values)
 
 
@@ -122,13 +123,18 @@ def write_page(w, kv):
     out, model, head = w.out, w.model, w.model.head_blocks
     # Attention may still need the token that is staged: then bounds are staged behind it.
     token = int(w.forwards)
-    first = 2 * token * model.kv_blocks
+    first, done = 2 * token * model.kv_blocks, "done"
+    if model.compact:
+        # Padded heads have more blocks than were counted.
+        rows, done = w.plan.rows, 0
+        out.emit("multiply", "only to wait for bounds; keys and values were used", dst=rows, a=rows,
+                 b=rows, blocks=2 * model.kv_rows, take0="done")
     for n in range(model.n_kv_heads):
         for half in range(2):
             # What was staged before has been read: the mover was at the bounds behind it.
             w.stage(("largest", "smallest")[half] + f" keys of KV head {n}",
-                    w.plan.bounds + half * model.kv_blocks + n * head,
-                    first + (2 * n + half) * head, blocks=head, group=1, take0="done")
+                    dst=first + (2 * n + half) * head, blocks=head, group=1, take0=done,
+                    **w.heads_of(w.plan.bounds + half * model.kv_rows, n))
     out.emit("append", "bounds of the page", base=w.line("kv") + kv.bounds, offset="kv",
              count="page", heads=kv.heads, head_blocks=head, head_stride=kv.bounds_lines, bounds=1,
              behind=token, kv=model.kv, take0="staged", raise1="unstaged")

@@ -48,8 +48,16 @@ def write_keys_and_values(w, kv, part, queries=True):
     chunk, head = w.chunk, w.model.head_blocks
     write = write_heads if chunk.staged > 1 else write_tokens
     write(w, kv, part, queries)
-    if queries:
+    if not queries:
+        return
+    if not w.model.compact:
         quantise(w, "queries", part.o, part.query, head, chunk.tokens * w.model.n_heads, "query")
+        return
+    size, stride = w.model.n_heads * head, row_stride(w)
+    for step in range(chunk.groups):
+        w.quantise("queries", dst=part.query + step * size, blocks=chunk.columns * size, take0=0,
+                   raise0="query", per_vector=head, columns=chunk.columns,
+                   **w.heads_of(part.q + step * chunk.columns * stride, 0, chunk.columns, stride))
 
 
 def write_heads(w, kv, part, queries):
@@ -78,30 +86,31 @@ def write_heads(w, kv, part, queries):
 def write_tokens(w, kv, part, queries):
     """Keys and values of a token lie together."""
     out, model, chunk, head = w.out, w.model, w.chunk, w.model.head_blocks
-    stride = row_stride(w, queries)
+    table, stride = model.table_blocks, row_stride(w, queries)
     rotations = list(rotate_queries(w, part, stride)) if queries else []
     if queries and w.plan.extra and not chunk.split:
-        rotations.insert(model.n_heads, None)
+        rotations.insert(1 if model.compact else model.n_heads, None)
     for token in range(chunk.tokens):
         k = part.kv + token * stride
-        out.emit("rope", "keys", dst=k, a=k, b=part.rope_k + token * head, blocks=model.kv_blocks,
-                 period=head, take0=0 if token else "rows")
+        out.emit("rope", "keys", dst=k, a=k, b=part.rope_k + token * table, blocks=model.kv_rows,
+                 period=table, take0=0 if token else "rows")
         if token == 0:
-            out.mark("waits for values", model.kv_blocks, take="rows")
+            out.mark("waits for values", model.kv_rows, take="rows")
         # Block by block behind `append`, which reads what is staged of the token before.
         if head == 1:
             w.stage("keys and values", k, 0, group=1, blocks=2 * model.kv_blocks, take0="unstaged")
         else:
-            w.stage("keys", k, 0, group=1, take0="unstaged")
-            w.stage("values", k + model.kv_blocks, model.kv_blocks, group=head, take0="unstaged")
+            w.stage("keys", dst=0, group=1, take0="unstaged", **w.heads_of(k))
+            w.stage("values", dst=model.kv_blocks, group=head, take0="unstaged",
+                    **w.heads_of(k + model.kv_rows))
         append(w, kv, 1, queries and token == chunk.tokens - 1)
     for values in rotations:
         if values is None:
             out.mark("zeros behind the queries", w.plan.extra, take="rows")
         else:
             out.emit("rope", "queries", **values)
-    if not queries and stride > 2 * model.kv_blocks:
-        out.mark("queries that nobody needs", stride - 2 * model.kv_blocks, take="rows")
+    if not queries and stride > 2 * model.kv_rows:
+        out.mark("queries that nobody needs", stride - 2 * model.kv_rows, take="rows")
 
 
 def append(w, kv, tokens, tell):
@@ -122,6 +131,13 @@ def rotate_queries(w, part, stride):
     """Fields of the `rope` of all queries; the results lie by steps, heads and tokens."""
     model, chunk, head = w.model, w.chunk, w.model.head_blocks
     columns = chunk.columns
+    if model.compact:
+        # All heads at once, where they are: they lie as the table has them, and are cut afterwards.
+        for token in range(chunk.tokens):
+            at = part.q + token * stride
+            yield dict(dst=at, a=at, b=part.rope_q + token * model.table_blocks,
+                       blocks=model.q_rows, period=model.table_blocks, take0=0 if token else "rows")
+        return
     if not chunk.split:
         for token in range(chunk.tokens):
             step, column = divmod(token, columns)
@@ -155,8 +171,18 @@ def divide(w, at, blocks):
 
 def write_rounding(w, part):
     """Attention's output becomes activations."""
-    quantise(w, "", part.o, part.vector, w.model.head_blocks, w.chunk.tokens * w.model.n_heads)
-    ready(w, w.model.q_blocks)
+    model, chunk, head = w.model, w.chunk, w.model.head_blocks
+    if not model.compact:
+        quantise(w, "", part.o, part.vector, head, chunk.tokens * model.n_heads)
+    else:
+        for step in range(chunk.groups):
+            for n, blocks, fields in w.joined(model.n_heads, chunk.columns * head):
+                at = part.o + (step * model.n_heads + n) * chunk.columns * head
+                w.quantise("heads one behind the other", at,
+                           part.vector + step * model.q_rows + n * model.head_halves // 2,
+                           chunk.columns * blocks, take0=0, raise0=0, per_vector=blocks,
+                           columns=chunk.columns, **fields)
+    ready(w, model.q_rows)
 
 
 def write_gates(w, part, piece):

@@ -5,6 +5,7 @@ import numpy as np
 from verif.reference.tape import tiling
 
 from .assembler import Assembler
+from .heads import rounds_of_heads
 from .kv import lists_of_blocks
 from .layers import matrices_of
 
@@ -136,6 +137,38 @@ class Writer:
         dim = self.model.dim_blocks
         values = {"dst": self.plan.n, "a": self.plan.x, "take0": "x_ready", **values}
         self.out.emit("norm", comment, b=gain, imm=imm, blocks=vectors * dim, period=dim, **values)
+
+    def heads_of(self, at, first=0, together=1, distance=0):
+        """Fields by which `quantise` reads heads that a product gave, each padded to the blocks
+        that it has in attention.
+
+        Parameters
+        ----------
+        at, first : int
+            Workspace block of a vector, and number of its head with which to begin.
+        together, distance : int
+            Vectors that give a head each, in turn, and blocks from one to the next.
+        """
+        model = self.model
+        if not model.compact:
+            return dict(a=at + first * model.head_blocks)
+        halves = model.head_halves
+        return dict(a=at + first * halves // 2, middle=first * halves % 2, halves=halves,
+                    zeros=2 * model.head_blocks - halves, pieces=together, stride=distance,
+                    step=halves)
+
+    def joined(self, heads, distance=0):
+        """Fields by which `quantise` reads heads that attention gave, without what pads them:
+        ``(first head, blocks of a vector, fields)`` of each command.
+
+        ``distance`` are blocks from a head of a vector to the next one, if other vectors lie
+        between; 0 if there is one vector.
+        """
+        halves, padded = self.model.head_halves, 2 * self.model.head_blocks
+        for first, number, zeros in rounds_of_heads(heads, halves):
+            yield first, (number * halves + zeros) // 2, dict(
+                halves=halves, zeros=zeros, pieces=number if distance else 1, stride=distance,
+                step=padded)
 
     def quantise(self, comment, a, dst, blocks, *, take0="done", raise0="act", per_vector=None,
                  columns=1, **values):

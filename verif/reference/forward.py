@@ -18,6 +18,7 @@ from verif.reference.gate import gate
 from verif.reference.matmul import matmul
 from verif.reference.norm import norm
 from verif.reference.pattern import blocks_read
+from verif.reference.pieces import compact, spread
 from verif.reference.quantise import quantise
 from verif.reference.rope import rope
 from verif.reference.softmax import BLOCK
@@ -96,20 +97,25 @@ def attention_of(model, layer, x, position, kv, sees, bounds=None):
     pages, if it chooses some.
     """
     k, k_codes, v, v_codes = kv
-    texts, size = len(x), BLOCK * model.kv_blocks
+    texts, size = len(x), BLOCK * model.kv_rows
     rows = product(model, layer.kvq, norm(x, layer.attention_gain, model.guard))
     heads = (texts, model.n_kv_heads, -1)
+
+    def in_blocks(x, number):
+        return spread(x, number, model.head_halves, model.head_blocks)
+
     rotated = rope(rows[:, :size], model.rope_k[position])
-    new_k, new_k_codes = quantise(rotated, element=model.kv, rule=model.rule)
-    new_v, new_v_codes = quantise(rows[:, size:2 * size], group=model.head_blocks,
-                                  element=model.kv, rule=model.rule)
+    new_k, new_k_codes = quantise(in_blocks(rotated, model.n_kv_heads), element=model.kv,
+                                  rule=model.rule)
+    new_v, new_v_codes = quantise(in_blocks(rows[:, size:2 * size], model.n_kv_heads),
+                                  group=model.head_blocks, element=model.kv, rule=model.rule)
     k[:, :, position] = new_k.reshape(heads)
     k_codes[:, :, position] = new_k_codes.reshape(heads)
     v[:, :, position] = new_v.reshape(heads)
     v_codes[:, :, position] = new_v_codes.reshape(heads)[..., 0]
 
-    q = rows[:, 2 * size:2 * size + BLOCK * model.q_blocks]
-    q, q_codes = activations(model, rope(q, model.rope_q[position]))
+    q = rope(rows[:, 2 * size:2 * size + BLOCK * model.q_rows], model.rope_q[position])
+    q, q_codes = activations(model, in_blocks(q, model.n_heads))
     heads = (texts, model.n_kv_heads, model.queries, -1)
     q, q_codes = q.reshape(heads), q_codes.reshape(heads)
     if sees.sparse is None:
@@ -120,11 +126,12 @@ def attention_of(model, layer, x, position, kv, sees, bounds=None):
             v_codes[:, :, tokens], model.activation, model.kv, numbers=tokens,
             positions=np.full(model.queries, position), window=window, sinks=sinks)
     else:
-        sparse.extend(bounds, rotated, position, sees.sparse.page, model.kv, model.rule)
+        sparse.extend(bounds, rotated, position, sees.sparse.page, model.kv, model.rule,
+                      model.head_halves)
         output, total = sparse.attend(q, q_codes, kv, bounds, position, sees,
                                       model.together or model.queries, model.activation, model.kv)
     o = divide(output.reshape(texts, -1), total.reshape(texts, -1), model.head_blocks)
-    return product(model, layer.output, o)
+    return product(model, layer.output, compact(o, model.n_heads, model.head_halves))
 
 
 def tokens_read(position, sees):

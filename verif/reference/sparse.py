@@ -8,6 +8,7 @@ from hw.formats import KV
 from verif.reference.attention import attention
 from verif.reference.floats import maximum, minimum
 from verif.reference.pattern import BLOCK, blocks_read, chosen_blocks
+from verif.reference.pieces import spread
 from verif.reference.quantise import quantise
 from verif.reference.select import page_scores, select
 
@@ -20,8 +21,9 @@ class PageBounds:
     """Bounds of the keys of a model's layers; those of layers that choose no pages are not used.
 
     ``running`` is float32 ``[layer, text, 2, element]``: the largest and the smallest keys of the
-    page that is not complete, of all KV heads. ``k`` is ``[layer, text, KV head, page, element]``,
-    maxima before minima, integers of elements; ``codes`` has a code for each of their blocks.
+    page that is not complete, of all KV heads, as memory has them. ``k`` is ``[layer, text, KV
+    head, page, element]``, maxima before minima, integers of elements; ``codes`` has a code for
+    each of their blocks.
     """
 
     running: np.ndarray
@@ -36,7 +38,7 @@ class PageBounds:
             return None
         layers, blocks = len(model.layers), 2 * model.head_blocks
         shape = layers, texts, model.n_kv_heads, max(pages)
-        return cls(np.zeros((layers, texts, 2, BLOCK * model.kv_blocks), np.float32),
+        return cls(np.zeros((layers, texts, 2, BLOCK * model.kv_rows), np.float32),
                    np.zeros((*shape, BLOCK * blocks), KV[model.kv].integers.dtype),
                    np.zeros((*shape, blocks), np.uint8))
 
@@ -45,19 +47,22 @@ class PageBounds:
         return self.running[layer], self.k[layer], self.codes[layer]
 
 
-def extend(bounds, k, position, page, element="int8", rule="floor"):
+def extend(bounds, k, position, page, element="int8", rule="floor", halves=None):
     """Take the key at ``position`` into the bounds of its page of ``page`` tokens.
 
     ``bounds`` is what :meth:`PageBounds.of` gives, and changes; ``k`` is float32 ``[text,
-    element]``, rotated, not rounded. The result is that of :func:`verif.reference.select.bounds`;
-    the bounds of a page are rounded when its last token has come.
+    element]``, rotated, not rounded; its heads follow each other, each of ``halves`` half blocks,
+    by default as many as those of its bounds. The result is that of
+    :func:`verif.reference.select.bounds`; the bounds of a page are rounded when its last token has
+    come.
     """
     running, elements, codes = bounds
     before = (k, k) if position % page == 0 else (running[:, 0], running[:, 1])
     running[:, 0], running[:, 1] = maximum(k, before[0]), minimum(k, before[1])
     if position % page == page - 1:
         texts, heads, _, blocks = codes.shape
-        rows = running.reshape(texts, 2, heads, -1).swapaxes(1, 2).reshape(texts, -1)
+        rows = spread(running, heads, halves or blocks, blocks // 2)
+        rows = rows.reshape(texts, 2, heads, -1).swapaxes(1, 2).reshape(texts, -1)
         q, q_codes = quantise(rows, element=element, rule=rule)
         elements[:, :, position // page] = q.reshape(texts, heads, BLOCK * blocks)
         codes[:, :, position // page] = q_codes.reshape(texts, heads, blocks)
