@@ -109,6 +109,16 @@ def test_sizes_that_need_padding(preset):
     check(model, preset, "int8", 3, prompt=[1, 5, 9])
 
 
+@pytest.mark.parametrize("chunk", [1, None])
+def test_heads_that_are_not_whole_blocks(chunk):
+    """Heads of 48: matrices have no padding; token by token, and in chunks. The last one of three
+    ends in the middle of a block."""
+    model = random_model(dim=144, n_heads=3, n_kv_heads=3, context=128)
+    prompt = [1, *((37 * n) % 290 + 3 for n in range(35))]
+    outcome = check(model, "sim", "int4", 3, prompt=prompt, chunk=chunk, timing=Timing(latency=100))
+    assert outcome.positions == len(prompt) + 2
+
+
 @pytest.mark.skipif(not STORIES.exists(), reason=f"{STORIES} is not there")
 @pytest.mark.parametrize("format", ["int8", "int4"])
 def test_stories260k(format):
