@@ -6,7 +6,7 @@ from hw import isa
 from hw import register_map as rm
 
 
-__all__ = ["ENDED", "LINE", "MEMORY", "copies", "fails", "run", "start"]
+__all__ = ["COPY", "ENDED", "LINE", "MEMORY", "copies", "fails", "run", "start"]
 
 #: Of the configuration ``nano``, and of the machine of the tests.
 LINE, MEMORY = 64, 1 << 20

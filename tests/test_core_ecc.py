@@ -16,9 +16,9 @@ from sim.device import SimulatedDevice, Timing
 from sw.compile.compiler import compile_model
 from sw.runtime.session import Session
 from sw.runtime.verify import Verifier
+from tests.machine import COPY, LINE, MEMORY, copies, run
 from tests.models import random_model
 from tests.test_core_cache import wait
-from tests.test_core_faults import COPY, LINE, MEMORY, copies, run
 from tests.test_core_model import check
 
 

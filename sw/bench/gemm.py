@@ -184,11 +184,11 @@ def raise_counter(out, counter, count):
         out.emit("raise", counter=counter, count=min(1023, count - first))
 
 
-def random_weights(rng, layout):
-    """``(weights, scales, factor)``, zero beyond the matrix."""
+def random_weights(rng, layout, rows=None):
+    """``(weights, scales, factor)`` of so many rows, or of whole blocks; zero beyond the matrix."""
     format, outputs = FORMATS[layout.format], layout.outputs
-    first, rows = layout.chunks[-1]
-    w = np.zeros((first + rows, HALF * layout.halves), format.element.integers.dtype)
+    rows = padded(outputs) if rows is None else rows
+    w = np.zeros((rows, HALF * layout.halves), format.element.integers.dtype)
     w[:outputs, :layout.inner] = rng.choice(format.element.numbers, (outputs, layout.inner))
     scales = np.zeros((len(w), format.scales(w.shape[1])), format.scale.dtype)
     # Of moderate size: bits of numbers for BF16, codes for the others.
@@ -210,7 +210,7 @@ def measure(device, vectors, outputs, inner, format, *, ahead=True, seed=1):
     rng = np.random.default_rng(seed)
     x = np.zeros((layout.all_vectors, padded(inner)), np.float32)
     x[:vectors, :inner] = rng.standard_normal((vectors, inner))
-    w, scales, factor = random_weights(rng, layout)
+    w, scales, factor = random_weights(rng, layout, sum(layout.chunks[-1]))
 
     line, addresses, place = config.line_bytes, {}, 0
     tape = b"".join(pack(w[first:first + rows], scales[first:first + rows], format, config.slices,

@@ -18,6 +18,7 @@ from sw.errors import UserError
 
 from .program import Program
 from .run import HALT, WATCHDOG, Failure, Soak
+from .wanted import Wanted
 
 
 __all__ = ["Campaign", "Flip", "GROUPS", "OUTCOMES", "PROTECTED"]
@@ -60,11 +61,8 @@ class ShortProgram(Program):
         super().__init__(rng, image)
 
     def pin(self):
-        matrix, config = self.image.matrices[0], self.config
-        lines = -(-matrix.beats * config.beat_bytes // self.image.line)
-        # One burst more is touched if the matrix begins inside one.
-        self.emit("pin", slot=0, base=matrix.line, place=0, preload=self.flag(),
-                  lines=min(lines, (config.cache_bursts - 1) * config.burst_lines))
+        matrix = self.image.matrices[0]
+        self.hold(matrix.line, matrix.lines(self.config), self.flag())
 
     def write(self):
         kinds = [self.vector, self.vector, self.vector, self.control, self.loop, self.scatter,
@@ -96,7 +94,7 @@ class Known:
     """A program: what it gives, its cycles, and the words of each memory that it leaves filled."""
 
     words: list
-    wanted: tuple
+    wanted: Wanted
     cycles: int
     filled: dict
 
@@ -158,8 +156,8 @@ class Campaign:
 
     def _learn(self, words):
         """A :class:`Known`, or None if the program cannot be used."""
-        wanted = self.soak.emulate(words)
-        if len(wanted[1]) > MOST_EMITTED:
+        wanted = self.soak.oracle.wanted(words)
+        if len(wanted.emitted) > MOST_EMITTED:
             return None
         self._begin(words)
         begin = self.device.cycle
