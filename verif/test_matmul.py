@@ -126,9 +126,10 @@ def weights_product(rng, places, columns=None, groups=None, drain=None, rows=Non
     stride = written // 32 + int(rng.integers(0, 2))
     vectors = columns * groups
     counters = {"raise1": int(rng.integers(1, 16))}
-    for name in ("take0", "take1", "raise0"):
+    # What says that operands are there must not say that results have room.
+    for name, first, end in (("take0", 1, 8), ("take1", 8, 16), ("raise0", 1, 16)):
         if rng.random() < 0.8:
-            counters[name] = int(rng.integers(1, 16))
+            counters[name] = int(rng.integers(first, end))
     old = None
     if drain == Drain.ADD and "take1" in counters:
         old = rng.normal(size=(vectors, rows)).astype(np.float32)
