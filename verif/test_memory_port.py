@@ -23,13 +23,15 @@ CONFIGS = {
     "two_channels":  dict(name="test", data_bits=512, channels=2, slices=8, burst=64,
                           outstanding=4, w_fifo=16384, d_fifo=16384),
     "four_channels": dict(name="test", data_bits=32, channels=4, burst=8, outstanding=8),
-    # The widest channel.
+    # The most channels, and the widest one.
+    "many_channels": dict(name="test", data_bits=32, channels=32, slices=8, burst=16,
+                          outstanding=4, w_fifo=16384, d_fifo=16384),
     "wide_channel":  dict(name="test", data_bits=1024, slices=8, burst=16, outstanding=4,
                           w_fifo=16384, d_fifo=16384),
 }
 
 SIMULATORS = {"two_channels": ("icarus",), "four_channels": ("verilator",),
-              "wide_channel": ("verilator",)}
+              "many_channels": ("verilator",), "wide_channel": ("verilator",)}
 
 
 def component(config):
