@@ -1,5 +1,5 @@
-"""Proofs of the queues, the stream reader, the cache, the memory port, the order of keys and
-values, and the counters."""
+"""Proofs of the queues, the stream reader, the cache, the memory port, the registers, the order of
+keys and values, and the counters."""
 
 import pytest
 
@@ -12,6 +12,7 @@ from verif.formal.order import OrderSpec
 from verif.formal.port import PortSpec
 from verif.formal.prove import prove
 from verif.formal.reader import ReaderSpec
+from verif.formal.registers import RegistersSpec
 from verif.formal.semaphores import SemaphoresSpec
 
 
@@ -52,6 +53,12 @@ def test_memory_port():
     config = FewWords(name="proof", slices=1, data_bits=32, address_bits=32, burst=16,
                       outstanding=2, w_fifo=512, d_fifo=512)
     prove(PortSpec(config), "port", timeout=300)
+
+
+@pytest.mark.parametrize("ecc", [0, 1])
+def test_registers(ecc):
+    prove(RegistersSpec(Config(name="proof", ecc=ecc)), f"registers_{ecc}", engine="smtbmc yices",
+          depth=2)
 
 
 @pytest.mark.parametrize("takes, raises", [(1, 1), (3, 2)])
