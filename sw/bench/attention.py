@@ -6,8 +6,9 @@ from functools import reduce
 import numpy as np
 
 from sw.bench.attention_data import Case, Head, queries
-from sw.bench.attention_program import Layout, decode, execute, prefill
+from sw.bench.attention_program import Layout, decode, prefill
 from sw.bench.attention_whole import fits, measure_whole, whole_limit
+from sw.bench.machine import execute
 from sw.bench.row import Row
 from verif.reference.floats import add
 

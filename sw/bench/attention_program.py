@@ -4,11 +4,10 @@ Keys and values lie in memory already. A program emits the cycles at which the f
 dispatched and at which the last result is there.
 """
 
-from hw import register_map as rm
 from sw.compile.assembler import Assembler
 
 
-__all__ = ["Layout", "decode", "execute", "prefill"]
+__all__ = ["Layout", "decode", "prefill"]
 
 
 COUNTERS = {name: number + 1 for number, name in enumerate((
@@ -205,15 +204,3 @@ def prefill(layout):
     out.emit("scatter", a=sums, blocks=layout.blocks, base=layout.lines["results"])
     out.emit("sync")
     return w.finish()
-
-
-def execute(device, words, most=1_000_000):
-    """Cycles between the two times that a program emits."""
-    device.program(words)
-    device.start()
-    status = device.run(most)
-    if status != rm.DONE:
-        raise ValueError(f"the machine ended with status {status}, {device.cause().name}, at "
-                         f"instruction {device.read_register('pc')}")
-    start, end = device.emitted()
-    return end - start

@@ -4,12 +4,10 @@ Every token sees every token: the columns of an ``attend`` are then as good for 
 Keys and values go to memory and come back.
 """
 
-from types import SimpleNamespace
 
 import numpy as np
 
-from sw.bench.attention_program import execute
-from sw.bench.gemm import random_weights
+from sw.bench.machine import execute, random_weights
 from sw.compile.assembler import Assembler
 from verif.reference.attention import attention
 from verif.reference.divide import divide
@@ -184,8 +182,8 @@ class Operands:
         rng = np.random.default_rng(seed)
         self.x = rng.standard_normal((SIZE, SIZE)).astype(np.float32)
 
-        shape = SimpleNamespace(format=FORMAT, outputs=SIZE, inner=SIZE, halves=SIZE // 16)
-        self.matrices = {name: random_weights(rng, shape)[:2] for name in "kvqo"}
+        shape = SIZE, SIZE
+        self.matrices = {name: random_weights(rng, FORMAT, shape, shape)[:2] for name in "kvqo"}
         self.tapes = {name: pack(*matrix, FORMAT, config.slices)
                       for name, matrix in self.matrices.items()}
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hw import register_map as rm
-from hw.formats import FORMATS, ScaleKind
+from hw.formats import FORMATS
 from hw.matmul.timing import Timing
+from sw.bench.machine import execute, random_weights
 from sw.bench.row import Row
 from sw.compile.assembler import Assembler
 from verif.reference.matmul import matmul
@@ -184,21 +184,6 @@ def raise_counter(out, counter, count):
         out.emit("raise", counter=counter, count=min(1023, count - first))
 
 
-def random_weights(rng, layout, rows=None):
-    """``(weights, scales, factor)`` of so many rows, or of whole blocks; zero beyond the matrix."""
-    format, outputs = FORMATS[layout.format], layout.outputs
-    rows = padded(outputs) if rows is None else rows
-    w = np.zeros((rows, HALF * layout.halves), format.element.integers.dtype)
-    w[:outputs, :layout.inner] = rng.choice(format.element.numbers, (outputs, layout.inner))
-    scales = np.zeros((len(w), format.scales(w.shape[1])), format.scale.dtype)
-    # Of moderate size: bits of numbers for BF16, codes for the others.
-    low, high = {ScaleKind.FP16: (0x1400, 0x2E00), ScaleKind.BF16: (0x3A80, 0x3DC0),
-                 ScaleKind.E8M0: (117, 124), ScaleKind.E4M3: (1, 0x7E)}[format.scale]
-    scales.view(f"u{scales.itemsize}")[:outputs] = rng.integers(
-        low, high, (outputs, scales.shape[1]))
-    return w, scales, np.float32(0.01) if format.factor else None
-
-
 def measure(device, vectors, outputs, inner, format, *, ahead=True, seed=1):
     """``(cycles, correct)`` of one product on a device.
 
@@ -210,7 +195,8 @@ def measure(device, vectors, outputs, inner, format, *, ahead=True, seed=1):
     rng = np.random.default_rng(seed)
     x = np.zeros((layout.all_vectors, padded(inner)), np.float32)
     x[:vectors, :inner] = rng.standard_normal((vectors, inner))
-    w, scales, factor = random_weights(rng, layout, sum(layout.chunks[-1]))
+    w, scales, factor = random_weights(rng, format, (outputs, inner),
+                                       (sum(layout.chunks[-1]), HALF * layout.halves))
 
     line, addresses, place = config.line_bytes, {}, 0
     tape = b"".join(pack(w[first:first + rows], scales[first:first + rows], format, config.slices,
@@ -220,14 +206,7 @@ def measure(device, vectors, outputs, inner, format, *, ahead=True, seed=1):
         if data:
             device.write(place, data)
         place += -(-len(data) // line) * line
-    device.program(program(layout, addresses))
-    device.start()
-    status = device.run(10_000_000)
-    if status != rm.DONE:
-        raise ValueError(f"the machine ended with status {status}, {device.cause().name}, at "
-                         f"instruction {device.read_register('pc')}")
-    start, end = device.emitted()
-    cycles = end - start - MEASURING
+    cycles = execute(device, program(layout, addresses), 10_000_000) - MEASURING
 
     q, codes = quantise(x)
     wanted = matmul(w, scales, q[:, :HALF * layout.halves], codes, format, factor=factor)

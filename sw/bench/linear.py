@@ -4,14 +4,11 @@ All vectors are quantised and in the columns before time counts, and results sta
 until it has ended, so that memory moves nothing but weights.
 """
 
-from types import SimpleNamespace
-
 import numpy as np
 
-from hw import register_map as rm
 from hw.formats import BLOCK, FORMATS
 from sw.bench.decode import matrix_bytes
-from sw.bench.gemm import random_weights
+from sw.bench.machine import execute, random_weights
 from sw.compile.assembler import Assembler
 from verif.reference.matmul import matmul
 from verif.reference.quantise import quantise
@@ -176,8 +173,7 @@ class Data:
                 self.x[size] = np.zeros((vectors, padded(size)), np.float32)
                 self.x[size][:, :size] = rng.standard_normal((vectors, size))
         for rows, size in matrices:
-            weights = random_weights(rng, SimpleNamespace(
-                format=format, outputs=rows, inner=size, halves=2 * in_blocks(size)))
+            weights = random_weights(rng, format, (rows, size), (padded(rows), padded(size)))
             self.weights.append(weights)
             self.products.append(matmul(*weights[:2], *quantise(self.x[size]), format,
                                         factor=weights[2]))
@@ -194,12 +190,6 @@ def measure(device, layout, data):
     device.load(layout.lines["weights"] * line, data.tape(device.config.slices))
     for size, x in data.x.items():
         device.write(layout.lines[f"vectors_{size}"] * line, x[:layout.vectors].tobytes())
-    device.program(program(layout))
-    device.start()
-    status = device.run(100_000_000)
-    if status != rm.DONE:
-        raise ValueError(f"the machine ended with status {status}, {device.cause().name}, at "
-                         f"instruction {device.read_register('pc')}")
-    start, end = device.emitted()
+    cycles = execute(device, program(layout), 100_000_000)
     wanted = b"".join(product[:layout.vectors].tobytes() for product in data.products)
-    return end - start, device.read(layout.lines["results"] * line, len(wanted)) == wanted
+    return cycles, device.read(layout.lines["results"] * line, len(wanted)) == wanted
