@@ -8,7 +8,8 @@ instances everywhere else, so that the size of the output follows the number of 
 import re
 
 from amaranth.back import rtlil, verilog
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal
+from amaranth.hdl import ClockSignal, Instance, ResetSignal
+from amaranth.lib import wiring
 
 from .ecp5 import multiplier_model
 from .ram import ram_instance, ram_key, ram_module
@@ -60,20 +61,20 @@ class Emitter:
         return name
 
 
-class Shared(Elaboratable):
+class Shared(wiring.Component):
     """Stands for a component, with the same members; see :func:`shared`."""
 
     def __init__(self, component, reset):
         if not isinstance(getattr(component, "parameters", None), tuple):
             raise TypeError(f"a shared component needs the tuple attribute 'parameters', "
                             f"which {type(component).__name__} lacks")
+        super().__init__(component.signature)
         component._MustUse__used = True
         self.component = component
         self.reset = reset
-        # The stand-in has signals of its own: the prototype's belong to its definition. A Component
-        # would name them like its members, and Yosys 0.70 fails to reintegrate (abc9) a design with
-        # wires i, o and code of several instances.
-        self.signature = component.signature
+        # The stand-in has signals of its own: the prototype's belong to its definition. They are
+        # not named like the members, as Yosys 0.70 fails to reintegrate (abc9) a design with wires
+        # i, o and code of several instances.
         self.__dict__.update(component.signature.members.create())
 
     def __getattr__(self, name):

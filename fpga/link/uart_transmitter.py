@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .bit_timer import BitTimer
+from .bit_timer import FRACTION, BitTimer
 
 
 __all__ = ["UartTransmitter"]
@@ -44,7 +44,7 @@ class UartTransmitter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.timer = timer = BitTimer(self.period, self.period - 256)
+        m.submodules.timer = timer = BitTimer(self.period, self.period - FRACTION)
 
         # Control.
         left = Signal(range(11))

@@ -75,8 +75,9 @@ class Sdram(wiring.Component):
         self.bytes = chip.bytes
         self.beats = config.data_bits // chip.pins
         if self.beats not in (1, 2, 4, 8):
-            raise ValueError(f"a word of {config.data_bits} bits needs 1, 2, 4 or 8 accesses of "
-                             f"{chip.pins} pins")
+            raise ValueError(f"an SDRAM with {chip.pins} pins takes a configuration with data_bits "
+                             f"from {chip.pins} to {8 * chip.pins}, not {config.data_bits}; or "
+                             "take memory on the chip")
         super().__init__({"bus": In(axi4(config)), **sdram_pins(chip)})
 
     def elaborate(self, platform):
