@@ -4,22 +4,14 @@ import struct
 
 import cocotb
 import numpy as np
-from amaranth import *
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
-from cocotb.triggers import RisingEdge
 
-from fpga.link.link import Link
-from fpga.link.protocol import IRQ, MAGIC, REPLY, Identity, Kind, Status
+from fpga.link.protocol import IRQ, MAGIC, Identity, Kind, Status
 from hw import register_map as rm
 from hw.config import Config
-from hw.memory.axi import axi4
-from hw.registers import Registers
-from hw.sequencer import program_write
-from verif.axi import AxiMemory
 from verif.bench import Bench, current
+from verif.link_machine import Host, LinkSystem
 from verif.reference.link import parse, request
-from verif.streams import StreamMonitor, never, sometimes
+from verif.streams import never, sometimes
 
 
 CONFIGS = {
@@ -40,30 +32,6 @@ def parts(config):
     return Config(name="test", **config), identity
 
 
-class LinkSystem(wiring.Component):
-    """The link with the machine's registers."""
-
-    def __init__(self, config, identity):
-        self.config, self.identity = config, identity
-        super().__init__({
-            "i": In(stream.Signature(8)), "o": Out(stream.Signature(8)),
-            "memory": Out(axi4(config)), "irq": In(1), "start": Out(1),
-            "emitted": In(stream.Signature(32)), "program": Out(program_write(config)),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.link = link = Link(self.config, self.identity)
-        m.submodules.registers = registers = Registers(self.config)
-        connect(m, link.registers, registers.bus)
-        for name in ("i", "o", "memory"):
-            connect(m, flipped(getattr(self, name)), getattr(link, name))
-        for name in ("emitted", "program"):
-            connect(m, flipped(getattr(self, name)), getattr(registers, name))
-        m.d.comb += [link.irq.eq(self.irq), self.start.eq(registers.start)]
-        return m
-
-
 def component(config):
     return LinkSystem(*parts(config))
 
@@ -72,70 +40,12 @@ config, identity = parts(current(CONFIGS))
 WORD, BLOCK = identity.word, identity.block
 
 
-def random_latency(channel):
-    rng = np.random.default_rng(channel)
-    while True:
-        yield int(rng.integers(1, 30))
-
-
-class Host:
-    """Sends requests, and collects replies as (kind, number, status, following, flags, payload)."""
-
-    def __init__(self, bench, *, pause=never, errors=()):
-        self.bench, self.bytes, self.replies = bench, bytearray(), []
-        self.driver = bench.drive("i")
-        StreamMonitor(bench.dut, "o", self.take, pause=pause())
-        self.image = bench.rng.integers(0, 256, BYTES).astype(np.uint8)
-        self.memory = AxiMemory(bench.dut, config, self.image, latency=random_latency,
-                                errors=errors, prefix="memory__")
-        self.number = int(bench.rng.integers(0, 256))
-
-    def take(self, byte):
-        if byte:
-            self.bytes.append(byte)
-            return
-        head, payload = parse(bytes(self.bytes))
-        kind, number, count, status, following, flags, zero = struct.unpack("<BBHBBBB", head)
-        assert kind & REPLY and count == len(payload) and zero == 0
-        self.replies.append((kind & ~REPLY, number, status, following, flags, payload))
-        self.bytes.clear()
-
-    async def send(self, data):
-        await self.driver.send_all(data)
-
-    async def quiet(self, cycles=600):
-        """No reply comes."""
-        before = len(self.replies)
-        await self.bench.cycles(cycles)
-        assert len(self.replies) == before, f"an unexpected reply: {self.replies[-1]}"
-
-    async def reply(self, patience=20000):
-        before = len(self.replies)
-        for _ in range(patience):
-            if len(self.replies) != before:
-                return self.replies[-1]
-            await RisingEdge(self.bench.dut.clk)
-        raise AssertionError("no reply came")
-
-    async def ask(self, kind, count=0, address=0, payload=b"", *, number=None):
-        """Send a request with the next number; status and payload of its reply."""
-        if number is None:
-            self.number = number = (self.number + 1) % 256
-        await self.send(request(kind, number, count, address, payload))
-        told, answered, status, following, flags, payload = await self.reply()
-        assert (told, answered) == (kind & ~REPLY, number)
-        if status != Status.OUT_OF_ORDER:
-            assert following == (number + 1) % 256
-        return Status(status), payload
-
-    async def open(self):
-        status, payload = await self.ask(Kind.IDENTIFY)
-        assert status == Status.OK
-        return payload
+def surround(bench, **options):
+    return Host(bench, config, BYTES, **options)
 
 
 async def opened(bench, **options):
-    host = Host(bench, **options)
+    host = surround(bench, **options)
     await host.send(b"\0")
     await host.open()
     return host
@@ -144,7 +54,7 @@ async def opened(bench, **options):
 @cocotb.test()
 async def it_says_who_it_is(dut):
     async with Bench(dut) as bench:
-        host = Host(bench)
+        host = surround(bench)
         payload = await host.open()
         assert payload == identity.pack() and payload[:4] == struct.pack("<I", MAGIC)
         assert Identity.unpack(payload) == identity
@@ -212,7 +122,7 @@ async def a_request_that_is_repeated_is_carried_out_once(dut):
 @cocotb.test()
 async def only_the_next_number_is_carried_out(dut):
     async with Bench(dut) as bench:
-        host = Host(bench)
+        host = surround(bench)
         before = host.image.copy()
         write = Kind.WRITE_MEMORY, BLOCK, 0, bytes(BLOCK)
         # Before the device was asked who it is, no number is.
@@ -340,16 +250,9 @@ async def waiting_ends(dut):
 async def as_many_requests_may_wait_as_the_window_says(dut):
     """More vanish, and are asked for again; those that had room are carried out."""
     async with Bench(dut) as bench:
-        pausing = [True]
-
-        def pause():
-            while True:
-                yield pausing[0]
-
-        host = Host(bench, pause=pause)
-        pausing[0] = False
+        host = surround(bench)
         await host.open()
-        pausing[0] = True
+        host.deaf = True
         first, window = host.number + 1, identity.window
         numbers = [(first + n) % 256 for n in range(window + 3)]
         data = [bench.rng.bytes(2 * BLOCK // 2) for _ in numbers]
@@ -358,7 +261,7 @@ async def as_many_requests_may_wait_as_the_window_says(dut):
             if n < 2:       # the first reply fills the encoder, the second one waits
                 await bench.cycles(3000)
         before = len(host.replies)
-        pausing[0] = False
+        host.deaf = False
         await bench.cycles(20000)
         told = host.replies[before:]
         assert [one[1] for one in told] == numbers[:len(told)]
@@ -374,14 +277,8 @@ async def as_many_requests_may_wait_as_the_window_says(dut):
 async def a_request_of_which_the_beginning_found_no_room_vanishes(dut):
     """Also if there is room again when it ends."""
     async with Bench(dut) as bench:
-        pausing = [False]
-
-        def pause():
-            while True:
-                yield pausing[0]
-
-        host = await opened(bench, pause=pause)
-        pausing[0] = True
+        host = await opened(bench)
+        host.deaf = True
         numbers = [(host.number + 1 + n) % 256 for n in range(identity.window + 3)]
         data = bench.rng.bytes(BLOCK)
         frames = [request(Kind.WRITE_MEMORY, number, BLOCK, 0, data) for number in numbers]
@@ -393,7 +290,7 @@ async def a_request_of_which_the_beginning_found_no_room_vanishes(dut):
         before = len(host.replies)
         half = len(frames[-1]) // 2
         await host.send(frames[-1][:half])
-        pausing[0] = False
+        host.deaf = False
         await bench.cycles(10000)
         answered = [one[1] for one in host.replies[before:]]
         await host.send(frames[-1][half:])

@@ -236,7 +236,8 @@ class Weights:
         try:
             with np.errstate(all="ignore"):
                 return dequantize(rows, GGMLQuantizationType[tensor.type])
-        except NotImplementedError:     # so the package says that it cannot
+        # The package has no decoder for this type.
+        except NotImplementedError:
             raise UserError(f"{self.file.path}: the tensor {tensor.name} is of type {tensor.type}, "
                             "which cannot be read; convert the model to Q8_0, Q4_0 or MXFP4 with "
                             "llama-quantize") from None
