@@ -1,25 +1,17 @@
 """Bench of attention with the array: commands of all kinds against the reference."""
 
-from collections import deque
 
 import cocotb
-import numpy as np
-from amaranth import *
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
 from cocotb.triggers import RisingEdge
 
-from hw.attention.engine import AttentionEngine
-from hw.attention.geometry import select_job, value_tail
+from hw.attention.geometry import value_tail
 from hw.config import Config
 from hw.formats import KV
-from hw.matmul.engine import MatmulEngine
 from hw.matmul.timing import Timing
-from hw.signatures import Command, Raise, Take, act_write, kv_part, row_write, scores
-from verif.attention_heads import Bounds, Head, Product, legal_order
+from verif.attention_heads import Bounds, Head, Product
+from verif.attention_machine import Attention, Traffic, stream_of
 from verif.bench import Bench, current
-from verif.reference.floats import bits
-from verif.streams import StreamMonitor, bursts, never, sometimes
+from verif.streams import bursts, never, sometimes
 
 
 CONFIGS = {
@@ -47,63 +39,6 @@ CONFIGS = {
 SIMULATORS = {name: ("verilator",) for name in CONFIGS if name not in ("one_slice", "one_group")}
 
 
-class Attention(wiring.Component):
-    """The attention engine and the array, with activations from outside."""
-
-    def __init__(self, config):
-        self.config = config
-        selects = {"bounds": Out(stream.Signature(select_job(config))),
-                   "bounds_scores": Out(stream.Signature(scores(config)))}
-        super().__init__({
-            "commands": In(stream.Signature(Command)),
-            "parts":    In(stream.Signature(kv_part)),
-            "d":        In(stream.Signature(8 * config.beat_bytes)),
-            "w":        In(stream.Signature(8 * config.beat_bytes)),
-            "queries":  In(stream.Signature(act_write(config))),
-            "hold":     In(1), "flush": In(1),
-            "write":    Out(stream.Signature(row_write(config))),
-            "sums":     Out(stream.Signature(32)),
-            **(selects if config.pages else {}),
-            "take0":    Out(Take),
-            "array":    Out(Take),
-            "raise0":   Out(Raise),
-            "raise1":   Out(Raise),
-            "released": Out(Raise),
-            "busy":     Out(1),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.attention = attention = AttentionEngine(self.config)
-        m.submodules.matmul    = matmul    = MatmulEngine(self.config)
-        for name in ("commands", "parts", "d"):
-            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(attention, name))
-        wiring.connect(m, wiring.flipped(self.w), matmul.w)
-        wiring.connect(m, attention.array, matmul.commands)
-        wiring.connect(m, attention.keys, matmul.keys)
-        wiring.connect(m, attention.values, matmul.values)
-        wiring.connect(m, matmul.scores, attention.scores)
-        selects = ("bounds", "bounds_scores") if self.config.pages else ()
-        for name in ("sums", "take0", "raise1", *selects):
-            wiring.connect(m, getattr(attention, name), wiring.flipped(getattr(self, name)))
-        for name in ("write", "raise0"):
-            wiring.connect(m, getattr(matmul, name), wiring.flipped(getattr(self, name)))
-        wiring.connect(m, matmul.raise1, wiring.flipped(self.released))
-        waits = self.queries.valid | self.hold
-        m.d.comb += [
-            matmul.act.valid.eq(self.queries.valid | (attention.act.valid & ~self.hold)),
-            matmul.act.p.eq(Mux(self.queries.valid, self.queries.p, attention.act.p)),
-            self.queries.ready.eq(matmul.act.ready),
-            attention.act.ready.eq(matmul.act.ready & ~waits),
-            self.array.id.eq(matmul.take0.id), self.array.take.eq(matmul.take0.take),
-            matmul.take0.ok.eq(self.array.ok | (matmul.take0.id == 0)),
-            matmul.take1.ok.eq(1), matmul.read.request.ready.eq(1),
-            attention.array_busy.eq(matmul.busy), attention.flush.eq(self.flush),
-            self.busy.eq(attention.busy),
-        ]
-        return m
-
-
 def component(config):
     return Attention(Config(**config))
 
@@ -112,145 +47,6 @@ config = Config(**current(CONFIGS))
 
 #: Icarus is many times slower.
 SLOW = "icarus" in getattr(cocotb, "SIM_NAME", "").lower()
-
-#: Activation blocks of a command's queries; those of two commands, then probabilities.
-QUERIES = 2 * config.max_head_blocks * config.kv_groups if config.pages else (
-    config.max_head_blocks * config.kv_groups)
-PROBABILITY = 2 * QUERIES
-
-#: More cycles than any run takes.
-HANGS = 100_000
-
-
-def stream_of(commands, eager):
-    """Parts and beats of commands on D: ``select`` s and the heads between them."""
-    stream  = []
-    selects = [n for n, command in enumerate(commands) if isinstance(command, Bounds)]
-    for start, end in zip([-1, *selects], [*selects, len(commands)]):
-        if start >= 0:
-            stream += commands[start].parts()
-        heads  = [command for command in commands[start + 1:end] if isinstance(command, Head)]
-        blocks = {(h, n): head.parts(n) for h, head in enumerate(heads)
-                  for n in range(len(head.numbers))}
-        stream += [blocks[h, n][kind == "values"]
-                   for kind, h, n in legal_order(heads, config.keys_ahead, eager)]
-    return stream
-
-
-class Traffic:
-    """Drivers and monitors of everything, counters, and a workspace."""
-
-    def __init__(self, bench, *, d=None, parts=None, write=None, sums=None, hold=None):
-        self.bench, self.dut, self.rng = bench, bench.dut, bench.rng
-        self.commands = bench.drive("commands", Command)
-        self.parts    = bench.drive("parts", kv_part, pause=parts)
-        self.d        = bench.drive("d", pause=d)
-        self.w        = bench.drive("w")
-        self.queries  = bench.drive("queries", act_write(config))
-        self.sums     = bench.expect("sums", pause=sums)
-        if config.pages:
-            self.bounds        = bench.expect("bounds", select_job(config))
-            self.bounds_scores = bench.expect("bounds_scores", scores(config))
-        self.workspace = np.zeros(config.workspace // 4, np.uint32)
-        StreamMonitor(self.dut, "write", self.store, row_write(config), pause=write)
-        self.raising, self.written = deque(), set()
-        self.counts  = {"take0": 0, "array": 0, "raise0": 0, "raise1": 0}
-        self.granted = {"take0": 0, "array": 0}
-        self.cycle   = 0
-        self.hold    = never() if hold is None else hold
-        cocotb.start_soon(self.count())
-
-    def sent(self):
-        """How far everything came."""
-        names = ("commands", "parts", "d", "w", "queries")
-        return {name: getattr(self, name).sent for name in names} | self.counts
-
-    def store(self, row):
-        start = row["address"] * config.lanes
-        self.workspace[start:start + config.lanes] = [
-            row["data"] >> 32 * n & 0xFFFFFFFF for n in range(config.lanes)]
-        if (start + config.lanes) % 32 == 0:
-            self.written.add(start // 32)
-
-    async def count(self):
-        """The counters: query blocks are taken when they are there."""
-        while True:
-            for name, granted in self.granted.items():
-                getattr(self.dut, f"{name}__ok").value = granted > self.counts[name]
-            self.dut.hold.value = next(self.hold)
-            await RisingEdge(self.dut.clk)
-            self.cycle += 1
-            for name in self.granted:
-                self.counts[name] += int(getattr(self.dut, f"{name}__take").value)
-            for port, name, number in (("raise0", "raise0", 2), ("raise1", "raise1", 3),
-                                       ("released", "raise1", 3)):
-                wires = getattr(self.dut, f"{port}__en"), getattr(self.dut, f"{port}__id")
-                event = int(wires[0].value) and int(wires[1].value) == number
-                self.counts[name] += event
-                if event and name == "raise0":
-                    block = self.raising.popleft()
-                    assert block in self.written, f"block {block} is raised before it is written"
-
-    async def write_queries(self, commands):
-        """Queries of each command, as soon as those of the one before the last are released."""
-        for n, command in enumerate(commands):
-            while self.counts["raise1"] < n - 1:
-                await RisingEdge(self.dut.clk)
-            await self.queries.send_all(command.writes(n % 2 * QUERIES))
-            taker = "array" if isinstance(command, Product) else "take0"
-            self.granted[taker] += len(command.q) * command.blocks
-
-    async def run(self, commands, eager=lambda: True):
-        """Run commands one after another; check all that they do."""
-        words, outputs, dst = [], [], 0
-        # Blocks, in the order in which a raise says that they are written.
-        self.raising, self.written = deque(), set()
-        for n, command in enumerate(commands):
-            places = dict(take0=1, raise1=3, act=n % 2 * QUERIES)
-            if isinstance(command, Bounds):
-                self.bounds.expect_all(command.jobs())
-                self.bounds_scores.expect_all(command.scores())
-            else:
-                output, total = (command.result() if command.expects
-                                 else np.zeros((2, 0), np.float32))
-                self.sums.expect_all(bits(total))
-                places |= dict(raise0=2, dst=dst)
-                if isinstance(command, Head):
-                    places |= dict(probability=PROBABILITY)
-                outputs.append((command, dst, bits(output).ravel()))
-                self.raising += range(dst, dst + output.size // 32)
-                dst += command.blocks * len(command.q)
-            words.append(command.command(**places))
-        assert 32 * dst <= len(self.workspace), "the workspace is too small"
-        stream = stream_of(commands, eager)
-
-        before = dict(self.counts)
-        cocotb.start_soon(self.write_queries(commands))
-        self.parts.start([part for part, _ in stream])
-        self.d.start([beat for _, beats in stream for beat in beats])
-        self.w.start([beat for command in commands if isinstance(command, Product)
-                      for beat in command.beats()])
-        start, sending = self.cycle, self.commands.start(words)
-        while not sending.done() or int(self.dut.busy.value):
-            await RisingEdge(self.dut.clk)
-            assert self.cycle - start < HANGS, f"the unit hangs: {self.sent()}"
-        cycles = self.cycle - start
-        # The last raise may follow the last write.
-        await self.bench.cycles(2)
-        for command, dst, wanted in outputs:
-            got = self.workspace[32 * dst:32 * dst + len(wanted)]
-            assert np.array_equal(got, wanted), (command.shape, np.flatnonzero(got != wanted)[:10])
-        blocks = {kind: sum(len(command.q) * command.blocks for command in commands
-                            if isinstance(command, kind)) for kind in (Head, Bounds, Product)}
-        empty  = sum(len(head.q) * head.blocks for head in commands
-                     if isinstance(head, Head) and not head.numbers)
-        happened = {name: self.counts[name] - before[name] for name in before}
-        self.counts["raise1"] = 0
-        assert happened == {"take0": blocks[Head] + blocks[Bounds], "array": blocks[Product],
-                            "raise0": blocks[Head] + blocks[Product] - empty,
-                            "raise1": len(commands)}, happened
-        return cycles
-
 
 def random_head(rng, count=None, **fields):
     """A head of any shape."""
@@ -280,7 +76,7 @@ def chained_heads(rng, number):
 @cocotb.parametrize(count=[1, 32, 33])
 async def a_head_of_few_tokens(dut, count):
     async with Bench(dut) as bench:
-        await Traffic(bench).run([random_head(bench.rng, count)])
+        await Traffic(bench, config).run([random_head(bench.rng, count)])
 
 
 @cocotb.test()
@@ -290,7 +86,7 @@ async def a_head_of_few_tokens(dut, count):
     lambda: dict(hold=bursts(8, 200)), lambda: dict(write=sometimes(9, 0.9))])
 async def heads_of_any_shape_and_order(dut, pauses):
     async with Bench(dut) as bench:
-        traffic = Traffic(bench, **pauses())
+        traffic = Traffic(bench, config, **pauses())
         rng = bench.rng
         await traffic.run(chained_heads(rng, 3 if SLOW else 8))
         await traffic.run(chained_heads(rng, 2 if SLOW else 8), lambda: rng.random() < 0.5)
@@ -302,16 +98,16 @@ async def no_tokens_end_in_their_turn(dut):
         none = [random_head(bench.rng, 0) for _ in range(4)]
         some = chained_heads(bench.rng, 3)
         some[2].chain = False
-        await Traffic(bench).run([*none[:2], *some[:2], none[2], some[2], none[3]])
+        await Traffic(bench, config).run([*none[:2], *some[:2], none[2], some[2], none[3]])
 
 
 @cocotb.test()
 async def a_flush_forgets_walks_that_nobody_attended_to(dut):
     """Keys, codes and values that are in already; what comes behind finds nothing of them."""
     async with Bench(dut) as bench:
-        traffic = Traffic(bench)
+        traffic = Traffic(bench, config)
         for count in (1, 32, 100):
-            lost = stream_of([random_head(bench.rng, count)], lambda: True)
+            lost = stream_of(config, [random_head(bench.rng, count)], lambda: True)
             sending = [traffic.parts.start([part for part, _ in lost]),
                        traffic.d.start([beat for _, beats in lost for beat in beats])]
             await bench.cycles(400)
@@ -333,7 +129,7 @@ async def products_of_weights_go_between(dut):
         product = Product(config, bench.rng)
         last = random_head(bench.rng)
         last.chain = False
-        await Traffic(bench, d=sometimes(1)).run([product, *heads, product, last, product])
+        await Traffic(bench, config, d=sometimes(1)).run([product, *heads, product, last, product])
 
 
 @cocotb.test(skip=not config.pages)
@@ -349,7 +145,7 @@ async def bounds_are_scored_for_the_selector(dut, d):
                     for command in (Bounds(config, rng, *shape), random_head(rng))]
         for command in commands[1::2]:
             command.chain = False
-        await Traffic(bench, d=d()).run(commands)
+        await Traffic(bench, config, d=d()).run(commands)
 
 
 #: What timed heads consist of.
@@ -407,7 +203,7 @@ SIZES = sorted({max(1, config.max_head_blocks // 2), config.max_head_blocks})
 @cocotb.parametrize(head_blocks=SIZES)
 async def decoding_takes_the_time_of_memory(dut, head_blocks):
     async with Bench(dut) as bench:
-        traffic = Traffic(bench, d=paced(dut))
+        traffic = Traffic(bench, config, d=paced(dut))
         shape = dict(columns=min(4, config.columns), head_blocks=head_blocks)
         heads = [[Head(config, bench.rng, Head.Shape(**shape, count=32 * blocks), kv=TIMED)]
                  for blocks in (8, 24)]
@@ -419,7 +215,7 @@ async def decoding_takes_the_time_of_memory(dut, head_blocks):
 async def chunks_take_the_time_of_the_array(dut, head_blocks, blocks):
     """Heads of few and of many blocks, chained, with all columns and groups."""
     async with Bench(dut) as bench:
-        traffic = Traffic(bench)
+        traffic = Traffic(bench, config)
         shape = Head.Shape(columns=config.columns, groups=config.kv_groups, count=32 * blocks,
                            head_blocks=head_blocks, tokens=1)
         heads = [[Head(config, bench.rng, shape, chain=n > 0, kv=TIMED)
