@@ -53,7 +53,8 @@ class Machine:
             while True:
                 yield source.randint(1, 30) if restless else delay
 
-        self.bench, self.dut, self.config = bench, dut, config
+        self.bench, self.dut, self.rng, self.config = bench, dut, rng, config
+        self.size, self.lines = size, size // config.line_bytes
         self.image = rng.integers(0, 256, size).astype(np.uint8)
         self.workspace = rng.integers(0, 1 << 32, config.blocks * BLOCK).astype(np.uint32)
         self.memory = AxiMemory(dut, config, self.image, latency=latency,
@@ -126,3 +127,32 @@ class Machine:
                     "data": block[16 * half:][:16]})
                 await RisingEdge(self.dut.clk)
         self.dut.staging.value = 0
+
+    async def stays(self, fault, *command, **fields):
+        """A command that gives this fault and no other, and never ends; then a reset."""
+        faults = {name: getattr(self.dut, name) for name in ("table_fault", "choice_fault")}
+        sent = cocotb.start_soon(self.send(*command, **fields))
+        await self.bench.cycles(300)
+        assert {name for name, wire in faults.items() if wire.value} == {fault}
+        assert not sent.done()
+        sent.cancel()
+        await self.restart()
+        assert not faults[fault].value
+
+    def random_line(self, blocks):
+        """First line of some place for so many blocks of the workspace."""
+        return int(self.rng.integers(0, (self.size - 4 * BLOCK * blocks) // self.config.line_bytes))
+
+    def random_more(self, heads, head_blocks):
+        """How many tokens more an append may have."""
+        return int(self.rng.integers(min(16, self.config.kv_staging // (2 * heads * head_blocks))))
+
+    def random_append(self, heads, head_blocks, position, lines, more=None, **where):
+        """Staged blocks, their codes, and the arguments that reference and command share."""
+        rng = self.rng
+        more = self.random_more(heads, head_blocks) if more is None else more
+        number = 2 * heads * head_blocks * (1 + more)
+        staged = rng.integers(-128, 128, (number, BLOCK)).astype(np.int8)
+        line = int(rng.integers(0, self.lines - heads * lines + 1))
+        return staged, rng.integers(0, 256, number), line, position, dict(
+            heads=heads, head_blocks=head_blocks, head_stride=lines, more=more, **where)

@@ -54,10 +54,6 @@ def surround(bench, restless):
     return Machine(bench, config, SIZE, restless)
 
 
-def random_line(rng, blocks):
-    return int(rng.integers(0, (SIZE - 4 * BLOCK * blocks) // config.line_bytes))
-
-
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(restless=[False, True])
 async def gather_copies_blocks(dut, restless):
@@ -66,7 +62,7 @@ async def gather_copies_blocks(dut, restless):
         machine = surround(bench, restless)
         expected, total = machine.workspace.copy(), 0
         for blocks in (1, 2, 3, 5, 8):
-            line = random_line(bench.rng, blocks + 4)
+            line = machine.random_line(blocks + 4)
             dst = int(bench.rng.integers(0, config.blocks - blocks + 1))
             reference.gather(machine.image, expected, line, dst, blocks, config)
             await machine.allow(1, blocks)
@@ -103,7 +99,7 @@ async def scatter_copies_blocks(dut, restless):
         expected, total = machine.image.copy(), 0
         sizes = (1, 2, 3, 4, 5)
         for blocks in sizes:
-            line = random_line(bench.rng, blocks)
+            line = machine.random_line(blocks)
             a = int(bench.rng.integers(0, config.blocks - blocks + 1))
             reference.scatter(expected, machine.workspace, line, a, blocks, config)
             await machine.allow(1, blocks)
@@ -140,7 +136,7 @@ async def append_follows_the_layout(dut, restless):
                       if head_blocks <= config.max_head_blocks
                       and 2 * heads * head_blocks <= config.kv_staging]
         for n, (heads, head_blocks) in enumerate(geometries * 2):
-            more = random_more(bench, heads, head_blocks)
+            more = machine.random_more(heads, head_blocks)
             of_token = 2 * heads * head_blocks
             number = of_token * (1 + more)
             behind = int(number + of_token <= config.kv_staging and bench.rng.random() < 0.5)
@@ -192,21 +188,6 @@ async def append_tells_each_head_when_it_is_in_memory(dut):
         await machine.rest()
 
 
-def random_more(bench, heads, head_blocks):
-    """How many tokens more an append may have."""
-    return int(bench.rng.integers(min(16, config.kv_staging // (2 * heads * head_blocks))))
-
-
-def random_append(bench, machine, heads, head_blocks, position, lines, more=None, **where):
-    """Staged blocks, their codes, and the arguments that reference and command share."""
-    more = random_more(bench, heads, head_blocks) if more is None else more
-    number = 2 * heads * head_blocks * (1 + more)
-    staged = bench.rng.integers(-128, 128, (number, BLOCK)).astype(np.int8)
-    line = int(bench.rng.integers(0, LINES - heads * lines + 1))
-    return staged, bench.rng.integers(0, 256, number), line, position, dict(
-        heads=heads, head_blocks=head_blocks, head_stride=lines, more=more, **where)
-
-
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 @cocotb.parametrize(restless=[False, True])
 async def append_reads_each_block_when_it_is_staged(dut, restless):
@@ -216,8 +197,8 @@ async def append_reads_each_block_when_it_is_staged(dut, restless):
         machine = surround(bench, restless)
         heads = 2
         more = min(16, config.kv_staging // (2 * heads)) - 1
-        staged, codes, line, position, fields = random_append(
-            bench, machine, heads, 1, 27, 2 * config.kv_lines(1), more)
+        staged, codes, line, position, fields = machine.random_append(
+                heads, 1, 27, 2 * config.kv_lines(1), more)
         # A second command, with other blocks at the same places.
         twice = bench.rng.integers(-128, 128, staged.shape).astype(np.int8)
         expected = machine.image.copy()
@@ -290,8 +271,8 @@ async def append_uses_rings_tables_and_bounds(dut, restless):
             position = int(rng.integers(0, 2**32 - 16 if ring and n % 4 else 32 * places - 16))
             if bounds:
                 position = int(rng.integers(0, 32 * places - 16))
-            staged, codes, line, position, fields = random_append(
-                bench, machine, heads, head_blocks, position, places * stride, ring=ring,
+            staged, codes, line, position, fields = machine.random_append(
+                heads, head_blocks, position, places * stride, ring=ring,
                 sinks=sinks, bounds=int(bounds), kv=kv)
             if table is None:
                 dut.table.value, dut.entries.value = int(rng.integers(0, 2**32)), 0
@@ -321,8 +302,8 @@ async def the_ring_costs_nothing_while_blocks_are_staged(dut):
     async with Bench(dut) as bench:
         machine, cycles = surround(bench, False), {}
         for ring in (0, 3):
-            staged, codes, line, position, fields = random_append(
-                bench, machine, 1, 1, 70, 3 * config.kv_lines(1), 0, ring=ring)
+            staged, codes, line, position, fields = machine.random_append(
+                1, 1, 70, 3 * config.kv_lines(1), 0, ring=ring)
             await machine.stage(staged, codes)
             await machine.allow(4, 1)
             sent = cocotb.start_soon(machine.send("append", line, position, take0=4, **fields))
@@ -336,18 +317,6 @@ async def the_ring_costs_nothing_while_blocks_are_staged(dut):
         assert cycles[0] == cycles[3], f"{cycles[3]} cycles, {cycles[0]} without a ring"
 
 
-async def stays(bench, machine, fault, *command, **fields):
-    """A command that gives this fault and no other, and never ends; then a reset."""
-    faults = {name: getattr(bench.dut, name) for name in ("table_fault", "choice_fault")}
-    sent = cocotb.start_soon(machine.send(*command, **fields))
-    await bench.cycles(300)
-    assert {name for name, wire in faults.items() if wire.value} == {fault}
-    assert not sent.done()
-    sent.cancel()
-    await machine.restart()
-    assert not faults[fault].value
-
-
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def append_beyond_the_table_writes_nothing(dut):
     """The mover says so and stays; after a reset it works again."""
@@ -357,12 +326,12 @@ async def append_beyond_the_table_writes_nothing(dut):
         dut.table.value, dut.entries.value = 0, 3
         for position, ring, sinks, more in ((3 * 32, 0, 0, 0), (0xFFFFFFFF, 0, 0, 0),
                                             (8 * 32, 4, 40, 0), (3 * 32 - 1, 0, 0, 1)):
-            staged, codes, line, position, fields = random_append(
-                bench, machine, 1, 1, position, 3 * config.kv_lines(1), more, ring=ring,
+            staged, codes, line, position, fields = machine.random_append(
+                1, 1, position, 3 * config.kv_lines(1), more, ring=ring,
                 sinks=sinks)
             await machine.stage(staged, codes)
             await machine.allow(4, len(staged))
-            await stays(bench, machine, "table_fault", "append", line, position, take0=4, **fields)
+            await machine.stays("table_fault", "append", line, position, take0=4, **fields)
             assert np.array_equal(machine.image, before)
 
 
@@ -375,7 +344,7 @@ async def choose_sends_the_pages_of_the_list(dut, restless):
         board = bench.expect("choices", choice, pause=sometimes(5) if restless else None)
         expected = machine.workspace.copy()
         for n, entries in enumerate((0, 1, 2, 3, 31, 64, 100)):
-            line, most = random_line(bench.rng, 8), [1 << 32, 1 << 23, 500][n % 3]
+            line, most = machine.random_line(8), [1 << 32, 1 << 23, 500][n % 3]
             pages = np.sort(bench.rng.choice(most, entries, replace=False)).astype("<u4")
             machine.image[line * config.line_bytes:][:pages.nbytes] = pages.view(np.uint8)
             count = int(pages[-1 - entries // 4]) if entries else 5
@@ -403,7 +372,7 @@ async def choose_refuses_a_list_that_is_not_ascending(dut):
             wanted, legal = reference.choose(machine.image, 0, len(pages), count, config)
             assert not legal
             board.expect_all({"page": page, "end": 0} for page in wanted)
-            await stays(bench, machine, "choice_fault", "choose", 0, count, entries=len(pages))
+            await machine.stays("choice_fault", "choose", 0, count, entries=len(pages))
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -415,7 +384,7 @@ async def load_delivers_the_value(dut, restless):
         board = bench.expect("loaded", pause=sometimes(5) if restless else None)
         expected = machine.workspace.copy()
         for n in range(20):
-            line, index = random_line(bench.rng, 8), int(bench.rng.integers(0, 40))
+            line, index = machine.random_line(8), int(bench.rng.integers(0, 40))
             board.expect(reference.load(machine.image, line, index, config))
             await machine.send("load", line, index)
             if n % 4 == 0:
