@@ -9,11 +9,10 @@ from amaranth.lib.wiring import In, connect, flipped
 from cocotb.triggers import RisingEdge
 
 from fpga.memory.join import Join
-from fpga.memory.ram import DECERR
 from fpga.memory.sdram import Sdram, sdram_pins
 from fpga.memory.sdram_chip import CHIPS
 from hw.config import Config
-from hw.memory.axi import axi4
+from hw.memory.axi import DECERR, axi4
 from verif.axi_master import AxiMaster, traffic
 from verif.bench import Bench, current
 from verif.sdram_chip import SdramModel

@@ -6,13 +6,11 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
-from hw.memory.axi import OKAY, axi4
+from hw.memory.axi import DECERR, OKAY, axi4
 from hw.memory.queue import Queue
 
 
 __all__ = ["Ram"]
-
-DECERR = 3
 
 
 class Ram(wiring.Component):

@@ -3,29 +3,22 @@
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
 
-from hw.memory.axi import OKAY, axi4
+from hw.memory.axi import DECERR, OKAY, axi4
 from hw.memory.queue import Queue
 
-from .ram import DECERR
 from .sdram_bank import Countdown, SdramBank
+from .sdram_command import ACTIVATE, NOTHING, PRECHARGE, READ, WRITE
 from .sdram_front import SdramFront
 from .sdram_reads import SdramReads
+from .sdram_refresh import SdramRefresh
 from .sdram_writes import SdramWrites
 
 
 __all__ = ["Sdram", "sdram_pins"]
 
-#: (RAS#, CAS#, WE#) of the commands.
-NOTHING, ACTIVATE, READ, WRITE = 0b111, 0b011, 0b101, 0b100
-PRECHARGE, REFRESH, MODE = 0b010, 0b001, 0b000
-
-#: Address bit with which a precharge is for all banks.
-ALL = 1 << 10
-
-#: Refreshes after power-up, and words that wait to be taken.
-FIRST_REFRESHES, WAITING = 8, 16
+#: Words that wait to be taken.
+WAITING = 16
 
 
 def sdram_pins(chip):
@@ -83,12 +76,12 @@ class Sdram(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         chip, beats = self.chip, self.beats
-        time = {name: chip.cycles(name, self.clock_hz) for name in ("rrd", "power_up")}
-        period = int(chip.refresh * self.clock_hz / 1e9)
+        rrd = chip.cycles("rrd", self.clock_hz)
         m.submodules.front = front = SdramFront(self.config, chip)
         banks = [SdramBank(chip, self.clock_hz, beats) for _ in range(1 << chip.bank_bits)]
         for n, bank in enumerate(banks):
             m.submodules[f"bank_{n}"] = bank
+        m.submodules.refresh = refresh = SdramRefresh(chip, self.clock_hz, beats)
 
         # The access that is next, and the row behind it.
         head, held, taken = Signal(front.o.payload.shape()), Signal(), Signal()
@@ -106,7 +99,7 @@ class Sdram(wiring.Component):
         # What the next access and the row behind it need.
         until_read, until_write = (Countdown(m, chip.cas + beats, f"until_{name}")
                                    for name in ("read", "write"))
-        until_activate = Countdown(m, time["rrd"], "until_activate")
+        until_activate = Countdown(m, rrd, "until_activate")
         needs = []
         for place, asks in ((head.place, held),
                             (front.ahead.p, front.ahead.valid
@@ -126,58 +119,36 @@ class Sdram(wiring.Component):
 
         # Control: one command a cycle.
         command, bank, address = Signal(3), Signal.like(self.ba), Signal.like(self.a)
-        m.d.comb += command.eq(NOTHING)
         m.d.sync += [self.command.eq(command), self.ba.eq(bank), self.a.eq(address)]
-        left = Signal(range(max(time["power_up"], period) + 1), init=time["power_up"])
-        first, due = Signal(range(FIRST_REFRESHES + 1), init=FIRST_REFRESHES), Signal()
-        quiet, closed = Signal(), Signal()
-        m.d.comb += [quiet.eq(Cat(one.may_precharge for one in banks).all()),
-                     closed.eq(Cat(one.may_activate for one in banks).all())]
-        m.d.sync += left.eq(left - 1)
-        with m.FSM():
-            with m.State("POWER"):
-                with m.If(left == 0):
-                    m.d.sync += left.eq(period - 1)
-                    m.next = "CLOSE"
-            with m.State("CLOSE"):
-                m.d.comb += address.eq(ALL)
-                with m.If(quiet):
-                    m.d.comb += command.eq(PRECHARGE)
-                    m.d.comb += [one.precharge.eq(1) for one in banks]
-                    m.next = "REFRESH"
-            with m.State("REFRESH"):
-                with m.If(closed):
-                    m.d.comb += command.eq(REFRESH)
-                    m.d.comb += [one.refresh.eq(1) for one in banks]
-                    m.d.sync += due.eq(0)
-                    m.next = "RUN"
-                    with m.If(first != 0):
-                        m.d.sync += first.eq(first - 1)
-                        m.next = "REFRESH"
-                        with m.If(first == 1):
-                            m.next = "MODE"
-            with m.State("MODE"):
-                m.d.comb += address.eq(chip.cas << 4 | exact_log2(beats))
-                with m.If(closed):
-                    m.d.comb += command.eq(MODE)
-                    # Longer than the mode register takes.
-                    m.d.comb += [one.refresh.eq(1) for one in banks]
-                    m.next = "RUN"
-            with m.State("RUN"):
-                with m.If(due):
-                    m.next = "CLOSE"
-                for n, (place, _, close, open_) in enumerate(needs):
-                    with m.If(close & ~due) if n == 0 else m.Elif(close & ~due):
-                        m.d.comb += [command.eq(PRECHARGE), bank.eq(place.bank),
-                                     of_bank(place.bank, "precharge").eq(1)]
-                    with m.Elif(open_ & ~due):
-                        m.d.comb += [command.eq(ACTIVATE), bank.eq(place.bank),
-                                     address.eq(place.row), of_bank(place.bank, "activate").eq(1)]
-                with m.Elif(goes & ~due):
-                    m.d.comb += [command.eq(Mux(head.write, WRITE, READ)), taken.eq(1),
-                                 bank.eq(head.place.bank), address.eq(head.column)]
-        with m.If(left == 0):
-            m.d.sync += [due.eq(1), left.eq(period - 1)]
+        m.d.comb += [
+            refresh.may_precharge.eq(Cat(one.may_precharge for one in banks).all()),
+            refresh.may_activate.eq(Cat(one.may_activate for one in banks).all()),
+            command.eq(refresh.command), address.eq(refresh.address),
+        ]
+        for one in banks:
+            m.d.comb += [one.precharge.eq(refresh.precharge), one.refresh.eq(refresh.refresh)]
+
+        def close_row(place):
+            m.d.comb += [command.eq(PRECHARGE), bank.eq(place.bank),
+                         of_bank(place.bank, "precharge").eq(1)]
+
+        def open_row(place):
+            m.d.comb += [command.eq(ACTIVATE), bank.eq(place.bank), address.eq(place.row),
+                         of_bank(place.bank, "activate").eq(1)]
+
+        with m.If(refresh.free):
+            (place, _, close, open_), (next_place, _, next_close, next_open) = needs
+            with m.If(close):
+                close_row(place)
+            with m.Elif(open_):
+                open_row(place)
+            with m.Elif(next_close):
+                close_row(next_place)
+            with m.Elif(next_open):
+                open_row(next_place)
+            with m.Elif(goes):
+                m.d.comb += [command.eq(Mux(head.write, WRITE, READ)), taken.eq(1),
+                             bank.eq(place.bank), address.eq(head.column)]
 
         # Who is told.
         m.d.comb += [
@@ -194,7 +165,7 @@ class Sdram(wiring.Component):
         until_read.start(taken, beats)
         until_write.start(writes.write, beats)
         until_write.start(words.read, chip.cas + beats)
-        until_activate.start(command == ACTIVATE, time["rrd"])
+        until_activate.start(command == ACTIVATE, rrd)
         return m
 
     def _join(self, m, front, words, answers):

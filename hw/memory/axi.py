@@ -3,10 +3,10 @@
 from amaranth.lib.wiring import In, Out, Signature
 
 
-__all__ = ["INCR", "OKAY", "axi4"]
+__all__ = ["DECERR", "INCR", "OKAY", "axi4"]
 
 INCR = 1
-OKAY = 0
+OKAY, DECERR = 0, 3
 
 #: Normal, non-cacheable, bufferable memory.
 CACHE = 0b0011
