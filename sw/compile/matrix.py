@@ -85,11 +85,12 @@ class Matrices:
             From a list of arrays ``[rows, columns]``, one for each of ``weights``, to one array; it
             puts rows in order and adds rows of zeros.
         runs, columns : int
-            Columns are so many runs, and each is padded with zeros to so many columns.
+            Columns are so many runs, and each is padded with zeros to so many columns. Stored
+            scales fit only one run.
         """
         run = weights[0].shape[1] // runs
         columns = run if columns is None else columns
-        weights = [self._fitting(w, runs, run, columns) for w in weights]
+        weights = [self._fitting(w, runs, run) for w in weights]
         targets = [self.model.target(w, self.format) for w in weights]
         stored = [isinstance(w, Stored) for w in weights]
         arrays = [self._values(*both) for both in zip(weights, targets)]
@@ -107,11 +108,9 @@ class Matrices:
         return Matrix(arrange([widen(part.weights, runs, columns) for part in parts]),
                       arrange(scales), format.name, parts[0].factor)
 
-    def _fitting(self, weights, runs, run, columns):
-        """The weights; :class:`Foreign` if they are stored, and scales serve several runs."""
-        if not isinstance(weights, Stored) or runs == 1 or run == columns:
-            return weights
-        if run % max(FORMATS[weights.format].group, BLOCK) == 0:
+    def _fitting(self, weights, runs, run):
+        """The weights; :class:`Foreign` if they are stored, and zeros come between their columns."""
+        if not isinstance(weights, Stored) or runs == 1:
             return weights
         return Foreign(weights.dequantise(), f"{weights.format} in heads of {run} elements")
 
