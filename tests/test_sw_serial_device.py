@@ -150,6 +150,16 @@ def test_refused_accesses_are_told():
         device.program([0] * 2000)
 
 
+def test_a_memory_that_hangs_is_told():
+    port = board()
+    device = SerialDevice(CONFIG, port)
+    port.hangs = True
+    for use in (lambda: device.read(64, 4), lambda: device.write(64, bytes(4))):
+        with pytest.raises(UserError, match="the board's memory does not answer at 0x40; does it"):
+            use()
+    assert device.read_register("identity") == rm.IDENTITY
+
+
 @pytest.mark.parametrize("name, sentence", [
     ("/dev/nothing", "the serial port /dev/nothing cannot be opened"),
     ("/dev/nothing@fast", "rate of a serial port must be a positive number, not 'fast'"),

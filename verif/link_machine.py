@@ -1,6 +1,7 @@
 """Surroundings of the host link in a bench: the machine's registers, memory, and the host."""
 
 import struct
+from itertools import repeat
 
 import numpy as np
 from amaranth import *
@@ -24,8 +25,8 @@ __all__ = ["Host", "LinkSystem"]
 class LinkSystem(wiring.Component):
     """The link with the machine's registers."""
 
-    def __init__(self, config, identity):
-        self.config, self.identity = config, identity
+    def __init__(self, config, identity, patience):
+        self.config, self.identity, self.patience = config, identity, patience
         super().__init__({
             "i": In(stream.Signature(8)), "o": Out(stream.Signature(8)),
             "memory": Out(axi4(config)), "irq": In(1), "start": Out(1),
@@ -34,7 +35,7 @@ class LinkSystem(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.link = link = Link(self.config, self.identity)
+        m.submodules.link = link = Link(self.config, self.identity, patience=self.patience)
         m.submodules.registers = registers = Registers(self.config)
         connect(m, link.registers, registers.bus)
         for name in ("i", "o", "memory"):
@@ -69,19 +70,27 @@ class Host:
     -------
     deaf : bool
         No byte is taken.
+    stuck : str
+        Channel of the memory's bus on which nothing moves.
     number : int
         Of the last request.
     """
 
     def __init__(self, bench, config, size, *, pause=never, errors=()):
         self.bench, self.bytes, self.replies = bench, bytearray(), []
-        self.deaf = False
+        self.deaf, self.stuck = False, ""
         self.driver = bench.drive("i")
         StreamMonitor(bench.dut, "o", self.take, pause=(self.deaf or one for one in pause()))
         self.image = bench.rng.integers(0, 256, size).astype(np.uint8)
         self.memory = AxiMemory(bench.dut, config, self.image, latency=random_latency,
-                                errors=errors, prefix="memory__")
+                                errors=errors, prefix="memory__", pause=lambda name: (
+                                    name == f"{self.stuck}0" for _ in repeat(None)))
         self.number = int(bench.rng.integers(0, 256))
+
+    @property
+    def cycle(self):
+        """Cycles since the beginning."""
+        return self.memory.channels[0].time
 
     def take(self, byte):
         if byte:

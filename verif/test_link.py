@@ -23,6 +23,9 @@ SIMULATORS = {"narrow": ("verilator",), "wide": ("icarus",)}
 
 BYTES = 1 << 12
 
+#: Cycles after which a bus counts as silent; memory takes up to 30.
+PATIENCE = 200
+
 
 def parts(config):
     config = dict(config)
@@ -33,7 +36,7 @@ def parts(config):
 
 
 def component(config):
-    return LinkSystem(*parts(config))
+    return LinkSystem(*parts(config), PATIENCE)
 
 
 config, identity = parts(current(CONFIGS))
@@ -220,6 +223,56 @@ async def errors_of_a_bus_end_a_request(dut):
         assert await host.ask(Kind.READ_REGISTERS, 8, rm.BY_NAME["identity"].offset + 8) \
             == (Status.REFUSED, struct.pack("<I", config.hash))
         assert (await host.ask(Kind.READ_MEMORY, 4 * WORD, 4 * WORD))[0] == Status.OK
+
+
+@cocotb.test()
+@cocotb.parametrize(stuck=["ar", "aw", "w", "r", "b"])
+async def a_memory_that_hangs_does_not_hang_the_link(dut, stuck):
+    """One request takes its time, others are told at once, until memory goes on."""
+    async with Bench(dut) as bench:
+        host = await opened(bench)
+        image, data = host.image.copy(), bench.rng.bytes(4 * WORD)
+        if stuck in ("ar", "r"):
+            access = Kind.READ_MEMORY, 4 * WORD, 0
+        else:
+            access = Kind.WRITE_MEMORY, 4 * WORD, 0, data
+            # The word that was asked for is written when memory goes on.
+            image[:WORD] = np.frombuffer(data, np.uint8)[:WORD]
+        host.stuck = stuck
+        begin = host.cycle
+        assert await host.ask(*access) == (Status.SILENT, b"")
+        assert PATIENCE < host.cycle - begin < PATIENCE + 100
+        for other in (access, (Kind.READ_MEMORY, WORD, WORD), (Kind.WRITE_MEMORY, WORD, WORD,
+                                                               bytes(WORD))):
+            begin = host.cycle
+            assert await host.ask(*other) == (Status.SILENT, b"")
+            assert host.cycle - begin < 100
+        assert await host.ask(Kind.READ_REGISTERS, 4, 0) \
+            == (Status.OK, struct.pack("<I", rm.IDENTITY))
+        host.stuck = ""
+        await bench.cycles(100)
+        assert await host.ask(Kind.READ_MEMORY, BLOCK, 0) == (Status.OK, image[:BLOCK].tobytes())
+        assert await host.ask(Kind.WRITE_MEMORY, 4 * WORD, WORD, data) == (Status.OK, b"")
+        image[WORD:5 * WORD] = np.frombuffer(data, np.uint8)
+        assert (host.image == image).all()
+
+
+@cocotb.test()
+async def a_late_word_is_not_the_answer_to_another_request(dut):
+    """Whenever it comes: before, while and after the other one asks for its own."""
+    async with Bench(dut) as bench:
+        host, statuses = await opened(bench), set()
+        for delay in range(0, 60):
+            host.stuck = "r"
+            assert await host.ask(Kind.READ_MEMORY, WORD, 0) == (Status.SILENT, b"")
+            other = cocotb.start_soon(host.ask(Kind.READ_MEMORY, WORD, WORD))
+            await bench.cycles(delay)
+            host.stuck = ""
+            status, payload = await other
+            assert (status, payload) in ((Status.SILENT, b""),
+                                         (Status.OK, host.image[WORD:2 * WORD].tobytes()))
+            statuses.add(status)
+        assert len(statuses) == 2
 
 
 @cocotb.test()

@@ -5,44 +5,67 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.memory.axi import axi4
+from hw.memory.axi import OKAY, axi4
 from hw.registers import axi_lite
 
 from .access import access
+from .protocol import Status
 
 
-__all__ = ["LiteMaster", "MemoryMaster"]
+__all__ = ["LiteMaster", "MemoryMaster", "PATIENCE"]
+
+#: Cycles after which a bus counts as silent: longer than an SDRAM takes to start up.
+PATIENCE = 1 << 16
 
 
-def carry_out(m, ask, answer, bus):
-    """One access on the handshakes of ``bus``.
+def carry_out(m, ask, answer, bus, patience):
+    """One access on the handshakes of ``bus``; who asks waits up to ``patience`` cycles.
 
-    Address and data are offered until each is taken; then the response is awaited.
+    Address and data are offered until each is taken; then the response is awaited. A bus must be
+    offered what it has not taken, however long, so they are kept here, and as long as the
+    response of a given up access is missing every other one is given up at once.
     """
-    address_done, data_done, waiting = Signal(), Signal(), Signal()
-    asked = Signal()
-    m.d.comb += [
-        asked.eq(ask.valid & ~waiting),
-        bus.awvalid.eq(asked & ask.p.write & ~address_done),
-        bus.wvalid.eq(asked & ask.p.write & ~data_done),
-        bus.arvalid.eq(asked & ~ask.p.write),
-        bus.awaddr.eq(ask.p.address), bus.araddr.eq(ask.p.address),
-        bus.wdata.eq(ask.p.data), bus.wstrb.eq(~0),
-        bus.bready.eq(waiting), bus.rready.eq(waiting),
-        answer.valid.eq(waiting & (bus.bvalid | bus.rvalid)),
-        answer.p.error.eq(Mux(ask.p.write, bus.bresp, bus.rresp) != 0),
-        answer.p.data.eq(bus.rdata),
-        ask.ready.eq(answer.valid),
-    ]
-    with m.If(asked & bus.awready):
-        m.d.sync += address_done.eq(1)
-    with m.If(asked & bus.wready):
-        m.d.sync += data_done.eq(1)
-    with m.If(asked & Mux(ask.p.write, (address_done | bus.awready) & (data_done | bus.wready),
+    held = Signal.like(ask.payload)
+    address_done, data_done = Signal(), Signal()
+    responds, silent, given_up = Signal(), Signal(), Signal()
+    left = Signal(range(patience))
+
+    # Control.
+    m.d.sync += left.eq(Mux(left == 0, 0, left - 1))
+    with m.FSM():
+        with m.State("REST"):
+            m.d.sync += [held.eq(ask.payload), address_done.eq(0), data_done.eq(0),
+                         left.eq(patience - 1)]
+            with m.If(ask.valid):
+                m.next = "OFFER"
+        with m.State("OFFER"):
+            m.d.comb += [
+                bus.awvalid.eq(held.write & ~address_done), bus.wvalid.eq(held.write & ~data_done),
+                bus.arvalid.eq(~held.write), silent.eq(left == 0),
+            ]
+            m.d.sync += [address_done.eq(address_done | bus.awready),
+                         data_done.eq(data_done | bus.wready)]
+            with m.If(Mux(held.write, (address_done | bus.awready) & (data_done | bus.wready),
                           bus.arready)):
-        m.d.sync += [waiting.eq(1), address_done.eq(0), data_done.eq(0)]
-    with m.If(answer.valid):
-        m.d.sync += waiting.eq(0)
+                m.next = "AWAIT"
+        with m.State("AWAIT"):
+            m.d.comb += [bus.bready.eq(1), bus.rready.eq(1),
+                         responds.eq(bus.bvalid | bus.rvalid), silent.eq((left == 0) & ~responds)]
+            with m.If(responds):
+                m.d.sync += given_up.eq(0)
+                m.next = "REST"
+    with m.If(silent):
+        m.d.sync += given_up.eq(1)
+
+    # Data.
+    m.d.comb += [
+        bus.awaddr.eq(held.address), bus.araddr.eq(held.address),
+        bus.wdata.eq(held.data), bus.wstrb.eq(~0),
+        answer.valid.eq(ask.valid & (responds | silent | given_up)), ask.ready.eq(answer.valid),
+        answer.p.status.eq(Mux(silent | given_up, Status.SILENT, Mux(
+            Mux(held.write, bus.bresp, bus.rresp) == OKAY, Status.OK, Status.REFUSED))),
+        answer.p.data.eq(bus.rdata),
+    ]
 
 
 class MemoryMaster(wiring.Component):
@@ -50,11 +73,14 @@ class MemoryMaster(wiring.Component):
 
     Latency
     -------
-    A cycle, and what the bus takes. ``ask`` is taken with the answer.
+    Two cycles, and what the bus takes, up to ``patience``: then ``SILENT`` is the answer, also to
+    all that is asked before the bus responds. ``ask`` is taken with the answer.
 
     Parameters
     ----------
     config : :class:`hw.config.Config`
+    patience : int
+        Cycles.
 
     Members
     -------
@@ -62,14 +88,14 @@ class MemoryMaster(wiring.Component):
     bus : ``Out(axi4(config))``
     """
 
-    def __init__(self, config):
-        self.config = config
+    def __init__(self, config, patience=PATIENCE):
+        self.config, self.patience = config, patience
         super().__init__({"words": In(access(config.data_bits)), "bus": Out(axi4(config))})
 
     def elaborate(self, platform):
         m = Module()
         bus, size = self.bus, exact_log2(self.config.data_bits // 8)
-        carry_out(m, self.words.ask, self.words.answer, bus)
+        carry_out(m, self.words.ask, self.words.answer, bus, self.patience)
         m.d.comb += [bus.awsize.eq(size), bus.arsize.eq(size), bus.wlast.eq(1)]
         return m
 
@@ -79,7 +105,13 @@ class LiteMaster(wiring.Component):
 
     Latency
     -------
-    A cycle, and what the bus takes. ``ask`` is taken with the answer.
+    Two cycles, and what the bus takes, up to ``patience``: then ``SILENT`` is the answer, also to
+    all that is asked before the bus responds. ``ask`` is taken with the answer.
+
+    Parameters
+    ----------
+    patience : int
+        Cycles.
 
     Members
     -------
@@ -90,7 +122,11 @@ class LiteMaster(wiring.Component):
     words: In(access(32))
     bus: Out(axi_lite())
 
+    def __init__(self, patience=PATIENCE):
+        self.patience = patience
+        super().__init__()
+
     def elaborate(self, platform):
         m = Module()
-        carry_out(m, self.words.ask, self.words.answer, self.bus)
+        carry_out(m, self.words.ask, self.words.answer, self.bus, self.patience)
         return m

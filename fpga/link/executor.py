@@ -38,7 +38,7 @@ class Executor(wiring.Component):
     i : ``In(stream.Signature(request_layout(block)))``
         Taken with its reply, before the reply's last bytes are on the line.
     o : ``Out(stream.Signature(REPLY_HEAD))``
-    words, failed, done : ``Out(stream.Signature(transfer(block)))``, ``In``
+    words, status, done : ``Out(stream.Signature(transfer(block)))``, ``In``
         See :class:`.words.Words`.
     another : ``In(1)``
         A request waits behind that of ``i``.
@@ -53,7 +53,7 @@ class Executor(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(request_layout(block))),
             "o": Out(stream.Signature(REPLY_HEAD)),
-            "words": Out(stream.Signature(transfer(block))), "failed": In(1),
+            "words": Out(stream.Signature(transfer(block))), "status": In(Status),
             "done": In(range(block + 1)), "another": In(1), "irq": In(1),
             "index": Out(range(Identity.BYTES)), "byte": Out(8), "write": Out(1),
         })
@@ -90,8 +90,8 @@ class Executor(wiring.Component):
                     ("IDENTIFY", Status.OK, Identity.BYTES, place == Identity.BYTES - 1),
                     ("WRONG", Status.WRONG, 0, 1),
                     ("WAIT", Status.OK, 0, self.irq | (left == 0) | self.another),
-                    ("WORDS", Mux(self.failed, Status.REFUSED, Status.OK),
-                     Mux(self._carries(kind), 0, self.done), self.words.ready)):
+                    ("WORDS", self.status, Mux(self._carries(kind), 0, self.done),
+                     self.words.ready)):
                 with m.State(state):
                     m.d.sync += [place.eq(place + 1), left.eq(left - 1)]
                     with m.If(ends):

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from hw.memory.axi import axi4
 from hw.registers import axi_lite
 
-from .bus_masters import LiteMaster, MemoryMaster
+from .bus_masters import PATIENCE, LiteMaster, MemoryMaster
 from .cobs_decoder import CobsDecoder
 from .cobs_encoder import CobsEncoder
 from .executor import Executor
@@ -30,7 +30,8 @@ class Link(wiring.Component):
                                     |     |
                                   memory  registers
 
-    Frames that are damaged in any way do nothing.
+    Frames that are damaged in any way do nothing. A bus that hangs holds up one request for
+    ``patience`` cycles, and no other.
 
     Throughput
     ----------
@@ -42,6 +43,8 @@ class Link(wiring.Component):
     config : :class:`hw.config.Config`
         With one channel.
     identity : :class:`fpga.link.protocol.Identity`
+    patience : int
+        Cycles after which a bus counts as silent.
 
     Members
     -------
@@ -54,11 +57,11 @@ class Link(wiring.Component):
     irq : ``In(1)``
     """
 
-    def __init__(self, config, identity):
+    def __init__(self, config, identity, *, patience=PATIENCE):
         if config.channels != 1:
             raise ValueError(f"a host link needs a machine with one memory channel; "
                              f"{config} has {config.channels}")
-        self.config, self.identity = config, identity
+        self.config, self.identity, self.patience = config, identity, patience
         super().__init__({
             "i": In(stream.Signature(8)), "o": Out(stream.Signature(8)),
             "memory": Out(axi4(config)), "registers": Out(axi_lite()), "irq": In(1),
@@ -73,8 +76,8 @@ class Link(wiring.Component):
         m.submodules.words = words = Words(identity.block, self.config.data_bits)
         m.submodules.sender = sender = FrameSender(identity.block)
         m.submodules.encoder = encoder = CobsEncoder()
-        m.submodules.memory = memory = MemoryMaster(self.config)
-        m.submodules.registers = registers = LiteMaster()
+        m.submodules.memory = memory = MemoryMaster(self.config, self.patience)
+        m.submodules.registers = registers = LiteMaster(self.patience)
 
         # Frames.
         m.d.comb += [decoder.i.payload.eq(self.i.payload), decoder.i.valid.eq(self.i.valid),
@@ -92,7 +95,7 @@ class Link(wiring.Component):
         connect(m, memory.bus, flipped(self.memory))
         connect(m, registers.bus, flipped(self.registers))
         m.d.comb += [
-            executor.failed.eq(words.failed), executor.done.eq(words.done),
+            executor.status.eq(words.status), executor.done.eq(words.done),
             executor.another.eq(receiver.another), executor.irq.eq(self.irq),
             receiver.index.eq(words.source_index), words.source_byte.eq(receiver.byte),
             sender.write.eq(words.target_write | executor.write),

@@ -41,6 +41,7 @@ class Status(IntEnum):
     OUT_OF_ORDER = 1    # nothing: its number is not the next one
     WRONG = 2           # nothing: it makes no sense
     REFUSED = 3         # the bus answered with an error; what comes behind was left out
+    SILENT = 4          # the bus did not answer; what comes behind was left out
 
 
 #: Requests that carry a payload; those that are about registers.

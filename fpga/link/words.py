@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
 from .access import access
+from .protocol import Status
 
 
 __all__ = ["Words", "transfer"]
@@ -21,11 +22,11 @@ def transfer(block):
 
 
 class Words(wiring.Component):
-    """Carries out transfers. The first error of a bus ends one.
+    """Carries out transfers. The first word that a bus refuses or does not answer ends one.
 
     Latency
     -------
-    A word takes as long as its bus, 2 cycles, and 2 cycles a byte to write or 1 to read.
+    A word takes as long as its bus, 3 cycles, and 2 cycles a byte to write or 1 to read.
 
     Parameters
     ----------
@@ -38,8 +39,8 @@ class Words(wiring.Component):
     -------
     i : ``In(stream.Signature(transfer(block)))``
         Taken at the end of the transfer.
-    failed : ``Out(1)``
-        When ``i`` is taken: a bus answered with an error.
+    status : ``Out(Status)``
+        What became of the transfer, when ``i`` is taken.
     done : ``Out(range(block + 1))``
         Bytes transferred.
     source_index, source_byte : ``Out(range(block))``, ``In(8)``
@@ -53,7 +54,7 @@ class Words(wiring.Component):
     def __init__(self, block, width):
         self.block, self.width = block, width
         super().__init__({
-            "i": In(stream.Signature(transfer(block))), "failed": Out(1),
+            "i": In(stream.Signature(transfer(block))), "status": Out(Status),
             "done": Out(range(block + 1)),
             "source_index": Out(range(block)), "source_byte": In(8),
             "target_index": Out(range(block)), "target_byte": Out(8), "target_write": Out(1),
@@ -67,7 +68,7 @@ class Words(wiring.Component):
         word = Signal(8 * most)
         place, fetched = Signal(range(most)), Signal()
         size = Signal(bits_for(most))
-        answered, error, last_byte, last_word = Signal(), Signal(), Signal(), Signal()
+        answered, status, last_byte, last_word = Signal(), Signal(Status), Signal(), Signal()
         asks, stores = Signal(), Signal()
 
         # Control.
@@ -75,11 +76,12 @@ class Words(wiring.Component):
             size.eq(Mux(job.registers, 4, self.width // 8)),
             last_byte.eq(place == size - 1), last_word.eq(self.done + 1 == job.count),
             answered.eq(Mux(job.registers, registers.answer.valid, memory.answer.valid)),
-            error.eq(Mux(job.registers, registers.answer.p.error, memory.answer.p.error)),
+            status.eq(Mux(job.registers, registers.answer.p.status, memory.answer.p.status)),
         ]
         with m.FSM():
             with m.State("BEGIN"):
-                m.d.sync += [self.done.eq(0), place.eq(0), fetched.eq(0), self.failed.eq(0)]
+                m.d.sync += [self.done.eq(0), place.eq(0), fetched.eq(0),
+                             self.status.eq(Status.OK)]
                 with m.If(self.i.valid):
                     m.next = "END"
                     with m.If(job.count != 0):
@@ -96,8 +98,8 @@ class Words(wiring.Component):
             with m.State("ASK"):
                 m.d.comb += asks.eq(1)
                 with m.If(answered):
-                    m.d.sync += self.failed.eq(error)
-                    with m.If(error):
+                    m.d.sync += self.status.eq(status)
+                    with m.If(status != Status.OK):
                         m.next = "END"
                     with m.Elif(~job.write):
                         m.next = "STORE"

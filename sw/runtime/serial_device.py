@@ -117,6 +117,9 @@ class SerialDevice:
     def _carry_out(self, requests):
         answers = self.link.ask_all(requests)
         for asked, answer in zip(requests, answers):
+            if answer.status == Status.SILENT:
+                raise UserError(f"the board's memory does not answer at {asked.address:#x}; does "
+                                "it have power and its clock?")
             if answer.status != Status.OK:
                 raise UserError(f"the board's memory answered {answer.status.name} to "
                                 f"{asked.kind.name} of {asked.count} bytes at {asked.address:#x}")
