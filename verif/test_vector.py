@@ -197,7 +197,8 @@ async def quantises_pieces(dut, act_pause):
                 (12, 2, 3, 1, 1, 0, 3), (9, 1, 3, 0, 1, 0, 4), (6, 1, 1, 1, 1, 0, 1),
                 (3, 1, 1, 0, 1, 0, 2), (12, 3, 5, 1, 4, 8, 5), (10, 1, 5, 0, 2, 12, 6),
                 (1, 1, 1, 1, 1, 0, 2), (14, 7, 7, 7, 2, 9, 7), (5, 1, 3, 0, 3, 10, 4),
-                (16, 8, 1, 15, 2, 3, 1), (8, 2, 2, 2, 1, 0, 2)]):
+                (16, 8, 1, 15, 2, 3, 1), (3, 1, 1, 3, 3, 5, 1), (8, 2, 2, 2, 1, 0, 2)]):
+            # The last but one ends within zeros and a run, of which the last one must know nothing.
             where = dict(halves=size, middle=n // 2 % 2, zeros=zeros, pieces=number, stride=stride,
                          step=step)
             target = "staging" if n % 2 == 0 and blocks < 14 else "column"
