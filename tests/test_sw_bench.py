@@ -8,7 +8,8 @@ import pytest
 from hw.config import load as load_config
 from hw.formats import FORMATS
 from sw.bench import formats, memory
-from sw.bench.decode import Decode, bits_a_weight, matrix_bytes, useful_bytes
+from sw.bench.decode import Decode
+from sw.bench.matrices import bits_a_weight, matrix_bytes, useful_bytes
 from sw.cli.bench import BENCHES
 from sw.compile.layers import quantise_model
 from sw.train.evaluate import CASES

@@ -7,7 +7,8 @@ from hw.config import load
 from hw.formats import named
 from hw.matmul.timing import Timing as ArrayTiming
 from sim.device import SimulatedDevice, Timing
-from sw.bench.linear import Data, Layout, layer_matrices, measure, program
+from sw.bench.linear import Data, Layout, measure, program
+from sw.bench.matrices import layer_matrices
 from sw.cycles import product_cycles, tile
 
 

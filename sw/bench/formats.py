@@ -12,7 +12,8 @@ from hw.matmul.timing import PAIRS
 from hw.verilog import convert
 from sim.build import build_root
 from sw.area import area
-from sw.bench.decode import TOKENS, bits_a_weight, bundled, decode
+from sw.bench.decode import TOKENS, bundled, decode
+from sw.bench.matrices import bits_a_weight
 from sw.bench.row import Row
 from sw.gates import gate_equivalents
 from sw.train.losses import Case, read_losses

@@ -8,6 +8,7 @@ import numpy as np
 from hw.formats import FORMATS
 from hw.matmul.timing import Timing
 from sw.bench.machine import execute, random_weights
+from sw.bench.matrices import matrix_bytes
 from sw.bench.row import Row
 from sw.compile.assembler import Assembler
 from verif.reference.matmul import matmul
@@ -226,7 +227,7 @@ def limit(config, vectors, outputs, inner, format):
     rate = 2 * 16 * config.slices // FORMATS[format].beats
     columns = min(vectors, config.columns)
     arithmetic = vectors * outputs * inner / rate / columns
-    weights = outputs * inner * FORMATS[format].bits(inner) / 8
+    weights = matrix_bytes((outputs, inner), format)
     return max(arithmetic, (weights - (config.w_fifo if vectors > 1 else 0)) / config.word_bytes)
 
 

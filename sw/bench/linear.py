@@ -7,15 +7,15 @@ until it has ended, so that memory moves nothing but weights.
 import numpy as np
 
 from hw.formats import BLOCK, FORMATS
-from sw.bench.decode import matrix_bytes
 from sw.bench.machine import execute, random_weights
+from sw.bench.matrices import matrix_bytes
 from sw.compile.assembler import Assembler
 from verif.reference.matmul import matmul
 from verif.reference.quantise import quantise
 from verif.reference.tape import pack, tape_beats, tiling
 
 
-__all__ = ["Data", "Layout", "layer_matrices", "measure", "program"]
+__all__ = ["Data", "Layout", "measure", "program"]
 
 
 COUNTERS = {"loaded": 1}
@@ -23,12 +23,6 @@ REGISTERS = {"start": 1, "end": 2}
 
 #: Most blocks of a command.
 MOST_BLOCKS = 4095
-
-
-def layer_matrices(dim, hidden, n_heads, n_kv_heads, **_):
-    """``(rows, size of a row)`` of the matrices of a layer, in the order of the tape."""
-    width = dim // n_heads * n_kv_heads
-    return (dim + 2 * width, dim), (dim, dim), (2 * hidden, dim), (dim, hidden)
 
 
 class Layout:

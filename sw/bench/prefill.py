@@ -3,7 +3,8 @@
 import numpy as np
 
 from hw.formats import FORMATS
-from sw.bench.decode import bundled, shapes
+from sw.bench.decode import bundled
+from sw.bench.matrices import shapes
 from sw.bench.row import Row
 from sw.compile.compiler import compile_model
 from sw.errors import UserError

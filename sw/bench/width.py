@@ -9,7 +9,8 @@ from dataclasses import replace
 from math import ceil
 
 from hw.formats import FORMATS
-from sw.bench.linear import Data, Layout, layer_matrices, measure, program
+from sw.bench.linear import Data, Layout, measure, program
+from sw.bench.matrices import layer_matrices
 from sw.bench.random_model import SHAPES
 from sw.bench.row import Row
 from sw.cycles import product_cycles
