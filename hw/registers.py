@@ -56,7 +56,7 @@ class Registers(wiring.Component):
     emitted : ``In(stream.Signature(32))``
         Values for the host.
     hold : ``In(1)``
-        With ``config.ecc``: writes wait.
+        Writes wait.
     wrong : ``Out(1)``
         With ``config.ecc``: a setting has not the parity with which it was written, in the cycle
         before, and until it is written again.
@@ -109,8 +109,9 @@ class Registers(wiring.Component):
         write, known = Signal(), Signal()
         name_of = {register.offset: register for register in rm.REGISTERS}
         program_address = Signal(range(4 * config.program))
+        parity = {name: Signal(name=f"{name}_parity") for name in self.SETTINGS}
         m.d.comb += [
-            write.eq(bus.awvalid & bus.wvalid & ~bus.bvalid & ~(self.hold if config.ecc else 0)),
+            write.eq(bus.awvalid & bus.wvalid & ~bus.bvalid & ~self.hold),
             bus.awready.eq(write), bus.wready.eq(write),
         ]
         m.d.sync += [self.start.eq(0), self.abort.eq(0), self.program.en.eq(0)]
@@ -139,10 +140,11 @@ class Registers(wiring.Component):
                     with m.Case(rm.BY_NAME[name].offset):
                         m.d.comb += known.eq(~locked)
                         with m.If(~locked):
-                            m.d.sync += getattr(self.settings, name).eq(bus.wdata)
+                            m.d.sync += [getattr(self.settings, name).eq(bus.wdata),
+                                         parity[name].eq(bus.wdata.xor())]
 
         if config.ecc:
-            self._check(m, write & bus.wstrb.all() & ~locked)
+            self._check(m, parity)
 
         # Read: the value is latched with the address.
         read = Signal()
@@ -163,14 +165,11 @@ class Registers(wiring.Component):
                             m.d.comb += taken.eq(1)
         return m
 
-    def _check(self, m, write):
-        """A parity bit for each setting, compared in every cycle."""
+    def _check(self, m, parity):
+        """Each setting still has the parity with which it was written, in every cycle."""
         wrong = Signal(len(self.SETTINGS))
-        for n, name in enumerate(self.SETTINGS):
-            parity, offset = Signal(name=f"{name}_parity"), rm.BY_NAME[name].offset
-            with m.If(write & (self.bus.awaddr == offset)):
-                m.d.sync += parity.eq(self.bus.wdata.xor())
-            m.d.comb += wrong[n].eq(getattr(self.settings, name).xor() ^ parity)
+        m.d.comb += wrong.eq(Cat(getattr(self.settings, name).xor() ^ parity[name]
+                                 for name in self.SETTINGS))
         m.d.sync += self.wrong.eq(wrong.any())
         for n, name in reversed([*enumerate(self.SETTINGS)]):
             with m.If(wrong[n]):

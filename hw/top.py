@@ -182,9 +182,8 @@ class Tokamac(wiring.Component):
             count = Signal(64, name=f"count_{name}")
             with m.If(registers.start):
                 m.d.sync += count.eq(0)
-            with m.Elif(counting & Value.cast(event).any()):
-                # Several memories may correct in one cycle.
-                m.d.sync += count.eq(count + (event if name == "corrected" else 1))
+            with m.Elif(counting):
+                m.d.sync += count.eq(count + event)
             m.d.comb += [getattr(registers.values, f"{name}_low").eq(count[:32]),
                          getattr(registers.values, f"{name}_high").eq(count[32:])]
             if name == "cycles":

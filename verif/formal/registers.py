@@ -69,7 +69,11 @@ class RegistersSpec(wiring.Component):
         m.d.comb += [
             Assert(~(bus.arvalid & ~bus.rvalid) | bus.arready),
             Assert(~(bus.awvalid & bus.wvalid & ~bus.bvalid
-                     & ~(self.hold if self.config.ecc else 0)) | (bus.awready & bus.wready)),
+                     & ~self.hold) | (bus.awready & bus.wready)),
+            # Writes do, while memories are cleared.
+            Assert(~self.hold | ~(bus.awready | bus.wready)),
+            # No bit turns over here: a setting has its parity, whatever the host tries.
+            Assert(~registers.wrong),
         ]
 
         # What a run must not lose does not change while it is under way, or the bus hangs.
