@@ -132,27 +132,23 @@ def write_keys_and_values(w, kv):
     out, model, plan = w.out, w.model, w.plan
     k, v, q = (plan.rows + n * model.kv_rows for n in range(3))
     head, table = model.head_blocks, model.table_blocks
-    # Padded heads have more blocks than were counted: then what is rounded is not counted.
-    counted = not model.compact
-    done, rows = ("done", "rows") if counted else (0, 0)
     out.emit("rope", "keys", dst=k, a=k, b=plan.rope_k, blocks=model.kv_rows, period=table,
-             take0="rows", raise0=done)
-    w.stage("keys", dst=0, group=1, take0=done, **w.heads_of(k))
-    if not counted:
-        out.emit("multiply", "only to wait for values", dst=plan.o, a=plan.o, b=plan.o,
-                 blocks=model.kv_rows, take0="rows")
-    w.stage("values", dst=model.kv_blocks, group=head, take0=rows, **w.heads_of(v))
+             take0="rows", raise0=w.done)
+    w.stage("keys", dst=0, group=1, take0=w.done, **w.heads_of(k))
+    if model.compact:
+        out.mark("waits for values", model.kv_rows, take="rows")
+    w.stage("values", dst=model.kv_blocks, group=head, take0=0 if model.compact else "rows",
+            **w.heads_of(v))
     w.append(kv, take0="staged", raise0="appended",
              **({"raise1": "unstaged"} if w.forwards else {}))
     out.emit("rope", "queries", dst=q, a=q, b=plan.rope_q, blocks=model.q_rows, period=table,
-             take0="rows", raise0=done)
+             take0="rows", raise0=w.done)
     w.quantise("queries of a KV head lie in columns", dst=plan.query, blocks=model.q_blocks,
-               take0=done, raise0=0 if kv.sees.sparse else "query", per_vector=head,
+               take0=w.done, raise0=0 if kv.sees.sparse else "query", per_vector=head,
                columns=plan.columns, **w.heads_of(q))
     if plan.extra:
         # The tiles' rows beyond the queries are zeros, and nobody else takes their blocks.
-        zeros = q + model.q_rows
-        out.emit("multiply", "zeros", dst=zeros, a=zeros, b=zeros, blocks=plan.extra, take0="rows")
+        out.mark("zeros behind the queries", plan.extra, take="rows")
 
 
 def write_unstaged(w):
@@ -163,7 +159,8 @@ def write_unstaged(w):
 
 
 def write_attention(w, kv):
-    """Each group of query heads that fits the columns attends, and its output is rounded."""
+    """Each group of query heads that fits the columns attends, and its output is rounded as soon as
+    there are whole blocks."""
     out, model, plan = w.out, w.model, w.plan
     head, together = model.head_blocks, plan.columns * plan.groups
     blocks = together * head
@@ -187,18 +184,17 @@ def write_attention(w, kv):
                  columns=plan.columns, groups=plan.groups, take0=0 if chooses else "query",
                  raise0="attended", **staged)
         out.emit("divide", "", dst=plan.o + n * blocks, a=plan.o + n * blocks, blocks=blocks,
-                 period=head, take0="attended", raise0=0 if model.compact else "done")
-        if not model.compact:
-            w.quantise("", plan.o + n * blocks, plan.vector + n * blocks, blocks)
-        elif n == number - 1 or ((n + 1) * together - rounded) * model.head_halves % 2 == 0:
-            write_joined(w, rounded, (n + 1) * together - rounded)
-            rounded = (n + 1) * together
+                 period=head, take0="attended", raise0=w.done)
+        divided = (n + 1) * together
+        if n == number - 1 or (divided - rounded) * model.head_halves % 2 == 0:
+            write_rounding(w, rounded, divided - rounded)
+            rounded = divided
 
 
-def write_joined(w, first, heads):
-    """Attention's output of some heads is rounded, one behind the other, as soon as these are whole
-    blocks."""
+def write_rounding(w, first, heads):
+    """Attention's output of some heads becomes activations, one head behind the other."""
     model, plan = w.model, w.plan
     for n, blocks, fields in w.joined(heads):
-        w.quantise("heads one behind the other", plan.o + (first + n) * model.head_blocks,
-                   plan.vector + (first + n) * model.head_halves // 2, blocks, take0=0, **fields)
+        w.quantise("", plan.o + (first + n) * model.head_blocks,
+                   plan.vector + (first + n) * model.head_halves // 2, blocks, take0=w.done,
+                   **fields)

@@ -109,7 +109,7 @@ class Matrices:
                       arrange(scales), format.name, parts[0].factor)
 
     def _fitting(self, weights, runs, run):
-        """The weights; :class:`Foreign` if they are stored, and zeros come between their columns."""
+        """The weights; :class:`Foreign` if they are stored and zeros come between columns."""
         if not isinstance(weights, Stored) or runs == 1:
             return weights
         return Foreign(weights.dequantise(), f"{weights.format} in heads of {run} elements")

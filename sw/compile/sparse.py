@@ -123,17 +123,15 @@ def write_page(w, kv):
     out, model, head = w.out, w.model, w.model.head_blocks
     # Attention may still need the token that is staged: then bounds are staged behind it.
     token = int(w.forwards)
-    first, done = 2 * token * model.kv_blocks, "done"
+    first = 2 * token * model.kv_blocks
     if model.compact:
         # Padded heads have more blocks than were counted.
-        rows, done = w.plan.rows, 0
-        out.emit("multiply", "only to wait for bounds; keys and values were used", dst=rows, a=rows,
-                 b=rows, blocks=2 * model.kv_rows, take0="done")
+        out.mark("waits for bounds", 2 * model.kv_rows, take="done")
     for n in range(model.n_kv_heads):
         for half in range(2):
             # What was staged before has been read: the mover was at the bounds behind it.
             w.stage(("largest", "smallest")[half] + f" keys of KV head {n}",
-                    dst=first + (2 * n + half) * head, blocks=head, group=1, take0=done,
+                    dst=first + (2 * n + half) * head, blocks=head, group=1, take0=w.done,
                     **w.heads_of(w.plan.bounds + half * model.kv_rows, n))
     out.emit("append", "bounds of the page", base=w.line("kv") + kv.bounds, offset="kv",
              count="page", heads=kv.heads, head_blocks=head, head_stride=kv.bounds_lines, bounds=1,

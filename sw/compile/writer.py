@@ -138,6 +138,12 @@ class Writer:
         values = {"dst": self.plan.n, "a": self.plan.x, "take0": "x_ready", **values}
         self.out.emit("norm", comment, b=gain, imm=imm, blocks=vectors * dim, period=dim, **values)
 
+    @property
+    def done(self):
+        """Counter of the blocks between a vector operation and the rounding behind it. Padded heads
+        have more blocks than were counted, and what the vector unit does is in order anyhow: 0."""
+        return 0 if self.model.compact else "done"
+
     def heads_of(self, at, first=0, together=1, distance=0):
         """Fields by which `quantise` reads heads that a product gave, each padded to the blocks
         that it has in attention.
@@ -162,9 +168,12 @@ class Writer:
         ``(first head, blocks of a vector, fields)`` of each command.
 
         ``distance`` are blocks from a head of a vector to the next one, if other vectors lie
-        between; 0 if there is one vector.
+        between; 0 if there is one vector. Heads of whole blocks follow each other as they are.
         """
         halves, padded = self.model.head_halves, 2 * self.model.head_blocks
+        if not self.model.compact:
+            yield 0, heads * halves // 2, {}
+            return
         for first, number, zeros in rounds_of_heads(heads, halves):
             yield first, (number * halves + zeros) // 2, dict(
                 halves=halves, zeros=zeros, pieces=number if distance else 1, stride=distance,
