@@ -59,6 +59,11 @@ class OnDieMemory:
     words: np.ndarray
     width: int
 
+    def flip(self, word, *bits):
+        """Turn over bits of a word."""
+        for bit in bits:
+            self.words[word, bit // 8] ^= 1 << bit % 8
+
 
 class SimulatedDevice:
     """The Verilated machine of a configuration, with its memory.

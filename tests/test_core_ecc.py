@@ -11,9 +11,11 @@ from hw import isa
 from hw import register_map as rm
 from hw.config import PRESETS, load
 from hw.register_map import Place
+from hw.registers import Registers
 from sim.build import verilog_of
 from sim.device import SimulatedDevice, Timing
 from sw.compile.compiler import compile_model
+from sw.errors import UserError
 from sw.runtime.session import Session
 from sw.runtime.verify import Verifier
 from tests.machine import COPY, LINE, MEMORY, copies, run
@@ -34,59 +36,61 @@ LARGER = [isa.encode("maximum", dst=4, a=1, b=0, blocks=1), isa.encode("sync"),
 READERS = {Place.WORKSPACE_A: SCATTER, Place.WORKSPACE_B: LARGER}
 ROW = 5
 
-#: Where the arrays of a place are in the emitted core.
-ARRAYS = {Place.PROGRAM: "core.sequencer.memory.memory.mem",
-          Place.WORKSPACE_A: "core.workspace.a.memory.mem",
-          Place.WORKSPACE_B: "core.workspace.b.memory.mem"}
-VALID = 0                       # no place: the valid bits of the cache, which are kept twice
-ARRAYS[VALID] = "core.dma.cache.lookup.valid.mem"
-#: Addresses without a register: which word, and which of its bits turns over.
-WORD, BIT = 0x60, 0x64
+#: The copies of the valid bits of the cache, which have no place.
+VALID = ("valid_0", "valid_1")
+MEMORIES = {Place.PROGRAM: "core.sequencer.memory.memory",
+            Place.WORKSPACE_A: "core.workspace.a.memory",
+            Place.WORKSPACE_B: "core.workspace.b.memory",
+            **{copy: f"core.dma.cache.lookup.{copy}" for copy in VALID}}
+#: Address without a register, by which a host turns over a bit of a setting.
+TURN = 0x60
 
 
-def with_flips(verilog):
-    """The core with memories that hold nonsense at first, and a host that can turn bits over."""
-    text = verilog
-    for name in ("ram_1024x156", "ram_2048x72"):
-        begin = text.index(f"module {name}(")
-        end = text.index("endmodule", begin)
-        text = text[:begin] + text[begin:end].replace("mem[row] = 0", "mem[row] = 7") + text[end:]
-    bits = {place: f"{array}[flip_place[27:0]][s_axil_wdata]" for place, array in ARRAYS.items()}
-    bits[Place.SETTING] = "registers.settings__read_limit[s_axil_wdata]"
-    cases = [f"        {place}: {bit} <= ~{bit};" for place, bit in bits.items()]
-    banks = ""
-    for n in range(NANO.beat_words):
-        bit = f"core.dma.cache.sram.bank_{n}.memory.mem[flip_place[27:2]][s_axil_wdata]"
-        banks += f" {n}: {bit} <= ~{bit};"
-    cases.append(f"        {Place.CACHE}: case (flip_place[1:0]){banks} endcase")
-    lines = "\n".join(cases)
-    flips = f"""
-  reg [31:0] flip_place;
-  always @(posedge clk) if (s_axil_awvalid & s_axil_wvalid & s_axil_awready) begin
-    if (s_axil_awaddr == {WORD}) flip_place <= s_axil_wdata;
-    if (s_axil_awaddr == {BIT}) case (flip_place[31:28])
-{lines}
+def with_turns(verilog):
+    """The core with a host that can turn over bits of the settings, which are in no memory: which
+    bit, and from bit 8 on the offset of the setting."""
+    cases = ""
+    for name in Registers.SETTINGS:
+        bit = f"registers.settings__{name}[s_axil_wdata[4:0]]"
+        cases += f"\n      {rm.BY_NAME[name].offset}: {bit} <= ~{bit};"
+    turns = f"""
+  always @(posedge clk)
+    if (s_axil_awvalid & s_axil_wvalid & s_axil_awready & s_axil_awaddr == {TURN})
+      case (s_axil_wdata[15:8]){cases}
         default: ;
-    endcase
-  end
+      endcase
 """
-    top = text.index("\nmodule tokamac(")
-    end = text.index("\nendmodule", top)
-    return text[:end] + flips + text[end:]
+    top = verilog.index("\nmodule tokamac(")
+    end = verilog.index("\nendmodule", top)
+    return verilog[:end] + turns + verilog[end:]
 
 
 @pytest.fixture(scope="module")
 def device():
     with SimulatedDevice(NANO, memory_bytes=MEMORY, timing=Timing(latency=20),
-                         verilog=with_flips(verilog_of(NANO))) as device:
+                         verilog=with_turns(verilog_of(NANO))) as device:
         device.write_register("watchdog", 5000)
         yield device
 
 
-def flip(device, where, address, *bits):
-    """Turn bits over; the machine refuses the writes, for there are no such registers."""
-    for offset, value in ((WORD, rm.place(where, address)), *((BIT, bit) for bit in bits)):
-        assert device._library.machine_write(device._machine, offset, value) == 2
+@pytest.fixture(scope="module")
+def memories(device):
+    return device.on_die()
+
+
+def flip(memories, where, address, *bits):
+    """Turn over bits of a word."""
+    name = MEMORIES.get(where)
+    if where is Place.CACHE:
+        address, bank = divmod(address, NANO.beat_words)
+        name = f"core.dma.cache.sram.bank_{bank}.memory"
+    memories[name].flip(address, *bits)
+
+
+def turn(device, setting, bit):
+    """Turn over a bit of a setting; the write is refused, for there is no such register."""
+    value = rm.BY_NAME[setting].offset << 8 | bit
+    assert device._library.machine_write(device._machine, TURN, value) == 2
 
 
 def corrected(device):
@@ -94,10 +98,15 @@ def corrected(device):
     return device.counters()["corrected"], device.read_register("corrected_place")
 
 
-def test_memories_are_cleared_behind_a_reset(device):
-    """No word is wrong, though none was right; the host, which writes at once, has to wait."""
+def test_memories_are_cleared_behind_a_reset(device, memories):
+    """No word is wrong, though all were; the host, which writes at once, has to wait."""
+    for where in (Place.PROGRAM, Place.WORKSPACE_A, Place.WORKSPACE_B):
+        words = memories[MEMORIES[where]].words
+        words[:] = 0
+        words[:, 0] = 1
+    before = device.cycle
     device.reset()
-    assert device.cycle > NANO.clear_cycles
+    assert device.cycle - before > NANO.clear_cycles
     device.write_register("watchdog", 5000)
     assert run(device, [isa.encode("scatter", a=0, blocks=NANO.blocks, base=0), *COPY]) == rm.DONE
     assert corrected(device) == (0, 0)
@@ -106,9 +115,9 @@ def test_memories_are_cleared_behind_a_reset(device):
 
 
 @pytest.mark.parametrize("bit", [0, 31, 38, 39, 155])
-def test_a_wrong_bit_of_an_instruction_is_corrected_once(device, bit):
+def test_a_wrong_bit_of_an_instruction_is_corrected_once(device, memories, bit):
     assert copies(device)
-    flip(device, Place.PROGRAM, 3, bit)
+    flip(memories, Place.PROGRAM, 3, bit)
     for words in (1, 0):
         device.start()
         assert device.run(10_000) == rm.DONE and device.emitted() == [7]
@@ -125,14 +134,27 @@ def fill(device):
 
 @pytest.mark.parametrize("bit", [0, 63, 64, 71])
 @pytest.mark.parametrize("where", READERS)
-def test_a_wrong_bit_of_the_workspace_is_corrected_once(device, where, bit):
+def test_a_wrong_bit_of_the_workspace_is_corrected_once(device, memories, where, bit):
     right = fill(device)
-    flip(device, where, ROW, bit)
+    flip(memories, where, ROW, bit)
     for words in (1, 0):
         device.write(16 * LINE, bytes(128))
         assert run(device, READERS[where]) == rm.DONE
         assert device.read(16 * LINE, 128) == right
         assert corrected(device) == (words, rm.place(where, ROW) if words else 0)
+
+
+def test_words_that_are_corrected_in_the_same_cycle_are_all_counted(device, memories):
+    """Rows of both copies; the place is that of one of them."""
+    right = fill(device)
+    block = NANO.block_rows
+    flip(memories, Place.WORKSPACE_A, block + ROW, 3)
+    flip(memories, Place.WORKSPACE_B, ROW, 70)
+    assert run(device, LARGER) == rm.DONE
+    assert device.read(16 * LINE, 128) == right
+    words, place = corrected(device)
+    assert words == 2
+    assert place in (rm.place(Place.WORKSPACE_A, block + ROW), rm.place(Place.WORKSPACE_B, ROW))
 
 
 def ends(device, where, address):
@@ -145,10 +167,10 @@ def ends(device, where, address):
 
 
 @pytest.mark.parametrize("bits", [(3, 4), (5, 38), (153, 155)])
-def test_two_wrong_bits_of_an_instruction_end_the_run_there(device, bits):
+def test_two_wrong_bits_of_an_instruction_end_the_run_there(device, memories, bits):
     """It is not executed; what is before it is, and the run after the next writing is right."""
     device.program([isa.encode("emit", ra=0), STOP, isa.encode("emit", ra=0), STOP])
-    flip(device, Place.PROGRAM, 2, *bits)
+    flip(memories, Place.PROGRAM, 2, *bits)
     device.start()
     assert device.run(10_000) == rm.DONE and device.emitted() == [0]
     words = [isa.encode("emit", ra=0), isa.encode("sync"), isa.encode("emit", ra=0)]
@@ -166,10 +188,10 @@ def test_two_wrong_bits_of_an_instruction_end_the_run_there(device, bits):
 
 @pytest.mark.parametrize("bits", [(0, 1), (10, 66), (70, 71)])
 @pytest.mark.parametrize("where", READERS)
-def test_two_wrong_bits_of_the_workspace_end_the_run(device, where, bits):
+def test_two_wrong_bits_of_the_workspace_end_the_run(device, memories, where, bits):
     fill(device)
-    flip(device, where, ROW, *bits)
-    flip(device, where, 40, *bits)      # nobody reads it
+    flip(memories, where, ROW, *bits)
+    flip(memories, where, 40, *bits)      # nobody reads it
     loop = [*READERS[where][:-1], isa.encode("branch", target=len(READERS[where]) - 1)]
     run(device, loop)
     ends(device, where, ROW)
@@ -180,19 +202,34 @@ def test_two_wrong_bits_of_the_workspace_end_the_run(device, where, bits):
 
 
 @pytest.mark.parametrize("bit", [0, 17, 31])
-def test_a_wrong_bit_of_a_setting_ends_runs_until_it_is_written(device, bit):
+@pytest.mark.parametrize("setting", Registers.SETTINGS)
+def test_a_wrong_bit_of_a_setting_ends_runs_until_it_is_written(device, setting, bit):
     """While one is under way, and before it begins."""
-    setting = rm.BY_NAME["read_limit"].offset
+    offset, value = rm.BY_NAME[setting].offset, device.read_register(setting)
     device.program([isa.encode("branch", target=0)])
     device.start()
     assert device.run(500) == rm.RUNNING
-    flip(device, Place.SETTING, 0, bit)
+    turn(device, setting, bit)
     device.run(10_000)
-    ends(device, Place.SETTING, setting)
+    ends(device, Place.SETTING, offset)
     run(device, COPY)
-    ends(device, Place.SETTING, setting)
+    ends(device, Place.SETTING, offset)
     assert device.read_register("instructions_low") == 0
-    device.write_register("read_limit", MEMORY // rm.PAGE)
+    device.write_register(setting, value)
+    assert copies(device)
+
+
+def test_settings_that_a_host_may_not_write_keep_their_parity(device):
+    """A run goes on when writes of other parity are refused."""
+    device.program([isa.encode("branch", target=0)])
+    device.start()
+    for name in Registers.SETTINGS:
+        with pytest.raises(UserError, match="refused"):
+            device.write_register(name, device.read_register(name) ^ 1)
+    assert device.run(500) == rm.RUNNING
+    device.write_register("control", rm.ABORT)
+    device.run(10_000)
+    assert device.cause() == rm.Cause.ABORTED
     assert copies(device)
 
 
@@ -202,7 +239,7 @@ PIN = isa.encode("pin", base=8, lines=4, place=5, preload=1)
 FIRST = 5 * NANO.burst          # word of the SRAM
 
 
-def reads_twice(device, where, address, *bits):
+def reads_twice(device, memories, where, address, *bits):
     """Status, and ``(hits, misses)``, of a program that reads a pinned range twice; bits turn over
     before."""
     words = [PIN, *wait(1)]
@@ -211,7 +248,7 @@ def reads_twice(device, where, address, *bits):
     device.program([*words, STOP])
     device.start()
     assert device.run(1500) == rm.RUNNING
-    flip(device, where, address, *bits)
+    flip(memories, where, address, *bits)
     status = device.run(100_000)
     counters = device.counters()
     return status, (counters["hits"], counters["misses"])
@@ -219,39 +256,42 @@ def reads_twice(device, where, address, *bits):
 
 @pytest.mark.parametrize("word", [0, 7, 63])
 @pytest.mark.parametrize("bit", [0, 31, 38])
-def test_a_wrong_bit_of_the_cache_is_corrected_once(device, word, bit):
-    assert reads_twice(device, Place.CACHE, FIRST + word, bit) == (rm.DONE, (32, 0))
+def test_a_wrong_bit_of_the_cache_is_corrected_once(device, memories, word, bit):
+    assert reads_twice(device, memories, Place.CACHE, FIRST + word, bit) == (rm.DONE, (32, 0))
     assert corrected(device) == (1, rm.place(Place.CACHE, FIRST + word))
 
 
 @pytest.mark.parametrize("bits", [(0, 1), (31, 32), (37, 38)])
-def test_two_wrong_bits_of_the_cache_end_the_run(device, bits):
+def test_two_wrong_bits_of_the_cache_end_the_run(device, memories, bits):
     """Memory has the words; the next run reads them there."""
-    assert reads_twice(device, Place.CACHE, FIRST + 6, *bits)[0] == rm.DONE | rm.FAULT
+    assert reads_twice(device, memories, Place.CACHE, FIRST + 6, *bits)[0] == rm.DONE | rm.FAULT
     ends(device, Place.CACHE, FIRST + 6)
     assert copies(device)
-    assert reads_twice(device, Place.CACHE, FIRST + 64, *bits) == (rm.DONE, (32, 0))
+    assert reads_twice(device, memories, Place.CACHE, FIRST + 64, *bits) == (rm.DONE, (32, 0))
     assert corrected(device) == (0, 0)
 
 
 @pytest.mark.parametrize("row, misses", [(6, 1), (9, 0)])
-@pytest.mark.parametrize("bit", [0, 1])
-def test_a_wrong_valid_bit_is_a_miss(device, row, bit, misses):
+@pytest.mark.parametrize("copy", VALID)
+def test_a_wrong_valid_bit_is_a_miss(device, memories, copy, row, misses):
     """Of a line of the range, and of one that nobody has pinned."""
-    assert reads_twice(device, VALID, row, bit) == (rm.DONE, (32 - 4 * misses, misses))
+    assert reads_twice(device, memories, copy, row, 0) == (rm.DONE, (32 - 4 * misses, misses))
     assert corrected(device) == (0, 0)
 
 
-def test_an_invalid_line_does_not_become_valid_by_a_wrong_bit(device):
-    """A range that holds nothing yet."""
-    device.program([isa.encode("pin", base=8, lines=4, place=5), *wait(1), READ, *wait(5), STOP])
+@pytest.mark.parametrize("copy", VALID)
+def test_an_invalid_line_does_not_become_valid_by_a_wrong_bit(device, memories, copy):
+    """A range that holds nothing yet, where all lines of another one were valid."""
+    words = [PIN, *wait(1)]
+    words += [isa.encode("pin", base=8, lines=4, place=5), *wait(len(words) + 1), READ]
+    device.program([*words, *wait(len(words)), STOP])
     device.start()
-    assert device.run(1500) == rm.RUNNING
+    assert device.run(4000) == rm.RUNNING
     for row in range(5, 9):
-        flip(device, VALID, row, row % 2)
+        flip(memories, copy, row, 0)
     assert device.run(100_000) == rm.DONE
     counters = device.counters()
-    assert (counters["hits"], counters["misses"], counters["fills"]) == (0, 4, 4)
+    assert (counters["hits"], counters["misses"], counters["fills"]) == (0, 4, 8)
 
 
 def test_a_model_of_which_bits_turn_over_all_the_time():
@@ -262,13 +302,13 @@ def test_a_model_of_which_bits_turn_over_all_the_time():
              Place.WORKSPACE_B: (NANO.rows, 72), Place.CACHE: (NANO.cache // 4, 39)}
     words = {place: iter(rng.permutation(size)) for place, (size, _) in sizes.items()}
     with SimulatedDevice(NANO, memory_bytes=compiled.memory.bytes,
-                         verilog=with_flips(verilog_of(NANO))) as device:
-        session = Session(device, compiled)
+                         verilog=with_turns(verilog_of(NANO))) as device:
+        session, memories = Session(device, compiled), device.on_die()
         verifier = Verifier(device, compiled)
         for _ in session.tokens():
             for place, (size, bits) in sizes.items():
                 for address in islice(words[place], size // 60):
-                    flip(device, place, int(address), int(rng.integers(bits)))
+                    flip(memories, place, int(address), int(rng.integers(bits)))
         assert "bit for bit" in verifier.verify(session.outcome)
     assert session.outcome.counters["corrected"] > 50
 

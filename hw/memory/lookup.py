@@ -1,5 +1,8 @@
 """Finds out which bursts are in the cache."""
 
+from functools import reduce
+from operator import and_
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
@@ -29,7 +32,8 @@ class Lookup(wiring.Component):
     valid.
 
     A request that is not wholly inside one range is neither a hit nor a fill. With ``config.ecc``
-    valid bits are kept twice, and a line is valid if both say so: one that is wrong is a miss.
+    valid bits are kept twice, in two memories, and a line is valid if both say so: one that is wrong
+    is a miss.
 
     Latency
     -------
@@ -93,12 +97,6 @@ class Lookup(wiring.Component):
         config, names = self.config, self.names
         word, line = exact_log2(config.word_bytes), exact_log2(config.line_bytes)
         span = exact_log2(config.burst_bytes)
-        lines, copies = config.burst_lines, 2 if config.ecc else 1
-        m.submodules.valid = valid = Memory(shape=copies * lines, depth=config.cache_bursts,
-                                            init=[])
-        write, read = valid.write_port(granularity=1), valid.read_port()
-        is_valid = Signal(lines)
-        m.d.comb += is_valid.eq(read.data[:lines] & read.data[-lines:])
 
         # A request, and which range holds its lines.
         request, taken = Signal(read_request(config)), Signal(len(names))
@@ -131,11 +129,11 @@ class Lookup(wiring.Component):
         for n in range(config.ranges):
             with m.If(s1_match[n]):
                 m.d.comb += [slot.eq(n), shift.eq(self.shift[n])]
-        m.d.comb += [s1_row.eq(s1_request.address[span:] + shift),
-                     read.addr.eq(s1_row), read.en.eq(1)]
+        m.d.comb += s1_row.eq(s1_request.address[span:] + shift)
 
         # Stage 2: hit or miss.
         s2_taken, s2_lines, s2_inside = Signal(len(names)), Signal.like(s1_lines), Signal()
+        is_valid = Signal(config.burst_lines)
         m.d.sync += [
             s2_taken.eq(s1_taken), s2_lines.eq(s1_lines), s2_inside.eq(s1_match.any()),
             self.found.request.eq(s1_request), self.found.slot.eq(slot),
@@ -148,9 +146,18 @@ class Lookup(wiring.Component):
             *(getattr(self, f"{name}_valid").eq(s2_taken[n]) for n, name in enumerate(names)),
         ]
 
-        m.d.comb += [
-            write.addr.eq(Mux(self.clear, self.clear_row, self.set_row)),
-            write.data.eq(Mux(self.clear, 0, self.set_lines.replicate(copies))),
-            write.en.eq(Mux(self.clear, ~0, (self.set_lines | self.drop_lines).replicate(copies))),
-        ]
+        # Each copy of the valid bits is a memory of its own: neighbours are never copies.
+        copies = []
+        for n in range(2 if config.ecc else 1):
+            m.submodules[f"valid_{n}"] = memory = Memory(
+                shape=config.burst_lines, depth=config.cache_bursts, init=[])
+            write, read = memory.write_port(granularity=1), memory.read_port()
+            m.d.comb += [
+                read.addr.eq(s1_row), read.en.eq(1),
+                write.addr.eq(Mux(self.clear, self.clear_row, self.set_row)),
+                write.data.eq(Mux(self.clear, 0, self.set_lines)),
+                write.en.eq(Mux(self.clear, ~0, self.set_lines | self.drop_lines)),
+            ]
+            copies.append(read.data)
+        m.d.comb += is_valid.eq(reduce(and_, copies))
         return m

@@ -28,7 +28,7 @@ GROUPS = {
     "program": r"core\.sequencer\.memory",
     "workspace": r"core\.workspace\.",
     "cache": r"core\.dma\.cache\.sram\.",
-    "valid": r"core\.dma\.cache\.lookup\.valid$",
+    "valid": r"core\.dma\.cache\.lookup\.valid_",
     "activations": r"core\.matmul\.array\..*\.(act|codes|shifts)$",
     "sums": r"core\.matmul\.array\..*accumulator",
     "streams": r"core\.dma\.[wd]_reader\.|core\.matmul\.(key_)?replay\.",
@@ -37,7 +37,7 @@ GROUPS = {
 }
 #: Groups that are protected if the configuration has ``ecc``, and against how many wrong bits of a
 #: word; of those that have check bits, one is corrected.
-PROTECTED = {"program": 2, "workspace": 2, "cache": 2, "valid": 1}
+PROTECTED = {"program": 2, "workspace": 2, "cache": 2, "valid": 2}
 #: In the order in which they are asked: the same result and nothing counted; the same result and
 #: corrections counted; stopped with a cause; another result without one; no end; a bus that does
 #: what it must not.
@@ -242,8 +242,7 @@ class Campaign:
         known, device = self.programs[flip.program], self.device
         self._begin(known.words)
         device.run(flip.cycle)
-        for bit in flip.bits:
-            self.memories[flip.memory].words[flip.word, bit // 8] ^= 1 << bit % 8
+        self.memories[flip.memory].flip(flip.word, *flip.bits)
         status = device.run(4 * known.cycles + HALT)
         if status & rm.RUNNING:
             return "hang"
