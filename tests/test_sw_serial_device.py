@@ -1,9 +1,13 @@
 """A board's device over a line that loses and changes bytes, before the emulator."""
 
+import errno
+import os
+import sys
 from time import sleep
 
 import numpy as np
 import pytest
+import serial
 
 from fpga.link.protocol import Kind
 from hw import register_map as rm
@@ -107,7 +111,7 @@ def test_a_run_that_was_left_behind_is_ended():
 
 
 @pytest.mark.parametrize("wrong, sentence", [
-    (dict(hash=5), "the board has configuration hash 0x00000005, but nano is "),
+    (dict(hash=5), "the board has another configuration than nano: its hash is 0x00000005"),
     (dict(pages=1), "the model needs 65536 bytes of memory; the board has 4096"),
 ])
 def test_another_board_is_refused(wrong, sentence):
@@ -161,12 +165,56 @@ def test_a_memory_that_hangs_is_told():
 
 
 @pytest.mark.parametrize("name, sentence", [
-    ("/dev/nothing", "the serial port /dev/nothing cannot be opened"),
+    ("/dev/nothing", "the serial port /dev/nothing cannot be opened: it does not exist; is the"),
+    ("/dev", "the serial port /dev cannot be opened: "),
     ("/dev/nothing@fast", "rate of a serial port must be a positive number, not 'fast'"),
 ])
 def test_ports_that_do_not_exist(name, sentence):
     with pytest.raises(UserError, match=sentence):
         open_port(name)
+
+
+@pytest.mark.parametrize("code, sentence", [
+    (errno.EACCES, "may not use it; join the group that owns it, often dialout, .* udev rule"),
+    (errno.EAGAIN, "/dev/board cannot be opened: another program uses it"),
+])
+def test_ports_that_may_not_be_used(code, sentence, monkeypatch):
+    def refuse(*_, **__):
+        raise serial.SerialException(code, "told by the system")
+
+    monkeypatch.setattr(serial, "Serial", refuse)
+    with pytest.raises(UserError, match=sentence):
+        open_port("/dev/board")
+
+
+def test_two_programs_cannot_use_a_port():
+    """Not even this one twice."""
+    ours, theirs = os.openpty()
+    name = os.ttyname(theirs)
+    with open_port(name), pytest.raises(UserError, match="another program uses it"):
+        open_port(name)
+    open_port(name).close()
+    os.close(ours), os.close(theirs)
+
+
+def test_without_pyserial_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "serial", None)
+    with pytest.raises(UserError, match=r"boards need the package pyserial: pip install -e '\.\[f"):
+        open_port("/dev/board")
+
+
+@pytest.mark.parametrize("name", ["read", "write"])
+def test_a_cable_that_is_unplugged_ends_with_a_sentence(name, monkeypatch):
+    port = board()
+    device = SerialDevice(CONFIG, port)
+
+    def fail(_):
+        raise serial.SerialException("device disconnected")
+
+    monkeypatch.setattr(port, name, fail)
+    for use in (lambda: device.read_register("status"), lambda: device.read(0, 2000)):
+        with pytest.raises(UserError, match="the serial port is gone; was the cable unplugged?"):
+            use()
 
 
 def test_the_line_is_waited_for_without_a_busy_loop():

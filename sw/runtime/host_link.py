@@ -1,6 +1,7 @@
 """The host's side of the link: requests to a board over a serial port, and its replies."""
 
 import struct
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 
@@ -114,8 +115,7 @@ class HostLink:
         number = self._next()
         for _ in self._attempts():
             # The 0 ends whatever came before.
-            self.port.write(b"\0")
-            self._send(number, Request(Kind.IDENTIFY))
+            self._send(number, Request(Kind.IDENTIFY), before=b"\0")
             answer = self._receive(self._time(Request(Kind.IDENTIFY)), [number])
             if answer is not None and answer.kind == Kind.IDENTIFY:
                 found = Identity.unpack(answer.payload)
@@ -142,8 +142,10 @@ class HostLink:
         size = 2 * (HEADER + 8) + len(asked.payload) + asked.count
         return PATIENCE + 1.5 * size * BITS / self.identity.baud + asked.seconds
 
-    def _send(self, number, asked):
-        self.port.write(request(asked.kind, number, asked.count, asked.address, asked.payload))
+    def _send(self, number, asked, before=b""):
+        with present():
+            self.port.write(before + request(asked.kind, number, asked.count, asked.address,
+                                             asked.payload))
 
     def _receive(self, seconds, numbers):
         """The next whole reply to a request of these numbers, or None; others are late ones."""
@@ -163,5 +165,15 @@ class HostLink:
             left = end - monotonic()
             if left <= 0:
                 return None
-            self.port.timeout = left
-            self._bytes += self.port.read(max(1, self.port.in_waiting))
+            with present():
+                self.port.timeout = left
+                self._bytes += self.port.read(max(1, self.port.in_waiting))
+
+
+@contextmanager
+def present():
+    """A port that goes away meanwhile is an error of the user's."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"the serial port is gone; was the cable unplugged? ({error})") from None

@@ -1,5 +1,6 @@
 """A board at a serial port as a device."""
 
+import errno
 import struct
 from os import urandom
 
@@ -15,6 +16,14 @@ __all__ = ["SerialDevice", "open_port"]
 #: Rate that ports are opened with, unless another one is named.
 BAUD = 1_000_000
 
+#: Why a port cannot be opened, and what helps, where the system's own words do not say it.
+REFUSALS = {
+    errno.ENOENT: "it does not exist; is the cable plugged in?",
+    errno.EACCES: "this user may not use it; join the group that owns it, often dialout, and log "
+                  'in again, or let a udev rule with TAG+="uaccess" give it to who is logged in',
+    errno.EAGAIN: "another program uses it",
+}
+
 
 def open_port(name):
     """The serial port ``PATH`` or ``PATH@BAUD``, and as much low latency as it offers."""
@@ -29,9 +38,10 @@ def open_port(name):
     if not rate.isdecimal() or not int(rate):
         raise UserError(f"the rate of a serial port must be a positive number, not {rate!r}")
     try:
-        port = serial.Serial(path, int(rate), timeout=0, write_timeout=None)
+        port = serial.Serial(path, int(rate), timeout=0, write_timeout=None, exclusive=True)
     except (serial.SerialException, ValueError) as error:
-        raise UserError(f"the serial port {path} cannot be opened: {error}") from None
+        why = REFUSALS.get(getattr(error, "errno", None), error)
+        raise UserError(f"the serial port {path} cannot be opened: {why}") from None
     try:
         # FTDI chips otherwise keep short replies for 16 ms.
         port.set_low_latency_mode(True)
@@ -58,8 +68,8 @@ class SerialDevice:
         identity = self.link.identity
         self.memory_bytes = identity.pages * rm.PAGE
         if identity.hash != config.hash:
-            raise UserError(f"the board has configuration hash {identity.hash:#010x}, but "
-                            f"{config} is {config.hash:#010x}")
+            raise UserError(f"the board has another configuration than {config}: its hash is "
+                            f"{identity.hash:#010x} instead of {config.hash:#010x}")
         if memory_bytes > self.memory_bytes:
             raise UserError(f"the model needs {memory_bytes} bytes of memory; the board has "
                             f"{self.memory_bytes}")
