@@ -45,9 +45,11 @@ def stream_keys_and_values(w, layer):
 
 def beats_of_keys_and_values(w, matrix):
     rows, size = matrix.weights.shape
-    if keys_apart(w, matrix):
-        rows = 2 * 32 * w.model.kv_rows
-    return tape_beats((rows, size), matrix.format, w.config.slices)
+    if not keys_apart(w, matrix):
+        return matrix.beats(w.config.slices)
+    rows, tile = 2 * 32 * w.model.kv_rows, tile_rows(matrix, w.config)
+    height = tile // w.config.slices
+    return tape_beats((rows, size), matrix.format, w.config.slices, (rows // tile, height, height))
 
 
 def keys_apart(w, matrix):

@@ -32,16 +32,19 @@ def meaning(format):
 def tiling(rows, slices, format):
     """``(tiles, height, tail)``: how a matrix of so many rows is cut.
 
-    All tiles have ``height`` rows a slice, but for the last one, which has ``tail``.
+    All tiles have ``height`` rows a slice, but for the last one, which has ``tail``. If that is
+    less than half, all become lower by what fills the last one: blocks of few rows are slow, as
+    the sum of a row takes a term only when the one before has been added.
     """
     step = meaning(format).step
-
-    def rows_a_slice(number):
-        return -(-number // (slices * step)) * step
-
-    height = min(ROWS, rows_a_slice(rows))
-    tiles = -(-rows // (height * slices))
-    return tiles, height, rows_a_slice(rows - (tiles - 1) * height * slices)
+    # A tile fills rows of the workspace, which are up to 32 elements.
+    unit = max(step, min(2 * ROWS, ROWS * slices) // slices)
+    all_rows = -(-rows // (slices * step)) * step
+    height = min(ROWS, all_rows)
+    tiles = -(-all_rows // height)
+    if 2 * (all_rows - (tiles - 1) * height) < height:
+        height = -(-all_rows // (tiles * unit)) * unit
+    return tiles, height, all_rows - (tiles - 1) * height
 
 
 def sections(size, height, format):
