@@ -9,6 +9,7 @@ from .core import Core
 from .memory.axi import axi4
 from .memory.port import MemoryPort
 from .registers import Registers, axi_lite
+from .run_control import RunControl
 from .verilog import shared
 
 
@@ -59,8 +60,8 @@ class Tokamac(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        core_reset = Signal(init=1)
-        m.submodules.core = core = shared(Core(config), reset=core_reset)
+        m.submodules.control = control = RunControl(config)
+        m.submodules.core = core = shared(Core(config), reset=control.core_reset)
         m.submodules.port = port = MemoryPort(config)
         m.submodules.registers = registers = Registers(config)
 
@@ -82,54 +83,27 @@ class Tokamac(wiring.Component):
         ]
 
         # A run: the core works; then the port comes to rest.
-        running, halting, done, fault = Signal(), Signal(), Signal(), Signal()
-        cause, pc = Signal(rm.Cause), Signal(32)
-        address, idle_for = Signal(64), Signal(32)
-        events = core.events
-        progress = Cat(events.busy, events.w, events.d, events.gather, events.written,
-                       events.retired, events.cache.hit)
-        ending, expired = Signal(), Signal()
-        reason = Signal(rm.Cause)
-        m.d.comb += expired.eq(settings.watchdog.any() & (idle_for >= settings.watchdog))
-        for condition, why in (     # the last that holds counts
-                (registers.abort, rm.Cause.ABORTED),
-                (expired, rm.Cause.WATCHDOG),
-                (core.range_fault, rm.Cause.RANGE),
-                (core.choice_fault, rm.Cause.CHOICE),
-                (core.table_fault, rm.Cause.TABLE),
-                (core.overflow, rm.Cause.COUNTER),
-                (core.illegal, rm.Cause.ILLEGAL)):
-            with m.If(condition):
-                m.d.comb += [ending.eq(1), reason.eq(why)]
-        place = Signal(64)          # address of the fault
-        with m.If(port.fault.valid):
-            m.d.comb += [ending.eq(1), reason.eq(port.fault.cause), place.eq(port.fault.address)]
+        events, values = core.events, registers.values
+        m.d.comb += [
+            control.start.eq(registers.start), control.abort.eq(registers.abort),
+            control.watchdog.eq(settings.watchdog),
+            control.progress.eq(Cat(events.busy, events.w, events.d, events.gather, events.written,
+                                    events.retired, events.cache.hit).any()),
+            control.stopped.eq(core.done), control.pc.eq(core.pc),
+            control.wrong.range.eq(core.range_fault), control.wrong.choice.eq(core.choice_fault),
+            control.wrong.table.eq(core.table_fault), control.wrong.counter.eq(core.overflow),
+            control.wrong.illegal.eq(core.illegal),
+            control.fault.eq(port.fault), control.quiet.eq(port.quiet),
+            control.moved.eq(port.moved), port.halt.eq(control.halt),
+            self.irq.eq(control.status[1]),
+            values.status.eq(control.status), values.cause.eq(control.cause),
+            values.pc.eq(control.last_pc),
+            Cat(values.fault_low, values.fault_high).eq(control.address),
+        ]
         if config.ecc:
-            broken = self._protect(m, registers, core, running & ~halting & ~core_reset, place)
-            with m.If(broken):
-                m.d.comb += [ending.eq(1), reason.eq(rm.Cause.ECC)]
-        m.d.comb += [port.halt.eq(~running | halting), self.irq.eq(done),
-                     registers.values.status.eq(Cat(running, done, fault, done & ~port.quiet)),
-                     registers.values.cause.eq(cause), registers.values.pc.eq(pc),
-                     registers.values.fault_low.eq(address[:32]),
-                     registers.values.fault_high.eq(address[32:])]
-        m.d.sync += core_reset.eq(~running | halting)
-        with m.If(registers.start & ~running):
-            m.d.sync += [running.eq(1), done.eq(0), fault.eq(0), cause.eq(0), address.eq(0),
-                         idle_for.eq(0)]
-        with m.Elif(running & ~halting):
-            m.d.sync += [pc.eq(core.pc), idle_for.eq(Mux(progress.any(), 0, idle_for + 1))]
-            with m.If(~core_reset & (ending | core.done)):
-                m.d.sync += [halting.eq(1), fault.eq(ending), cause.eq(reason), idle_for.eq(0),
-                             address.eq(place)]
-        with m.Elif(halting):
-            m.d.sync += idle_for.eq(Mux(port.moved, 0, idle_for + 1))
-            with m.If(port.quiet | expired):
-                m.d.sync += [running.eq(0), halting.eq(0), done.eq(1)]
-                with m.If(~port.quiet & ~fault):
-                    m.d.sync += [fault.eq(1), cause.eq(rm.Cause.HUNG)]
+            self._protect(m, registers, core, control)
 
-        self._count(m, registers, core, running & ~halting & ~core_reset)
+        self._count(m, registers, core, control.counting)
         return m
 
     def _wire(self, m, signature, prefix, bus):
@@ -139,27 +113,26 @@ class Tokamac(wiring.Component):
             inward = self.signature.members[f"{prefix}_{name}"].flow is In
             m.d.comb += inner.eq(outer) if inward else outer.eq(inner)
 
-    def _protect(self, m, registers, core, counting, place):
+    def _protect(self, m, registers, core, control):
         """Clear memories behind a reset, so that all words have valid check bits, and see to what
-        cannot be corrected; returns whether there is something of this kind."""
+        cannot be corrected."""
         sweep, last = Signal.like(core.clear.address), self.config.clear_cycles - 1
-        swept, broken = Signal(), Signal()
+        swept = Signal()
         m.d.comb += [core.clear.en.eq(~swept), core.clear.address.eq(sweep),
                      registers.hold.eq(~swept)]
         m.d.sync += [sweep.eq(sweep + 1), swept.eq(swept | (sweep == last))]
 
-        m.d.comb += broken.eq(core.errors.fault | registers.wrong)
+        m.d.comb += control.broken.eq(core.errors.fault | registers.wrong)
         with m.If(core.errors.fault):
-            m.d.comb += place.eq(core.errors.fault_place)
+            m.d.comb += control.place.eq(core.errors.fault_place)
         with m.Elif(registers.wrong):
-            m.d.comb += place.eq(rm.place(rm.Place.SETTING, registers.wrong_offset))
+            m.d.comb += control.place.eq(rm.place(rm.Place.SETTING, registers.wrong_offset))
         corrected = Signal(32)
         m.d.comb += registers.values.corrected_place.eq(corrected)
         with m.If(registers.start):
             m.d.sync += corrected.eq(0)
-        with m.Elif(counting & core.errors.corrected.any()):
+        with m.Elif(control.counting & core.errors.corrected.any()):
             m.d.sync += corrected.eq(core.errors.corrected_place)
-        return broken
 
     def _count(self, m, registers, core, counting):
         """Event counters. Each cycle belongs to exactly one of the four kinds."""

@@ -1,5 +1,5 @@
-"""Proofs of the queues, the stream reader, the cache, the memory port, the registers, the order of
-keys and values, and the counters."""
+"""Proofs of the queues, the stream reader, the cache, the memory port, the end of runs, the
+registers, the order of keys and values, and the counters."""
 
 import pytest
 
@@ -13,6 +13,7 @@ from verif.formal.port import PortSpec
 from verif.formal.prove import prove
 from verif.formal.reader import ReaderSpec
 from verif.formal.registers import RegistersSpec
+from verif.formal.rest import RestSpec
 from verif.formal.semaphores import SemaphoresSpec
 
 
@@ -53,6 +54,13 @@ def test_memory_port():
     config = FewWords(name="proof", slices=1, data_bits=32, address_bits=32, burst=16,
                       outstanding=2, w_fifo=512, d_fifo=512)
     prove(PortSpec(config), "port", timeout=300)
+
+
+def test_every_run_that_must_end_does():
+    """Whatever the core asks for, and memory does or leaves undone."""
+    config = FewWords(name="proof", slices=1, data_bits=32, address_bits=32, burst=16,
+                      outstanding=2, w_fifo=512, d_fifo=512)
+    prove(RestSpec(config, watchdog=3, words=2), "rest", timeout=300)
 
 
 @pytest.mark.parametrize("ecc", [0, 1])

@@ -32,8 +32,8 @@ class Lookup(wiring.Component):
     valid.
 
     A request that is not wholly inside one range is neither a hit nor a fill. With ``config.ecc``
-    valid bits are kept twice, in two memories, and a line is valid if both say so: one that is wrong
-    is a miss.
+    valid bits are kept twice, in two memories, and a line is valid if both say so: a wrong one is a
+    miss.
 
     Latency
     -------

@@ -3,12 +3,12 @@
 from amaranth import *
 from amaranth.hdl import Assert, Assume
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, connect
 from amaranth.utils import exact_log2
 
 from hw.memory.port import MemoryPort
-from hw.memory.queue import Queue
 from hw.register_map import PAGE
+from verif.formal.any_memory import AnyMemory
 
 
 __all__ = ["PortSpec"]
@@ -21,8 +21,8 @@ class PortSpec(wiring.Component):
     """Requests stay until they are taken, and are inside the windows; a quiet bus is at rest.
 
     The core may withdraw what it offers at any time, as a reset makes it do. The host halts the
-    port when it likes, and changes the windows only when the port is quiet and halted. Memory
-    answers what was asked, in order, after any time, or never, and may report errors. One channel.
+    port when it likes, and changes the windows only when the port is quiet and halted. Memory is
+    :class:`.AnyMemory`, on one channel.
 
     Parameters
     ----------
@@ -64,27 +64,10 @@ class PortSpec(wiring.Component):
             port.read_limit.eq(limit), port.write_limit.eq(limit),
         ]
 
-        # Memory: bursts that were asked for, and words of the first that have come.
-        m.submodules.asked = asked = Queue(8, config.outstanding)
-        count, written = Signal(8), Signal(range(config.words_written + 1))
-        lead = Signal(signed(6))        # of data before addresses
-        last = Signal()
-        answered = Signal()
-        m.d.comb += [
-            Cat(axi.arready, axi.awready, axi.wready).eq(self.ready),
-            asked.i.valid.eq(axi.arvalid & axi.arready), asked.i.payload.eq(axi.arlen),
-            last.eq(count == asked.o.payload),
-            axi.rvalid.eq(asked.o.valid & self.answers[0]), axi.rlast.eq(last),
-            axi.rresp.eq(self.error << 1),
-            asked.o.ready.eq(axi.rvalid & axi.rready & last),
-            # A response needs address and data.
-            axi.bvalid.eq(self.answers[1] & (written != 0) & (written + lead > 0)),
-            axi.bresp.eq(self.error << 1), answered.eq(axi.bvalid & axi.bready),
-        ]
-        with m.If(axi.rvalid & axi.rready):
-            m.d.sync += count.eq(Mux(last, 0, count + 1))
-        m.d.sync += [written.eq(written + (axi.awvalid & axi.awready) - answered),
-                     lead.eq(lead + (axi.wvalid & axi.wready) - (axi.awvalid & axi.awready))]
+        m.submodules.memory = memory = AnyMemory(config)
+        connect(m, axi, memory.axi)
+        m.d.comb += [memory.ready.eq(self.ready), memory.answers.eq(self.answers),
+                     memory.error.eq(self.error)]
 
         # Requests stay.
         for kind, names in HELD.items():
@@ -104,9 +87,9 @@ class PortSpec(wiring.Component):
             Assert(~axi.awvalid | (axi.awaddr[page:] >= base) & (axi.awaddr[page:] < limit)),
             Assert(~axi.wvalid | axi.wstrb.any()),
             # Nothing is left behind a quiet port, and no more is in flight than configured.
-            Assert(~port.quiet | ~(axi.arvalid | axi.awvalid | axi.wvalid | asked.o.valid)),
-            Assert(~port.quiet | (written == 0)),
-            Assert(~asked.i.valid | asked.i.ready), Assert(written <= config.words_written),
+            Assert(~port.quiet | ~(axi.arvalid | axi.awvalid | axi.wvalid | memory.reads)),
+            Assert(~port.quiet | (memory.writes == 0)),
+            Assert(~memory.excess), Assert(memory.writes <= config.words_written),
             # Whatever comes is taken in the halt.
             Assert(~port.halt | axi.bready),
         ]
