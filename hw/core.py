@@ -102,11 +102,13 @@ class Core(wiring.Component):
         m.submodules.dma = dma = Dma(config)
         m.submodules.workspace = workspace = Workspace(config)
 
-        # Commands. The fetch unit has queues of its own, one for each stream.
+        # Commands. The fetch unit has queues of its own, one for each stream; fields of the mover's
+        # go a long way, to the counters and back.
         queues = {}
         for unit, target in (("matmul", attention.commands), ("vector", vector.commands),
                              ("mover", dma.mover)):
-            m.submodules[f"{unit}_queue"] = queue = Queue(Command, config.queue)
+            m.submodules[f"{unit}_queue"] = queue = Queue(
+                Command, config.queue, registered=unit == "mover")
             connect(m, getattr(sequencer, unit), queue.i)
             connect(m, queue.o, target)
             queues[unit] = queue
@@ -170,7 +172,7 @@ class Core(wiring.Component):
                          choosing.eq(selector.busy)]
         connect(m, sequencer.emitted, flipped(self.emitted))
         connect(m, flipped(self.program), sequencer.program)
-        waiting = Cat(queue.o.valid for queue in queues.values())
+        waiting = Cat(queue.level.any() for queue in queues.values())
         resting = Signal()
         m.d.comb += [
             resting.eq(~(waiting.any() | attention.busy | matmul.busy | vector.busy

@@ -28,6 +28,10 @@ def test_queue(depth):
     prove(FifoSpec(Queue(2, depth), places=depth, latency=Queue.latency), f"queue_{depth}")
 
 
+def test_queue_with_a_register():
+    prove(FifoSpec(Queue(2, 2, registered=True), places=3, latency=2), "queue_registered")
+
+
 def test_fifo():
     prove(FifoSpec(Fifo(2, 4), places=5, latency=Fifo.latency), "fifo")
 

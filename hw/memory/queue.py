@@ -15,7 +15,7 @@ class Queue(wiring.Component):
 
     Latency
     -------
-    One cycle from ``i`` to ``o``.
+    One cycle from ``i`` to ``o``; two if ``registered``.
 
     Throughput
     ----------
@@ -28,24 +28,28 @@ class Queue(wiring.Component):
         Shape of an element.
     depth : int
         Elements held.
+    registered : bool
+        The element at ``o`` waits in registers, one more than ``depth``: what is read from LUT
+        memory comes late in a cycle.
 
     Members
     -------
     i : ``In(stream.Signature(shape))``
     o : ``Out(stream.Signature(shape))``
-    level : ``Out(range(depth + 1))``
+    level : ``Out``
         Elements held.
     """
 
     latency = 1
 
-    def __init__(self, shape, depth):
+    def __init__(self, shape, depth, *, registered=False):
         self.shape = shape
         self.depth = depth
+        self.registered = registered
         super().__init__({
             "i": In(stream.Signature(shape)),
             "o": Out(stream.Signature(shape)),
-            "level": Out(range(depth + 1)),
+            "level": Out(range(depth + registered + 1)),
         })
 
     def elaborate(self, platform):
@@ -55,9 +59,18 @@ class Queue(wiring.Component):
             fifo.w_data.eq(self.i.payload),
             fifo.w_en.eq(self.i.valid),
             self.i.ready.eq(fifo.w_rdy),
-            Value.cast(self.o.payload).eq(fifo.r_data),
-            self.o.valid.eq(fifo.r_rdy),
-            fifo.r_en.eq(self.o.ready),
-            self.level.eq(fifo.level),
         ]
+        if not self.registered:
+            m.d.comb += [
+                Value.cast(self.o.payload).eq(fifo.r_data),
+                self.o.valid.eq(fifo.r_rdy),
+                fifo.r_en.eq(self.o.ready),
+                self.level.eq(fifo.level),
+            ]
+            return m
+
+        m.d.comb += [fifo.r_en.eq(~self.o.valid | self.o.ready),
+                     self.level.eq(fifo.level + self.o.valid)]
+        with m.If(fifo.r_en):
+            m.d.sync += [Value.cast(self.o.payload).eq(fifo.r_data), self.o.valid.eq(fifo.r_rdy)]
         return m
