@@ -24,18 +24,20 @@ CONFIGS = {
     "ulx3s_80":      dict(board="ulx3s", mhz=80),
     "colorlight_60": dict(board="colorlight", mhz=60),
     "wide_100":      dict(board="ulx3s", mhz=100, data_bits=128),
+    "pads_80":       dict(board="ulx3s", mhz=80, trip=3),
 }
 
 SIMULATORS = {"ulx3s_50": ("icarus",), "ulx3s_80": ("verilator",),
-              "colorlight_60": ("verilator",), "wide_100": ("icarus",)}
+              "colorlight_60": ("verilator",), "wide_100": ("icarus",),
+              "pads_80": ("icarus",)}
 
 
 class SdramSystem(wiring.Component):
-    """:class:`Join` before :class:`Sdram`."""
+    """:class:`Join` before :class:`Sdram`, and registers at the pins that take ``trip`` cycles."""
 
-    def __init__(self, config, chip, clock_hz):
-        self.config, self.chip = config, chip
-        self.sdram = Sdram(config, chip, clock_hz)
+    def __init__(self, config, chip, clock_hz, trip=0):
+        self.config, self.chip, self.trip = config, chip, trip
+        self.sdram = Sdram(config, chip, clock_hz, trip)
         super().__init__({"masters": In(axi4(config)).array(2), **sdram_pins(chip)})
 
     def elaborate(self, platform):
@@ -47,7 +49,14 @@ class SdramSystem(wiring.Component):
             connect(m, flipped(outer), inner)
         for name, member in sdram_pins(self.chip).items():
             inner, outer = getattr(sdram, name), getattr(self, name)
-            m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+            if member.flow is In:
+                for n in range(1, self.trip):
+                    late = Signal.like(outer, name=f"{name}_{n}")
+                    m.d.sync += late.eq(outer)
+                    outer = late
+                m.d.comb += inner.eq(outer)
+            else:
+                m.d["sync" if self.trip else "comb"] += outer.eq(inner)
         return m
 
 
@@ -61,10 +70,12 @@ def parts(config):
 def component(config):
     made, chip, clock_hz = parts(config)
     # The controller of another chip, of which ``wrong`` says one time.
-    return SdramSystem(made, replace(chip, **config.get("wrong", {})), clock_hz)
+    return SdramSystem(made, replace(chip, **config.get("wrong", {})), clock_hz,
+                       config.get("trip", 0))
 
 
-config, chip, clock_hz = parts(current(CONFIGS))
+chosen = current(CONFIGS)
+config, chip, clock_hz = parts(chosen)
 WORD, BURST = config.data_bits // 8, config.burst
 
 
@@ -140,7 +151,7 @@ async def the_first_word_takes_as_long_as_is_said(dut):
         row = chip.pins // 8 << chip.column_bits
         rcd, rp = (chip.cycles(name, clock_hz) for name in ("rcd", "rp"))
         # Two cycles of the master before, one behind, and one of the join.
-        least = 4 + chip.cas + config.data_bits // chip.pins + 4
+        least = 4 + chip.cas + config.data_bits // chip.pins + chosen.get("trip", 0) + 4
         await master.read(0, 1)
         refreshed = model.refreshes
         while model.refreshes == refreshed:

@@ -36,12 +36,13 @@ class Sdram(wiring.Component):
     Refreshes close all. Words beyond the end are not written, read as anything, and answer with
     DECERR. A write is answered when the chip has its command: what is read later sees it.
 
-    The chip gets the inverted clock: it takes commands, and gives data, in the middle of a cycle.
+    The chip takes commands, and gives data, some time within a cycle: it gets the inverted clock,
+    or one that is late (:class:`.sdram_pads.SdramPads`).
 
     Latency
     -------
-    ``cas + beats + 4`` cycles from an address to its first word in an open row, ``rcd - 1`` more
-    if its bank has none, ``rp + rcd`` more in another one's place.
+    ``cas + beats + trip + 4`` cycles from an address to its first word in an open row, ``rcd - 1``
+    more if its bank has none, ``rp + rcd`` more in another one's place.
 
     Throughput
     ----------
@@ -53,6 +54,9 @@ class Sdram(wiring.Component):
     config : :class:`hw.config.Config`
     chip : :class:`.sdram_chip.SdramChip`
     clock_hz : int
+    trip : int
+        Cycles that registers between the pins here and the chip take, there and back: of all that
+        goes out together, as many, and of what comes in the rest.
 
     Members
     -------
@@ -62,9 +66,9 @@ class Sdram(wiring.Component):
         All outputs are registers.
     """
 
-    def __init__(self, config, chip, clock_hz):
+    def __init__(self, config, chip, clock_hz, trip=0):
         chip.check(clock_hz)
-        self.config, self.chip, self.clock_hz = config, chip, clock_hz
+        self.config, self.chip, self.clock_hz, self.trip = config, chip, clock_hz, trip
         self.bytes = chip.bytes
         self.beats = config.data_bits // chip.pins
         if self.beats not in (1, 2, 4, 8):
@@ -88,7 +92,7 @@ class Sdram(wiring.Component):
         m.d.comb += front.o.ready.eq(~held | taken)
         with m.If(front.o.ready):
             m.d.sync += [head.eq(front.o.payload), held.eq(front.o.valid)]
-        m.submodules.words = words = SdramReads(chip, beats, WAITING)
+        m.submodules.words = words = SdramReads(chip, beats, WAITING, self.trip)
         m.submodules.writes = writes = SdramWrites(chip, beats)
         m.submodules.answers = answers = Queue(data.StructLayout({"id": 1, "bad": 1}), 2)
         self._join(m, front, words, answers)

@@ -15,7 +15,7 @@ class SdramReads(wiring.Component):
 
     Latency
     -------
-    ``cas + beats`` cycles from a read to its word in the queue, and one to ``o``.
+    ``cas + beats + trip`` cycles from a read to its word in the queue, and one to ``o``.
 
     Throughput
     ----------
@@ -28,6 +28,8 @@ class SdramReads(wiring.Component):
         Of a word.
     depth : int
         Words that wait or are under way.
+    trip : int
+        Cycles that registers between here and the chip take, there and back.
 
     Members
     -------
@@ -43,8 +45,8 @@ class SdramReads(wiring.Component):
         ``data``, ``tag``, ``last``.
     """
 
-    def __init__(self, chip, beats, depth):
-        self.chip, self.beats, self.depth = chip, beats, depth
+    def __init__(self, chip, beats, depth, trip=0):
+        self.chip, self.beats, self.depth, self.trip = chip, beats, depth, trip
         self.word = data.StructLayout({"data": chip.pins * beats, "tag": 2, "last": 1})
         super().__init__({
             "read": In(1), "tag": In(2), "last": In(1), "room": Out(1), "dq": In(chip.pins),
@@ -64,7 +66,7 @@ class SdramReads(wiring.Component):
         # Data: reads wait for theirs.
         beats = Signal(self.chip.pins * self.beats)
         mark = Cat(self.read, self.tag, self.last)
-        for n in range(self.chip.cas + self.beats):
+        for n in range(self.chip.cas + self.beats + self.trip):
             waits = Signal(4, name=f"s{n + 1}_mark")
             m.d.sync += waits.eq(mark)
             mark = waits
