@@ -17,21 +17,13 @@ from .link.uart_transmitter import UartTransmitter
 from .memory.join import Join
 
 
-__all__ = ["Soc"]
+__all__ = ["Soc", "System"]
 
 
-class Soc(wiring.Component):
-    """One clock, one synchronous reset, a serial line, and the pins of the memory.
+class System(wiring.Component):
+    """Serial line, host link and memory; who is behind the link is said by :meth:`inside`.
 
-    ::
-
-        rx, tx -- UART -- link --- registers --- machine
-                           |                       |
-                           +-------- join ---------+
-                                       |
-                                    memory -- its pins
-
-    Emit it with :func:`hw.verilog.convert`.
+    One clock, one synchronous reset. Emit it with :func:`hw.verilog.convert`.
 
     Parameters
     ----------
@@ -42,6 +34,8 @@ class Soc(wiring.Component):
         ``bytes``, its size. Its other members become members here.
     clock_hz, baud : int
         Of the clock and of the line.
+    hash : int
+        What the identity says of the configuration.
     block, window : int
         Bytes of a frame's payload, and requests that may be unanswered.
 
@@ -49,42 +43,39 @@ class Soc(wiring.Component):
     -------
     rx : ``In(1)``
     tx : ``Out(1)``
+    running, fault : ``Out(1)``
+        For lamps.
     """
 
-    def __init__(self, config, memory, *, clock_hz, baud, block=1024, window=2):
+    def __init__(self, config, memory, *, clock_hz, baud, hash, block=1024, window=2):
         if block < 256:
             raise ValueError(f"block must be at least 256 bytes, so that a frame holds all "
                              f"registers, not {block}")
         self.config, self.memory = config, memory
         self.identity = Identity(
-            hash=config.hash, block=block, window=window, word=config.word_bytes,
+            hash=hash, block=block, window=window, word=config.word_bytes,
             pages=memory.bytes // PAGE, clock_hz=clock_hz, baud=baud)
         self.period = bit_period(clock_hz, baud)
         self.link = Link(config, self.identity)
         pins = {name: member for name, member in memory.signature.members.items() if name != "bus"}
-        super().__init__({"rx": In(1), "tx": Out(1), **pins})
+        super().__init__({"rx": In(1), "tx": Out(1), "running": Out(1), "fault": Out(1), **pins})
+
+    def inside(self, m, link, memory):
+        """Add what answers at the link's buses, and what uses the memory."""
+        raise NotImplementedError
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
-        m.submodules.machine = machine = Tokamac(config)
         m.submodules.memory = self.memory
-        m.submodules.join = join = Join(config)
         m.submodules.link = link = self.link
         m.submodules.receiver = receiver = UartReceiver(self.period)
         m.submodules.transmitter = transmitter = UartTransmitter(self.period)
+        self.inside(m, link, self.memory)
 
         # The line.
         connect(m, link.o, transmitter.i)
         m.d.comb += [receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx),
                      link.i.payload.eq(receiver.o.payload), link.i.valid.eq(receiver.o.valid)]
-
-        # Buses; the machine's have flat names.
-        join_flat(m, axi4(config), machine, "m_axi0", join.masters[0], outward=True)
-        join_flat(m, axi_lite(), machine, "s_axil", link.registers, outward=False)
-        connect(m, link.memory, join.masters[1])
-        connect(m, join.slave, self.memory.bus)
-        m.d.comb += link.irq.eq(machine.irq)
 
         # Pins.
         for name, member in self.memory.signature.members.items():
@@ -95,6 +86,36 @@ class Soc(wiring.Component):
                 else:
                     m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
         return m
+
+
+class Soc(System):
+    """The machine behind the link, with the memory that both share.
+
+    ::
+
+        rx, tx -- UART -- link --- registers --- machine
+                           |                       |
+                           +-------- join ---------+
+                                       |
+                                    memory -- its pins
+
+    Parameters and members are those of :class:`System`, without ``hash``.
+    """
+
+    def __init__(self, config, memory, **options):
+        super().__init__(config, memory, hash=config.hash, **options)
+
+    def inside(self, m, link, memory):
+        config = self.config
+        m.submodules.machine = machine = Tokamac(config)
+        m.submodules.join = join = Join(config)
+        # The machine's buses have flat names.
+        join_flat(m, axi4(config), machine, "m_axi0", join.masters[0], outward=True)
+        join_flat(m, axi_lite(), machine, "s_axil", link.registers, outward=False)
+        connect(m, link.memory, join.masters[1])
+        connect(m, join.slave, memory.bus)
+        m.d.comb += [link.irq.eq(machine.irq), self.running.eq(machine.running),
+                     self.fault.eq(machine.fault)]
 
 
 def join_flat(m, signature, component, prefix, bus, *, outward):

@@ -48,6 +48,8 @@ class Tokamac(wiring.Component):
         Registers; see :mod:`hw.register_map`.
     irq : ``Out(1)``
         A run has ended, and none has been started since.
+    running, fault : ``Out(1)``
+        For lamps: a run is under way; the last one ended with a fault.
     """
 
     def __init__(self, config):
@@ -55,7 +57,8 @@ class Tokamac(wiring.Component):
         members = {}
         for n in range(config.channels):
             members |= flat(axi4(config), f"m_axi{n}")
-        super().__init__({**members, **flat(axi_lite(), "s_axil", flip=True), "irq": Out(1)})
+        super().__init__({**members, **flat(axi_lite(), "s_axil", flip=True), "irq": Out(1),
+                          "running": Out(1), "fault": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -95,7 +98,7 @@ class Tokamac(wiring.Component):
             control.wrong.illegal.eq(core.illegal),
             control.fault.eq(port.fault), control.quiet.eq(port.quiet),
             control.moved.eq(port.moved), port.halt.eq(control.halt),
-            self.irq.eq(control.status[1]),
+            Cat(self.running, self.irq, self.fault).eq(control.status),
             values.status.eq(control.status), values.cause.eq(control.cause),
             values.pc.eq(control.last_pc),
             Cat(values.fault_low, values.fault_high).eq(control.address),

@@ -52,8 +52,8 @@ def test_ports_have_the_usual_names(machine):
     text = path.read_text()
     header = text[text.index("\nmodule tokamac("):]
     header = header[:header.index(");")]
-    for port in ("clk", "rst", "irq", "m_axi0_araddr", "m_axi0_wstrb", "m_axi0_bready",
-                 "s_axil_awaddr", "s_axil_rdata"):
+    for port in ("clk", "rst", "irq", "running", "fault", "m_axi0_araddr", "m_axi0_wstrb",
+                 "m_axi0_bready", "s_axil_awaddr", "s_axil_rdata"):
         assert port in header
 
 
