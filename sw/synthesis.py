@@ -12,7 +12,7 @@ from sw.files import write_whole
 from sw.toolenv import tool_environment
 
 
-__all__ = ["synthesise", "place_and_route", "run_yosys"]
+__all__ = ["logged", "synthesise", "place_and_route", "run_yosys"]
 
 
 #: Runs Yosys commands, one a line; in a process of its own, because errors end the process.
@@ -25,22 +25,46 @@ for line in sys.stdin.read().splitlines():
 """
 
 
-def logged(command, log, *, text=None, folder):
-    with open(log, "w") as file:
-        code = subprocess.run(command, cwd=folder, input=text, text=True, stdout=file,
-                              stderr=subprocess.STDOUT, env=tool_environment(),
-                              check=False).returncode
-    if code:
+def logged(command, log, *, text=None, folder, watch=None, shown=1):
+    """Run a program whose output becomes the file ``log``; a failure is a :class:`UserError`.
+
+    Parameters
+    ----------
+    command : list of str
+    log : Path
+    text : str or None
+        What the program reads.
+    folder : Path
+        Where it runs.
+    watch : callable or None
+        Is given each line of the output as it comes.
+    shown : int
+        Lines of the log that an error has: those that say why, else the last ones.
+    """
+    with open(log, "w") as file, subprocess.Popen(
+            command, cwd=folder, text=True, errors="replace", stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=tool_environment()) as process:
+        try:
+            process.stdin.write(text or "")
+            process.stdin.close()
+        except BrokenPipeError:
+            pass                # it has failed, and its output says why
+        for line in process.stdout:
+            file.write(line)
+            if watch is not None:
+                watch(line)
+    if process.returncode:
         lines = log.read_text(errors="replace").splitlines()
         errors = [line for line in lines if re.search(r"\bERROR:", line)] or lines or ["nothing"]
-        raise UserError(f"{log.stem} failed; its log is {log} and says: {errors[-1].strip()}")
+        told = "\n".join(line.strip() for line in errors[-shown:])
+        raise UserError(f"{log.stem} failed; its log is {log} and says: {told}")
 
 
-def run_yosys(script, log):
-    """Run Yosys commands, one a line, in the folder of ``log``."""
+def run_yosys(script, log, **options):
+    """Run Yosys commands, one a line, in the folder of ``log``; for options see :func:`logged`."""
     if importlib.util.find_spec("pyosys") is None:
         raise UserError("synthesis needs the package pyosys: pip install -e '.[area]'")
-    logged([sys.executable, "-c", YOSYS], log, text=script, folder=log.parent)
+    logged([sys.executable, "-c", YOSYS], log, text=script, folder=log.parent, **options)
 
 
 def synthesise(verilog, top, folder):

@@ -33,6 +33,9 @@ class SdramChip:
         From power to the first command.
     fastest : float
         Shortest clock cycle.
+    masks : bool
+        Whether the board has joined the masks of bytes to the FPGA; else only whole words of the
+        pins' width can be written.
     """
 
     pins: int
@@ -50,6 +53,7 @@ class SdramChip:
     wr: float = 15
     power_up: float = 200_000
     fastest: float = 10
+    masks: bool = True
 
     @property
     def bytes(self):
@@ -77,5 +81,5 @@ CHIPS = {
     "ulx3s": SdramChip(pins=16, row_bits=13, column_bits=9),
     # M12L64322A, EM638325: 8 MB
     "colorlight": SdramChip(pins=32, row_bits=11, column_bits=8, rcd=18, rp=18, ras=42, rc=60,
-                            rfc=60, refresh=15_625),
+                            rfc=60, refresh=15_625, masks=False),
 }

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from amaranth import *
-from amaranth.lib import io, wiring
+from amaranth.lib import io
 
 from .sdram import sdram_pins
 
