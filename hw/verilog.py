@@ -107,13 +107,23 @@ def shared(component, *, reset=None):
     return Shared(component, reset)
 
 
+def name_elements(text):
+    """RTLIL in which element ``n`` of an array is a wire ``array.n``, and not ``array[n]``.
+
+    That is the name that abc9 of Yosys 0.70 gives to bit ``n`` of the array: it fails, or may join
+    two nets that have nothing to do with each other.
+    """
+    return re.sub(r"(?<!\S)\\\S+\[\d+\]\S*",
+                  lambda found: re.sub(r"\[(\d+)\]", r".\1", found[0]), text)
+
+
 def emit(component, name):
     """RTLIL of a component and all shared components below it, and Verilog of its memories."""
     emitter = Emitter(name)
     top = rtlil.convert(component, name=name, platform=emitter, emit_src=False)
     # Only the outermost module is the top.
     leaves = [re.sub(r"attribute \\top 1\n", "", text) for text in emitter.texts.values()]
-    return "\n".join(leaves + [top]), emitter.memories
+    return name_elements("\n".join(leaves + [top])), emitter.memories
 
 
 def convert(component, name="top"):

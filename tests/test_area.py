@@ -1,8 +1,8 @@
 """Counts of cells on the ECP5, how the emitted Verilog is cut for them, and clock rates."""
 
 import pytest
-from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -51,6 +51,20 @@ class Chain(wiring.Component):
         return m
 
 
+class Largest(wiring.Component):
+    """The largest value so far of each element."""
+
+    def __init__(self, elements):
+        values = data.ArrayLayout(16, elements)
+        super().__init__({"i": In(values), "first": In(1), "o": Out(values)})
+
+    def elaborate(self, platform):
+        m = Module()
+        for value, largest in zip(self.i, self.o, strict=True):
+            m.d.sync += largest.eq(Mux(self.first | (value > largest), value, largest))
+        return m
+
+
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Cut at blocks of any size."""
@@ -79,6 +93,11 @@ def test_small_memories_are_lookup_tables(tmp_path):
     cells = cells_of(Ram(16, 8), tmp_path)
     # Two cells of 4 bits, and the registers of the outputs.
     assert cells == {"LUT": 12, "FF": 8, "DSP": 0, "RAM": 0}
+
+
+@pytest.mark.parametrize("elements", [1, 2])
+def test_registers_of_several_values_are_mapped(elements, tmp_path):
+    assert cells_of(Largest(elements), tmp_path)["FF"] == 16 * elements
 
 
 def test_blocks_are_measured_once_and_counted_for_each_instance(small_blocks, tmp_path):

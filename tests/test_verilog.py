@@ -1,5 +1,6 @@
 """The emitted machine is one plain Verilog file that common tools read, the same at each time."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,13 @@ def test_ports_have_the_usual_names(machine):
     for port in ("clk", "rst", "irq", "running", "fault", "m_axi0_araddr", "m_axi0_wstrb",
                  "m_axi0_bready", "s_axil_awaddr", "s_axil_rdata"):
         assert port in header
+
+
+def test_no_wire_has_the_name_of_a_bit(machine):
+    _, path = machine
+    text = path.read_text()
+    assert re.findall(r"\\\S*\[\d+\]", text) == []
+    assert re.search(r"\\\S+\.0 ;", text)
 
 
 @pytest.mark.parametrize("formats, shifts, multiplies", [
