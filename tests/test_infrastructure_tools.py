@@ -112,6 +112,18 @@ def test_doctor_names_what_is_missing_and_its_command(tmp_path):
     assert {"g++", "perl", "iverilog", "liblz4-dev", "make", "git"} <= set(command.split())
 
 
+def test_doctor_knows_what_flashing_needs(tmp_path):
+    told = start(sys.executable, "sw/doctor.py").stdout
+    for name in ("openFPGALoader", "libusb-1.0", "libftdi1"):
+        assert re.search(rf"^(ok       |optional)  ?{re.escape(name)}", told, re.MULTILINE)
+    fake = tmp_path / "openFPGALoader"
+    fake.write_text("#!/bin/sh\n")
+    fake.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    told = start(sys.executable, "sw/doctor.py", env={**os.environ, "PATH": path}).stdout
+    assert f"ok        openFPGALoader ({fake})" in told
+
+
 def test_doctor_does_not_repair_without_apt(tmp_path):
     told = start(sys.executable, "sw/doctor.py", "--fix", env={"PATH": str(tmp_path)})
     assert told.returncode == 1 and "This installs what is missing" in told.stdout
