@@ -83,12 +83,15 @@ class SimulatedDevice:
         Record every signal there (FST); the simulation is slower.
     verilog : str or None
         Verilog to simulate in place of the generated one.
+    library : path or None
+        Shared library of a machine to take in place of one that is built, as
+        :func:`sim.netlist.netlist_library` makes.
     """
 
     def __init__(self, config, *, memory_bytes=1 << 32, timing=None, seed=1, waves=None,
-                 verilog=None):
+                 verilog=None, library=None):
         self.config, self.seed = config, seed
-        self._library = bind(build(config, trace=waves is not None, verilog=verilog))
+        self._library = bind(library or build(config, trace=waves is not None, verilog=verilog))
         error = ctypes.create_string_buffer(256)
         self._machine = self._library.machine_new(config.channels, memory_bytes, seed, error, 256)
         if not self._machine:
