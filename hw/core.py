@@ -102,13 +102,12 @@ class Core(wiring.Component):
         m.submodules.dma = dma = Dma(config)
         m.submodules.workspace = workspace = Workspace(config)
 
-        # Commands. The fetch unit has queues of its own, one for each stream; fields of the mover's
-        # go a long way, to the counters and back.
+        # Commands. The fetch unit has queues of its own, one for each stream. Fields go a long way,
+        # to the counters and back, and so come from registers.
         queues = {}
         for unit, target in (("matmul", attention.commands), ("vector", vector.commands),
                              ("mover", dma.mover)):
-            m.submodules[f"{unit}_queue"] = queue = Queue(
-                Command, config.queue, registered=unit == "mover")
+            m.submodules[f"{unit}_queue"] = queue = Queue(Command, config.queue, registered=True)
             connect(m, getattr(sequencer, unit), queue.i)
             connect(m, queue.o, target)
             queues[unit] = queue

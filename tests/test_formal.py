@@ -1,11 +1,12 @@
-"""Proofs of the queues, the stream reader, the cache, the memory port, the end of runs, the
-registers, the order of keys and values, and the counters."""
+"""Proofs of the queues, the stream reader, the arbiter, the cache, the memory port, the end of
+runs, the registers, the order of keys and values, and the counters."""
 
 import pytest
 
 from hw.config import Config
 from hw.memory.fifo import Fifo
 from hw.memory.queue import Queue
+from verif.formal.arbiter import ArbiterSpec
 from verif.formal.cache import RepliesSpec, ThroughSpec
 from verif.formal.fifo import FifoSpec
 from verif.formal.order import OrderSpec
@@ -42,6 +43,13 @@ def test_reader(item_words, cached):
                     d_fifo=512)
     prove(ReaderSpec(config, 8 * config.word_bytes, item_words, cached),
           f"reader_{item_words}{'_cached' * cached}", engine="smtbmc yices", depth=2)
+
+
+@pytest.mark.parametrize("cache", [0, 1024])
+def test_arbiter(cache):
+    config = Config(name="proof", slices=1, data_bits=32, outstanding=2, w_fifo=512, d_fifo=512,
+                    cache=cache)
+    prove(ArbiterSpec(config, words=2), f"arbiter_{cache}", timeout=600)
 
 
 def test_writes_past_the_cache():
