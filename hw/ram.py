@@ -10,6 +10,9 @@ from amaranth.hdl import ClockSignal, Instance, Shape
 
 __all__ = ["ram_instance", "ram_key", "ram_module"]
 
+#: Rows that one loop clears: Yosys takes time in proportion to the square of a loop's length.
+ROWS = 256
+
 
 def ram_key(memory):
     """All that the module of a memory depends on."""
@@ -72,8 +75,9 @@ def ram_module(name, key):
                 body.append(f"    if (w{w}_en[{e}] && w{w}_addr == r{n}_addr) "
                             f"r{n}_data{part} <= w{w}_data{part};")
         body.append("  end")
-    start = [f"  integer row;\n  initial for (row = {len(init)}; row < {depth}; row = row + 1) "
-             f"mem[row] = 0;"] if len(init) < depth else []
+    start = [f"  initial begin : clear_{row} integer row; for (row = {row}; "
+             f"row < {min(row + ROWS, depth)}; row = row + 1) mem[row] = 0; end"
+             for row in range(len(init), depth, ROWS)]
     if init:
         rows = " ".join(f"mem[{n}] = {width}'h{value:x};" for n, value in enumerate(init))
         start.append(f"  initial begin {rows} end")
