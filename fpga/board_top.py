@@ -67,6 +67,7 @@ class BoardTop(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
+        m.domains += self.clock.domains
         m.submodules.clock = self.clock
         if self.board.loader in SERIAL:
             platform.add_resources([serial_port(**SERIAL[self.board.loader])])

@@ -6,13 +6,11 @@ from amaranth.lib.wiring import connect
 from hw.config import Config
 from hw.register_map import IDENTITY
 
+from .link.protocol import CHECK_HASH
 from .soc import System
 
 
-__all__ = ["Check", "CHECK_HASH", "CHECK_CONFIG"]
-
-#: In place of a configuration's hash: the letters TKMX.
-CHECK_HASH = 0x584D4B54
+__all__ = ["Check", "CHECK_CONFIG"]
 
 #: Only its buses count.
 CHECK_CONFIG = Config(name="check", data_bits=32, slices=1)

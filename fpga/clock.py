@@ -14,7 +14,9 @@ RESET_CYCLES = 256
 
 
 class BoardClock(Elaboratable):
-    """Makes the domain ``sync`` from the oscillator, and ``sdram``, which is as fast but late.
+    """Drives the domain ``sync`` from the oscillator, and ``sdram``, which is as fast but late.
+
+    Who contains it has to have :attr:`domains`.
 
     The reset of ``sync`` begins when the clock generator loses its lock, and ends synchronously.
 
@@ -34,9 +36,15 @@ class BoardClock(Elaboratable):
                                  f"{board.clock_hz / 1e6:g} MHz")
             self.pll = dividers(board.clock_hz, board.core_hz, GENERATORS[board.family][0])
 
+    @property
+    def domains(self):
+        """The domains that are driven."""
+        late = [] if self.delay is None else [ClockDomain("sdram", reset_less=True)]
+        return [ClockDomain("sync"), *late]
+
     def elaborate(self, platform):
         m = Module()
-        m.domains += [ClockDomain("sync"), ClockDomain("early")]
+        m.domains.early = ClockDomain("early")
         m.submodules.pad = pad = io.Buffer("i", platform.request(platform.default_clk, dir="-"))
         clock, locked = Signal(), Signal(init=1)
         m.d.comb += [ClockSignal("sync").eq(clock), ClockSignal("early").eq(clock)]
@@ -61,7 +69,6 @@ class BoardClock(Elaboratable):
         outputs = {"OP": (pll.output, pll.output - 1, 0, clock),
                    "OS3": (pll.feedback, pll.feedback - 1, 0, feedback)}
         if self.delay is not None:
-            m.domains += ClockDomain("sdram", reset_less=True)
             whole, eighths = phase_steps(pll, self.delay)
             outputs["OS"] = (pll.output, pll.output - 1 + whole, eighths, ClockSignal("sdram"))
         ports = {}

@@ -6,6 +6,7 @@ import threading
 import tty
 from random import Random
 
+from fpga.check import CHECK_CONFIG, Check
 from fpga.link.bit_timer import bit_period
 from fpga.memory.ram import Ram
 from fpga.memory.sdram import Sdram
@@ -30,13 +31,16 @@ SLICE = 400
 
 def soc_library(config, chip, memory_bytes):
     """Path of the library of the system; built if it does not exist."""
+    buses = config or CHECK_CONFIG
+
     def verilog():
-        memory = Ram(config, memory_bytes) if chip is None else Sdram(config, chip, SDRAM_HZ)
-        return convert(Soc(config, memory, clock_hz=CLOCK_HZ, baud=BAUD), "soc")
+        memory = Ram(buses, memory_bytes) if chip is None else Sdram(buses, chip, SDRAM_HZ)
+        rates = dict(clock_hz=CLOCK_HZ, baud=BAUD)
+        return convert(Soc(config, memory, **rates) if config else Check(memory, **rates), "soc")
 
     facts = repr((config, chip, memory_bytes, CLOCK_HZ, BAUD, SDRAM_HZ))
-    text = kept(f"soc-{config.name}", facts, ["hw", "fpga"], verilog)
-    return library_of(f"soc-{config.name}", text, top="soc", harness="soc.cpp")
+    text = kept(f"soc-{buses.name}", facts, ["hw", "fpga"], verilog)
+    return library_of(f"soc-{buses.name}", text, top="soc", harness="soc.cpp")
 
 
 def bind(path):
@@ -60,7 +64,8 @@ class SimulatedBoard:
 
     Parameters
     ----------
-    config : :class:`hw.config.Config`
+    config : :class:`hw.config.Config` or None
+        None: the check design, which has no machine.
     memory_bytes : int or None
         On-chip memory, rounded up to a power of two; None: the SDRAM of a ULX3S.
     loss : float

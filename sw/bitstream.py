@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fpga.board_top import prepare
-from fpga.check import CHECK_HASH
+from fpga.link.protocol import CHECK_HASH
 from fpga.memory.sdram_chip import CHIPS
 from sw.area import resources
 from sw.errors import UserError
@@ -83,6 +83,10 @@ class Job:
     def work(self):
         return self.folder / "work"
 
+    def plan(self, **overrides):
+        """What is built, as :func:`fpga.board_top.prepare` gives it."""
+        return prepare(self.board, self.config, **overrides)
+
     def run(self):
         """Build; returns the path of the bitstream, or of the project's folder."""
         refuse(self.board, self.config)
@@ -92,10 +96,10 @@ class Job:
         place, pack = Tool(place), Tool(pack)
 
         self._begin(1, "Verilog")
-        plan = prepare(self.board, self.config, verbose=True, nextpnr_opts=[
+        plan = self.plan(verbose=True, nextpnr_opts=[
             "--seed", str(self.seed), "--report", "report.json", "--timing-allow-fail"])
         self._write(plan)
-        self._end(f"{len(plan.files['system.v']) / 1e6:.1f} MB")
+        self._end(f"{sum(map(len, plan.files.values())) / 1e6:.1f} MB")
 
         self._begin(2, "synthesis")
         script = [line.strip() for line in self._text(plan, "top.ys").splitlines()]
@@ -118,7 +122,8 @@ class Job:
                             for name, (count, most) in used.items()))
 
         self._begin(4, "timing")
-        reached, wanted = slowest_clock(report)
+        # All clocks of a system have the same rate.
+        reached, wanted = slowest_clock(report), self.board.core_hz / 1e6
         self._end(f"the clock may have {reached:.1f} MHz, and has {wanted:g} MHz")
         if reached < wanted and not self.allow_slow:
             raise UserError(
@@ -149,7 +154,7 @@ class Job:
     def _project(self):
         """Files for a vendor's tools."""
         self._begin(1, "project", 1)
-        plan = prepare(self.board, self.config)
+        plan = self.plan()
         self._write(plan)
         write_whole(self.folder / "bitstream.json", json.dumps(self._what(), indent=2) + "\n")
         self._end(f"{self.work}: {', '.join(plan.files)}")

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fpga.check import CHECK_HASH
-from fpga.link.protocol import Kind, Status
+from fpga.link.protocol import CHECK_HASH, Kind, Status
 from hw.register_map import PAGE
 from sw.errors import UserError
 from sw.runtime.host_link import Request
@@ -107,21 +106,15 @@ class BoardCheck:
         if count is None:
             count = self.identity.baud // BITS * SECONDS
         most = self.bytes // block
-        blocks = min(most, max(2, count // block))
-        chosen = [0, most - 1] if most > 1 else [0]
-        while len(chosen) < blocks:
-            place = int(self.rng.integers(most))
-            if most < 4 * blocks:
-                chosen = list(range(most))[:blocks - 1] + [most - 1]
-            elif place not in chosen:
-                chosen.append(place)
-        parts = [(place * block, self.rng.bytes(block)) for place in chosen]
+        places = dict.fromkeys([0, most - 1, *self.rng.permutation(most).tolist()])
+        parts = [(place * block, self.rng.bytes(block))
+                 for place in list(places)[:max(2, count // block)]]
         start = time.perf_counter()
         self._write(parts)
         middle = time.perf_counter()
         self._compare(found, parts)
         end = time.perf_counter()
-        found.bytes = blocks * block
+        found.bytes = len(parts) * block
         found.write, found.read = found.bytes / (middle - start), found.bytes / (end - middle)
         return found
 

@@ -86,6 +86,5 @@ def utilisation(report):
 
 
 def slowest_clock(report):
-    """(reached, wanted) in MHz of the clock that has the least to spare."""
-    clocks = [(one["achieved"], one["constraint"]) for one in report["fmax"].values()]
-    return min(clocks, key=lambda clock: clock[0] / clock[1])
+    """What the slowest clock reaches, in MHz."""
+    return min(one["achieved"] for one in report["fmax"].values())

@@ -27,7 +27,7 @@ def code(text):
 
 def words_after(program, text):
     """The first word behind ``program`` wherever it stands in code."""
-    found = [re.findall(rf"(?:^|[\s/]){program} ([a-z]\w*)", part) for part in code(text)]
+    found = [re.findall(rf"(?:^|[\s/]){program} ([a-z][\w-]*)", part) for part in code(text)]
     return {word for words in found for word in words}
 
 

@@ -8,12 +8,15 @@ from dataclasses import astuple, dataclass
 from enum import IntEnum
 
 
-__all__ = ["Kind", "Status", "Identity", "MAGIC", "VERSION", "HEADER", "CHECK", "REPLY", "IRQ",
-           "PAYLOADS", "REGISTER_KINDS"]
+__all__ = ["Kind", "Status", "Identity", "MAGIC", "VERSION", "CHECK_HASH", "HEADER", "CHECK",
+           "REPLY", "IRQ", "PAYLOADS", "REGISTER_KINDS"]
 
 #: First word of :class:`Identity`: the letters TKML.
 MAGIC = 0x4C4D4B54
 VERSION = 1
+
+#: The identity's hash if there is no machine: the letters TKMX.
+CHECK_HASH = 0x584D4B54
 
 #: Bytes of the header of a frame, and of the checksum at its end.
 HEADER, CHECK = 8, 4
@@ -57,7 +60,7 @@ class Identity:
     Parameters
     ----------
     hash : int
-        Of the configuration, as register ``hash``.
+        Of the configuration, as register ``hash``; :data:`CHECK_HASH` without a machine.
     block : int
         Bytes that a frame carries at most.
     window : int

@@ -32,10 +32,10 @@ def check_board(
         wires = check.wires()
         typer.echo(f"pins      {wires.words} words, {len(wires.wrong)} wrong")
         found = check.traffic(amount)
-        typer.echo(f"memory    {found.bytes:,} bytes, {len(found.wrong)} of {found.words:,} words "
-                   f"wrong; written with {found.write / 1e3:.1f} kB/s, read with "
-                   f"{found.read / 1e3:.1f} kB/s")
-        typer.echo(f"cable     {check.link.repeated} requests were sent again")
+        typer.echo(f"memory    {found.words:,} words, {len(found.wrong)} wrong")
+        typer.echo(f"cable     written with {found.write / 1e3:.1f} kB/s, read with "
+                   f"{found.read / 1e3:.1f} kB/s, of {check.identity.baud / 1e4:.1f} kB/s that the "
+                   f"line carries; {check.link.repeated} requests were sent again")
         wrong = wires.wrong + found.wrong
         for address, written, read in wrong[:5]:
             typer.echo(f"  at {address:#010x} was written {written:#010x}, read {read:#010x}")

@@ -9,6 +9,8 @@ import typer
 def command(
     config: Annotated[str, typer.Option(
         help="A preset's name, or a configuration file.")] = "nano",
+    check: Annotated[bool, typer.Option(
+        "--check", help="Simulate the design without a machine.")] = False,
     memory: Annotated[int | None, typer.Option(
         min=4096, help="Bytes of on-chip memory, rounded up to a power of two; without it, the "
                        "SDRAM of a ULX3S.")] = None,
@@ -25,9 +27,9 @@ def command(
     from hw.config import load
     from sim.soc import SimulatedBoard
 
-    chosen = load(config)
-    typer.echo(f"preparing the simulated board with {chosen}; it is built once, which takes "
-               "minutes", err=True)
+    chosen = None if check else load(config)
+    typer.echo(f"preparing the simulated board with {chosen or 'the check design'}; it is built "
+               "once, which takes minutes", err=True)
     with SimulatedBoard(chosen, memory_bytes=memory, loss=loss) as board:
         typer.echo(f"serial:{board.port}")
         end = None if seconds is None else time.monotonic() + seconds

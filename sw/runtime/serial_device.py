@@ -4,7 +4,7 @@ import errno
 import struct
 from os import urandom
 
-from fpga.link.protocol import Kind, Status
+from fpga.link.protocol import CHECK_HASH, Kind, Status
 from hw import register_map as rm
 from sw.errors import UserError
 
@@ -67,6 +67,9 @@ class SerialDevice:
         self.link = HostLink(port, number=urandom(1)[0])
         identity = self.link.identity
         self.memory_bytes = identity.pages * rm.PAGE
+        if identity.hash == CHECK_HASH:
+            raise UserError("the board is loaded with the design of `tokamac bitstream --check`, "
+                            "which has no machine")
         if identity.hash != config.hash:
             raise UserError(f"the board has another configuration than {config}: its hash is "
                             f"{identity.hash:#010x} instead of {config.hash:#010x}")
