@@ -54,7 +54,8 @@ def test_the_table_says_what_the_pins_file_says():
 
 def test_the_page_has_the_table():
     page = (Path(__file__).parent.parent / "docs" / "boards.md").read_text()
-    rows = {found[1]: found[0] for found in re.finditer(r"^\| `([\w-]+)` \|.*$", page, re.MULTILINE)}
+    rows = {found[1]: found[0]
+            for found in re.finditer(r"^\| `([\w-]+)` \|.*$", page, re.MULTILINE)}
     for one in BOARDS.values():
         row = rows[one.name]
         for fact in (one.device, f"{one.clock_hz // 10**6}, {one.core_hz // 10**6} MHz",
