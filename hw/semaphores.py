@@ -65,18 +65,19 @@ class Semaphores(wiring.Component):
             # in the cycle before.
             many   = Signal(name=f"many_{n}")
             added  = Signal(10, name=f"added_{n}")
-            raised = Signal(range(self.raises + 1), name=f"raised_{n}")
-            taken  = Signal(range(self.takes + 1), name=f"taken_{n}")
+            # What leaves in this cycle, less what comes: few bits, so that one sum is wide.
+            left   = Signal(range(-self.raises, self.takes + 1), name=f"left_{n}")
+            total  = Signal.like(count, name=f"total_{n}")
             m.d.comb += [
-                raised.eq(sum(port.en & (port.id == n) for port in self.raise_)),
-                taken.eq(sum(port.take & (port.id == n) for port in self.take)),
+                left.eq(sum(port.take & (port.id == n) for port in self.take)
+                        - sum(port.en & (port.id == n) for port in self.raise_)),
+                total.eq(count + added),
             ]
             m.d.sync += [
                 added.eq(Mux(self.add_en & (self.add_id == n), self.add_count, 0)),
-                count.eq(count + raised + added - taken),
-                many.eq((count + added) >= 2 * step),
-                nonzero[n].eq(many | added.any()
-                              | (count[:exact_log2(step) + 2] + raised != taken)),
+                count.eq(total - left),
+                many.eq(total >= 2 * step),
+                nonzero[n].eq(many | added.any() | (count[:exact_log2(step) + 2] != left)),
             ]
             m.d.comb += wrong[n].eq(count[self.width:].any())
         m.d.sync += self.overflow.eq(wrong.any())
