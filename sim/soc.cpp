@@ -1,6 +1,7 @@
 // The Verilated system of a board, with a serial line and perhaps an SDRAM at its pins, behind a C
 // interface.
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -88,6 +89,10 @@ public:
           cells(uint64_t(shape.pins / 8)
                 << (shape.bank_bits + shape.row_bits + shape.column_bits)),
           rows(1 << shape.bank_bits) {}
+
+    // Where bytes of memory are: the controller's addresses are row, bank, column.
+    uint8_t *bytes(uint64_t address) { return cells.data() + address; }
+    uint64_t size() const { return cells.size(); }
 
     // In the middle of a cycle: the chip has the inverted clock.
     void fall() {
@@ -177,6 +182,19 @@ void soc_send(Soc *soc, const uint8_t *bytes, uint64_t count) {
 
 void soc_run(Soc *soc, uint64_t cycles) {
     for (uint64_t n = 0; n < cycles; n++) soc->tick();
+}
+
+// Put bytes into the SDRAM, or take them out, while nobody uses it; 0 if they do not lie inside.
+int soc_write(Soc *soc, uint64_t address, const uint8_t *bytes, uint64_t count) {
+    if (!soc->sdram || address + count > soc->sdram->size()) return 0;
+    std::copy(bytes, bytes + count, soc->sdram->bytes(address));
+    return 1;
+}
+
+int soc_read(Soc *soc, uint64_t address, uint8_t *bytes, uint64_t count) {
+    if (!soc->sdram || address + count > soc->sdram->size()) return 0;
+    std::copy_n(soc->sdram->bytes(address), count, bytes);
+    return 1;
 }
 
 // Bytes that came since the last call, up to `room`; returns how many.

@@ -29,16 +29,16 @@ SDRAM_HZ = 50_000_000
 SLICE = 400
 
 
-def soc_library(config, chip, memory_bytes):
+def soc_library(config, chip, memory_bytes, sdram_hz):
     """Path of the library of the system; built if it does not exist."""
     buses = config or CHECK_CONFIG
 
     def verilog():
-        memory = Ram(buses, memory_bytes) if chip is None else Sdram(buses, chip, SDRAM_HZ)
+        memory = Ram(buses, memory_bytes) if chip is None else Sdram(buses, chip, sdram_hz)
         rates = dict(clock_hz=CLOCK_HZ, baud=BAUD)
         return convert(Soc(config, memory, **rates) if config else Check(memory, **rates), "soc")
 
-    facts = repr((config, chip, memory_bytes, CLOCK_HZ, BAUD, SDRAM_HZ))
+    facts = repr((config, chip, memory_bytes, CLOCK_HZ, BAUD, sdram_hz))
     text = kept(f"soc-{buses.name}", facts, ["hw", "fpga"], verilog)
     return library_of(f"soc-{buses.name}", text, top="soc", harness="soc.cpp")
 
@@ -53,6 +53,8 @@ def bind(path):
         ("soc_send", None, [pointer, ctypes.c_char_p, u64]),
         ("soc_run", None, [pointer, u64]),
         ("soc_take", u64, [pointer, ctypes.c_char_p, u64]),
+        ("soc_write", ctypes.c_int, [pointer, u64, ctypes.c_char_p, u64]),
+        ("soc_read", ctypes.c_int, [pointer, u64, ctypes.c_char_p, u64]),
     ):
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
@@ -67,7 +69,11 @@ class SimulatedBoard:
     config : :class:`hw.config.Config` or None
         None: the check design, which has no machine.
     memory_bytes : int or None
-        On-chip memory, rounded up to a power of two; None: the SDRAM of a ULX3S.
+        On-chip memory, rounded up to a power of two; None: SDRAM.
+    chip : str
+        Which one, a key of :data:`fpga.memory.sdram_chip.CHIPS`.
+    sdram_hz : int
+        The clock at which its times are counted.
     loss : float
         Chance that a byte is lost on the line, in either direction; as often it is another one.
     seed : int
@@ -82,21 +88,23 @@ class SimulatedBoard:
         Bytes that were lost or changed.
     """
 
-    def __init__(self, config, *, memory_bytes=None, loss=0.0, seed=1):
-        chip, shape = None, [0] * 5
+    def __init__(self, config, *, memory_bytes=None, chip="ulx3s", sdram_hz=SDRAM_HZ,
+                 loss=0.0, seed=1):
+        shape = [0] * 5
         if memory_bytes is None:
-            chip = CHIPS["ulx3s"]
+            chip = CHIPS[chip]
             shape = [chip.pins, chip.bank_bits, chip.row_bits, chip.column_bits, chip.cas]
         else:
+            chip = None
             memory_bytes = 1 << max(12, (memory_bytes - 1).bit_length())
-        self._library = bind(soc_library(config, chip, memory_bytes))
+        self._library = bind(soc_library(config, chip, memory_bytes, sdram_hz))
         self._soc = self._library.soc_new(bit_period(CLOCK_HZ, BAUD), *shape)
         self.loss, self.spoiled, self._rng = loss, 0, Random(seed)
         self._ours, self._theirs = os.openpty()
         tty.setraw(self._theirs)
         os.set_blocking(self._ours, False)
         self.port = os.ttyname(self._theirs)
-        self._ending = threading.Event()
+        self._ending, self._turn = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -104,6 +112,21 @@ class SimulatedBoard:
     def cycle(self):
         """Cycles since the simulation began."""
         return self._library.soc_cycle(self._soc)
+
+    def write(self, address, data):
+        """Put bytes into the SDRAM at once, which over the line would take long."""
+        self._access(self._library.soc_write, address, bytes(data), len(data))
+
+    def read(self, address, count):
+        """Bytes of the SDRAM."""
+        buffer = ctypes.create_string_buffer(count)
+        self._access(self._library.soc_read, address, buffer, count)
+        return buffer.raw
+
+    def _access(self, function, address, *arguments):
+        with self._turn:
+            if not function(self._soc, address, *arguments):
+                raise ValueError(f"{arguments[-1]} bytes at {address} do not lie in an SDRAM")
 
     def close(self):
         """End the simulation."""
@@ -128,7 +151,8 @@ class SimulatedBoard:
                 library.soc_send(soc, incoming, len(incoming))
             except BlockingIOError:
                 pass
-            library.soc_run(soc, SLICE)
+            with self._turn:
+                library.soc_run(soc, SLICE)
             count = library.soc_take(soc, buffer, len(buffer))
             outgoing += self._spoil(buffer.raw[:count])
             if outgoing:

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from fpga.boards import BOARDS
 from fpga.memory.ram import Ram
 from fpga.soc import Soc
 from hw import isa
 from hw import register_map as rm
 from hw.config import Config, load
 from sim.soc import BAUD, CLOCK_HZ, SimulatedBoard
+from sw.bench.board import Case, rows
 from sw.cli import application, main
 from sw.compile.compiler import compile_model
+from sw.errors import UserError
 from sw.runtime.serial_device import SerialDevice, open_port
 from sw.runtime.session import Session
 from sw.runtime.verify import Verifier
@@ -103,6 +106,15 @@ def test_the_command_line_runs_a_model_on_a_port(board, tmp_path, capsys):
     told = capsys.readouterr()
     assert not end.value.code, told.err
     assert "bit for bit" in told.out
+
+
+def test_tokens_a_second_are_those_of_the_emulator():
+    """Memory is filled at once, and the row says what a token takes."""
+    [row] = rows(CONFIG, models=[Case(random_model(**SMALL), [1, 5], 2)])
+    assert row.correct and row.limit < row.cycles
+    assert row.more["tokens_a_second"] == BOARDS["ulx3s"].core_hz / row.cycles
+    with pytest.raises(UserError, match="ECPIX-5 85F has no SDRAM that the machine uses; boards"):
+        next(rows(CONFIG, "ecpix5"))
 
 
 def test_soc_prints_a_port():

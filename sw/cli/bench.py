@@ -15,6 +15,7 @@ ARRAYS = tuple(str(Path(__file__).parents[1] / "bench" / "arrays" / f"array{numb
 #: name -> (title, configurations measured if none is named)
 BENCHES = {
     "attention": ("Attention of one layer", ("sim", "server")),
+    "board":     ("Whole tokens on a board, with its SDRAM", ("ulx3s",)),
     "decode":    ("Decode of whole tokens", ("sim", "server", "nano")),
     "flips":     ("Bits of memories on the die that flip, and what comes of it", ("nano",)),
     "formats":   ("Formats of weights on one memory bus", ("sim",)),
@@ -40,6 +41,7 @@ def command(
     bits: Annotated[int | None, typer.Option(help="Of flips: bits of a word at once.")] = None,
     memories: Annotated[str | None, typer.Option(
         help="Of flips: the memories, with commas between.")] = None,
+    board: Annotated[str | None, typer.Option(help="Of board: another one than the ULX3S.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of flips: another one, other flips.")] = None,
 ):
     """Measure, and compare every result with the reference; wrong results give exit code 1."""
@@ -57,7 +59,7 @@ def command(
 
         check(plot)
     options = {option: value for option, value in (
-        ("flips", flips), ("bits", bits), ("memories", memories), ("seed", seed))
+        ("flips", flips), ("bits", bits), ("memories", memories), ("seed", seed), ("board", board))
         if value is not None}
     correct = True
     for chosen in [name] if name else BENCHES:
