@@ -19,8 +19,8 @@ from .build import kept, library_of
 
 __all__ = ["SimulatedBoard"]
 
-#: What the board tells of its clock: slower than the simulation is on most machines, also when these
-#: have more to do, so that a host is patient enough.
+#: What the board tells of its clock: slower than the simulation is on most machines, also when
+#: these have more to do, so that a host is patient enough.
 CLOCK_HZ, BAUD = 20_000, 5_000
 
 #: The SDRAM takes as many cycles as at this clock.

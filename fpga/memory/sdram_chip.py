@@ -79,6 +79,8 @@ class SdramChip:
 CHIPS = {
     # MT48LC16M16A2, AS4C16M16SA, W9825G6: 32 MB
     "ulx3s": SdramChip(pins=16, row_bits=13, column_bits=9),
+    # AS4C32M16SB, MT48LC32M16A2: 64 MB; some ULX3S have one.
+    "ulx3s-64m": SdramChip(pins=16, row_bits=13, column_bits=10),
     # M12L64322A, EM638325: 8 MB
     "colorlight": SdramChip(pins=32, row_bits=11, column_bits=8, rcd=18, rp=18, ras=42, rc=60,
                             rfc=60, refresh=15_625, masks=False),

@@ -62,17 +62,27 @@ def cases():
 
 
 def measure(config, chip, clock_hz, case, format=FORMAT):
-    """``(outcome, compiled, correct)`` of a case on the simulated system; tokens are held against
-    those of the emulator."""
+    """``(outcome, compiled, chip, correct)`` of a case on the simulated system, with a larger chip
+    if the model needs one; tokens are held against those of the emulator."""
     from sim.soc import SimulatedBoard
 
     compiled = compile_model(case.model, config, case.prompt, case.tokens, format=format, chunk=1)
     bytes_ = compiled.memory.bytes
+    chip = large_enough(chip, bytes_)
     wanted = run(Emulator(config, memory_bytes=bytes_), compiled)
     with SimulatedBoard(config, chip=chip, sdram_hz=clock_hz) as simulated, \
             LoadedDevice(config, simulated, bytes_) as device:
         outcome = run(device, compiled)
-    return outcome, compiled, outcome.tokens == wanted.tokens
+    return outcome, compiled, chip, outcome.tokens == wanted.tokens
+
+
+def large_enough(chip, count):
+    """The chip, or one with as many pins that holds so many bytes."""
+    fitting = [name for name in (chip, *CHIPS)
+               if CHIPS[name].bytes >= count and CHIPS[name].pins == CHIPS[chip].pins]
+    if not fitting:
+        raise UserError(f"the model needs {count} bytes of memory; no SDRAM is that large")
+    return fitting[0]
 
 
 def rows(config, board=DEFAULT, models=None):
@@ -90,14 +100,15 @@ def rows(config, board=DEFAULT, models=None):
                         f"{', '.join(name for name, one in BOARDS.items() if one.chip)}")
     for case in models or cases():
         print(f"{chosen.name}, {config}: {case.model.name}", file=sys.stderr)
-        outcome, compiled, correct = measure(config, chosen.chip, chosen.core_hz, case)
+        outcome, compiled, chip, correct = measure(config, chosen.chip, chosen.core_hz, case)
         positions = outcome.positions
         useful = useful_bytes(case.model, compiled.model, positions, len(outcome.tokens))
         cycles = outcome.counters["cycles"] / positions
         yield Row(
             case=f"{case.model.name} {FORMAT}, {positions} tokens", config=config.name,
-            cycles=cycles, limit=8 * useful / positions / CHIPS[chosen.chip].pins,
+            cycles=cycles, limit=8 * useful / positions / CHIPS[chip].pins,
             correct=correct,
             command=f"tokamac bench board --config {config.name} --board {chosen.name}",
-            more={"board": chosen.name, "bytes_a_token": round(useful / positions),
-                  "core_hz": chosen.core_hz, "tokens_a_second": chosen.core_hz / cycles})
+            more={"board": chosen.name, "memory": CHIPS[chip].bytes,
+                  "bytes_a_token": round(useful / positions), "core_hz": chosen.core_hz,
+                  "tokens_a_second": chosen.core_hz / cycles})
