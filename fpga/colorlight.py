@@ -2,7 +2,7 @@
 
 The cards are receivers of LED walls; makers have traced and published their pins
 (https://github.com/wuxx/Colorlight-FPGA-Projects). Of the SDRAM, CKE is high, and CS# and the masks
-of bytes are low: they have no pin, so only whole words of 32 bits can be written.
+of bytes are low: they have no pin.
 """
 
 from amaranth.build import Attrs, Clock, Pins, Resource

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from fpga.board_top import prepare
 from fpga.link.protocol import CHECK_HASH
-from fpga.memory.sdram_chip import CHIPS
 from sw.area import resources
 from sw.errors import UserError
 from sw.files import write_whole
@@ -44,9 +43,6 @@ def refuse(board, config):
     if config.technology == "ecp5" and board.family != "ecp5":
         raise UserError(f"{config} uses multiplier blocks of the ECP5, which {board.title} does "
                         'not have: choose a configuration without technology = "ecp5"')
-    if board.chip and not CHIPS[board.chip].masks:
-        raise UserError(f"{board.title} ties the byte masks of its SDRAM low, but the machine "
-                        "writes single bytes; --check builds the design that tests the board")
 
 
 @dataclass

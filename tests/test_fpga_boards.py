@@ -172,7 +172,6 @@ def test_a_machine_stands_where_the_check_design_does():
 @pytest.mark.parametrize("name, config, told", [
     ("icebreaker", "nano", "iCEBreaker is too small for a machine; --check builds"),
     ("arty-a7-35", "ulx3s", "ulx3s uses multiplier blocks of the ECP5, which Arty A7-35T does not"),
-    ("colorlight-i9", "nano", "ties the byte masks of its SDRAM low"),
 ])
 def test_what_cannot_work_is_refused(name, config, told):
     refuse(board(name), None)

@@ -65,7 +65,7 @@ class SdramModel:
             if int(dut.rst.value):
                 self.began = self.now
                 continue
-            self.masks.append(int(dut.dqm.value))
+            self.masks.append(int(dut.dqm.value) if self.chip.masks else 0)
             getattr(self, NAMES[int(dut.command.value)])(int(dut.ba.value), int(dut.a.value))
             self._write_beat()
             self._drive()

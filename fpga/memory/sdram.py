@@ -2,7 +2,7 @@
 
 from amaranth import *
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.memory.axi import DECERR, OKAY, axi4
 from hw.memory.queue import Queue
@@ -13,6 +13,7 @@ from .sdram_front import SdramFront
 from .sdram_reads import SdramReads
 from .sdram_refresh import SdramRefresh
 from .sdram_writes import SdramWrites
+from .whole_words import WholeWords
 
 
 __all__ = ["Sdram", "sdram_pins"]
@@ -31,6 +32,8 @@ def sdram_pins(chip):
 
 class Sdram(wiring.Component):
     """Bursts of whole, aligned words on an SDRAM; a word is an access of 1, 2, 4 or 8 beats.
+
+    A board without masks of bytes has :class:`.whole_words.WholeWords` before all this.
 
     Rows stay open. Before a read burst ends, the row of the next one is opened in another bank.
     Refreshes close all. Words beyond the end are not written, read as anything, and answer with
@@ -95,7 +98,12 @@ class Sdram(wiring.Component):
         m.submodules.words = words = SdramReads(chip, beats, WAITING, self.trip)
         m.submodules.writes = writes = SdramWrites(chip, beats)
         m.submodules.answers = answers = Queue(data.StructLayout({"id": 1, "bad": 1}), 2)
-        self._join(m, front, words, answers)
+        bus = self.bus
+        if not chip.masks:
+            m.submodules.whole = whole = WholeWords(self.config)
+            connect(m, flipped(self.bus), whole.i)
+            bus = whole.o
+        self._join(m, bus, front, words, answers)
 
         def of_bank(number, name):
             return Array(getattr(bank, name) for bank in banks)[number]
@@ -153,6 +161,10 @@ class Sdram(wiring.Component):
             with m.Elif(goes):
                 m.d.comb += [command.eq(Mux(head.write, WRITE, READ)), taken.eq(1),
                              bank.eq(place.bank), address.eq(head.column)]
+                if not chip.masks:
+                    # Nothing but a mask would keep it from being written.
+                    with m.If(head.write & head.bad):
+                        m.d.comb += command.eq(NOTHING)
 
         # Who is told.
         m.d.comb += [
@@ -172,9 +184,8 @@ class Sdram(wiring.Component):
         until_activate.start(command == ACTIVATE, rrd)
         return m
 
-    def _join(self, m, front, words, answers):
+    def _join(self, m, bus, front, words, answers):
         """The bus with the streams behind it."""
-        bus = self.bus
         for kind, port in (("ar", front.reads), ("aw", front.writes)):
             m.d.comb += [
                 port.valid.eq(getattr(bus, f"{kind}valid")),

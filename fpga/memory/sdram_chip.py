@@ -34,8 +34,7 @@ class SdramChip:
     fastest : float
         Shortest clock cycle.
     masks : bool
-        Whether the board has joined the masks of bytes to the FPGA; else only whole words of the
-        pins' width can be written.
+        Whether the masks of bytes are joined to the FPGA; else they are low.
     """
 
     pins: int
