@@ -85,7 +85,7 @@ DDR3 = "Its DDR3L memory is not used: the machine has memory on the FPGA."
 
 #: ULX3S with SDRAM of 32 MB, in its three sizes of FPGA.
 ULX3S = dict(
-    family="ecp5", package="CABGA381", speed="6", clock_hz=25_000_000, core_hz=50_000_000,
+    family="ecp5", package="CABGA381", speed="6", clock_hz=25_000_000, core_hz=40_000_000,
     chip="ulx3s", loader="ulx3s", usb=(FT231X,))
 
 ORANGECRAB = dict(

@@ -25,6 +25,11 @@ FLOWS = {
     "ice40": ("nextpnr-ice40", "icepack", "bin", ()),
 }
 
+#: Family -> options of place and route for large designs. Router 1, which is nextpnr's choice,
+#: takes hours for a machine, router 2 minutes; and timing needs more weight.
+LARGE = {"ecp5": ("--router", "router2", "--placer-heap-timingweight", "30",
+                  "--placer-heap-critexp", "3")}
+
 #: Lines of a failed tool's log that the user sees.
 SHOWN = 5
 
@@ -93,7 +98,8 @@ class Job:
 
         self._begin(1, "Verilog")
         plan = self.plan(verbose=True, nextpnr_opts=[
-            "--seed", str(self.seed), "--report", "report.json", "--timing-allow-fail"])
+            "--seed", str(self.seed), "--report", "report.json", "--timing-allow-fail",
+            *LARGE.get(self.board.family, ())])
         self._write(plan)
         self._end(f"{sum(map(len, plan.files.values())) / 1e6:.1f} MB")
 

@@ -76,7 +76,7 @@ class Progress:
 
 def expected_seconds(cells, native):
     """About how long nextpnr takes for so many lookup tables."""
-    return (16 * (cells / 1000) ** 1.4 + 10) / (SLOWER if native else 1)
+    return (16 * cells / 1000 + 10) / (SLOWER if native else 1)
 
 
 def utilisation(report):

@@ -295,4 +295,4 @@ def test_what_is_scarce_is_counted():
     report = {"utilization": {"TRELLIS_COMB": {"used": 5, "available": 9},
                               "DCCA": {"used": 1, "available": 2}}}
     assert utilisation(report) == {"LUT": (5, 9)}
-    assert expected_seconds(66_000, native=False) > 3600 > expected_seconds(66_000, native=True)
+    assert expected_seconds(66_000, native=False) > 900 > expected_seconds(66_000, native=True)
