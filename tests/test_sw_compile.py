@@ -293,6 +293,21 @@ def test_a_listing_names_labels_counters_registers_and_regions():
     assert "base=line 12" in listing(out.words()) and "raise0=3" in listing(out.words())
 
 
+@pytest.mark.parametrize("queue", [2, 4, 8])
+@pytest.mark.parametrize("prompts, chunk", [([1, 5, 9], 1), ([[1, 5], [1, 6, 7]], 1),
+                                            ([1, 5, 9], None)])
+def test_a_load_and_what_is_behind_it_fit_the_movers_queue(queue, prompts, chunk):
+    """A load leaves the queue when its value is taken, which is not before all have their place."""
+    compiled = compile_model(random_model(), replace(SIM, queue=queue), prompts, 4, chunk=chunk)
+    waiting = None
+    for name, fields in map(isa.decode, compiled.words):
+        if isa.BY_NAME[name].unit == "mover" and (waiting is not None or name == "load"):
+            waiting = (waiting or 0) + 1
+            assert waiting <= queue
+        elif name == "wait" and fields["source"] == "load":
+            waiting = None
+
+
 def test_the_listing_of_a_model_has_a_line_for_each_instruction():
     compiled = compile_model(random_model(), SIM, [1], 2)
     numbered = [line for line in compiled.listing().splitlines() if line.startswith("  ")]

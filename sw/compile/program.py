@@ -149,9 +149,13 @@ def write_start(w):
     if not w.orders_ahead:
         w.stream_layers("weights of the first token")
     load_prompt(w, "first token", "position")
+    # A load stays in the queue until its value is taken: a small queue has no room behind it.
+    if w.config.queue < 4:
+        out.emit("wait", rd="token", source="load")
     w.gather("rotary row of the position", plan.rope_k, table, w.line("rope_k"), offset="rope")
     w.gather("", plan.rope_q, table, w.line("rope_q"), offset="rope")
-    out.emit("wait", rd="token", source="load")
+    if w.config.queue >= 4:
+        out.emit("wait", rd="token", source="load")
 
 
 def write_token(w):
