@@ -197,11 +197,11 @@ def a_ram(**parameters):
 @pytest.mark.parametrize("mode", ["NORMAL", "READBEFOREWRITE", "WRITETHROUGH"])
 def test_a_port_that_reads_and_writes(mode, late):
     """Byte enables, chip select, reset, the modes of writing, and the second register."""
-    start = 0b10_0000_0001_1111_1111
+    start, first = 0b10_0000_0001_1111_1111, 0b01_0101_0110_0110_1100
     model = NetlistModule(a_ram(
         WRITEMODE_A=mode, REGMODE_A="OUTREG" if late else "NOREG", CSDECODE_A="0b101",
-        INITVAL_00=f"{start << 20 * 3:b}"))
-    draw, rows, read, shown = random.Random(7), {3: start}, 0, 0
+        INITVAL_00=f"{start << 20 * 3 | first:b}"))
+    draw, rows, read, shown = random.Random(7), {0: first, 3: start}, 0, 0
     for _ in range(2000):
         row, data, cs = draw.choice((0, 3, 1023)), draw.getrandbits(18), draw.choice((5, 5, 1))
         we, ce, oce, enables = (draw.getrandbits(n) for n in (1, 1, 1, 2))
