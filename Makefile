@@ -16,7 +16,7 @@ flag = $(if $(filter-out 0,$($(2))),$(1))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup doctor run test nightly lint verilog area sim timing bitstream bench clean
+.PHONY: help setup doctor run test nightly lint verilog area netlist sim timing bitstream bench clean
 
 
 help: ## list the targets
@@ -55,6 +55,10 @@ verilog: $(READY) ## write the core as Verilog: CONFIG=
 
 area: $(READY) ## count the ECP5 cells of the machine: CONFIG=
 	@$(TOOL) area $(call option,--config,CONFIG)
+
+netlist: $(READY) ## run a model on the netlist that synthesis makes for an ECP5: MODEL= PROMPT= TOKENS= CONFIG= FORMAT=
+	@$(TOOL) netlist $(if $(MODEL),"$$MODEL") $(call option,--config,CONFIG) \
+	    $(call option,--prompt,PROMPT) $(call option,--tokens,TOKENS) $(call option,--format,FORMAT)
 
 sim: $(READY) ## run a block's bench, or list the blocks: BLOCK= CONFIG= SIM=icarus WAVES=1 SEED= TESTCASE=
 	@$(TOOL) sim $(if $(BLOCK),"$$BLOCK") $(call option,--simulator,SIM) $(call option,--config,CONFIG) \
