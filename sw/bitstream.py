@@ -113,7 +113,7 @@ class Job:
 
         self._begin(3, "place and route")
         expected = minutes(expected_seconds(luts, place.native))
-        self.say(f"{self._title} with {place.version}, about {expected}")
+        self.say(f"{self._title} with {place.version}, about {expected} on an idle core")
         _, (_, *placing), (_, *packing) = json.loads(self._text(plan, "build_top.json"))[
             "commands"][:3]
         logged([place.command, *placing], self.work / "place_and_route.log", folder=self.work,
