@@ -214,7 +214,7 @@ class Config(Geometry):
 
 def presets():
     """Names of the presets, in order of size."""
-    order = {"nano": 0, "sim": 1, "formats": 2, "ulx3s": 3, "server": 4, "wide": 9}
+    order = {"nano": 0, "sim": 1, "formats": 2, "small": 3, "ulx3s": 3, "server": 4, "wide": 9}
     return sorted((path.stem for path in PRESETS.glob("*.toml")),
                   key=lambda name: (order.get(name, 5), name))
 

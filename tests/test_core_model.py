@@ -49,7 +49,7 @@ def check(model, preset, format, tokens, *, timing=None, sampling=None, verilog=
 
 
 @pytest.mark.parametrize("preset, format", [
-    (preset, format) for preset in ("nano", "sim", "formats")
+    (preset, format) for preset in ("nano", "small", "sim", "formats")
     for format in load_config(preset).formats])
 def test_bundled_model(preset, format):
     outcome = check(BUNDLED, preset, format, 4)
