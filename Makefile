@@ -7,7 +7,7 @@ TOOL   := $(VENV)/bin/tokamac
 
 # Variables given on the command line reach the recipes through the environment, so that a prompt
 # may hold any character.
-export MODEL PROMPT TOKENS CONFIG FORMAT QUANTISER ACTIVATIONS KV BLOCK SIM WAVES SEED TESTCASE BENCH BOARD CLOCK
+export MODEL PROMPT TOKENS CONFIG FORMAT QUANTISER ACTIVATIONS KV BLOCK SIM WAVES SEED TESTCASE BENCH BOARD CLOCK BITSTREAM
 
 # $(call option,--flag,NAME) is --flag "$NAME" if NAME is given.
 option = $(if $($(2)),$(1) "$$$(2)")
@@ -16,7 +16,7 @@ flag = $(if $(filter-out 0,$($(2))),$(1))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup doctor run test nightly lint verilog area netlist sim timing bitstream bench clean
+.PHONY: help setup doctor run test nightly lint verilog area netlist sim timing bitstream flash boards bench clean
 
 
 help: ## list the targets
@@ -70,6 +70,13 @@ timing: $(READY) $(VENV)/ready-fpga ## clock rate and size of a block on an ECP5
 bitstream: $(READY) $(VENV)/ready-fpga ## synthesise, place and route for a board: BOARD= CONFIG= CHECK=1 CLOCK= SEED=
 	@$(TOOL) bitstream $(call option,--board,BOARD) $(call option,--config,CONFIG) \
 	    $(call flag,--check,CHECK) $(call option,--clock,CLOCK) $(call option,--seed,SEED)
+
+flash: $(READY) $(VENV)/ready-fpga ## load a bitstream into a board: BOARD= BITSTREAM= CONFIG= CHECK=1 PERMANENT=1
+	@$(TOOL) flash $(call option,--board,BOARD) $(call option,--bitstream,BITSTREAM) \
+	    $(call option,--config,CONFIG) $(call flag,--check,CHECK) $(call flag,--permanent,PERMANENT)
+
+boards: $(READY) ## list the boards, and what fits them: CONFIG=
+	@$(TOOL) boards $(call option,--config,CONFIG)
 
 $(VENV)/ready-fpga: $(READY)
 	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -e '.[fpga]'

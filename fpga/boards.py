@@ -96,16 +96,16 @@ ORANGECRAB = dict(
 
 COLORLIGHT = dict(
     family="ecp5", package="CABGA381", speed="6", clock_hz=25_000_000, core_hz=50_000_000,
-    baud=115_200, chip="colorlight", preset="nano", usb=(DAP,))
+    baud=115_200, chip="colorlight", preset="small", usb=(DAP,))
 
 BOARDS = {one.name: one for one in (
     Board(name="ulx3s", title="ULX3S 85F", device="LFE5U-85F", preset="ulx3s",
           platform="amaranth_boards.ulx3s:ULX3S_85F_Platform", **ULX3S),
-    Board(name="ulx3s-45f", title="ULX3S 45F", device="LFE5U-45F", preset="nano",
+    Board(name="ulx3s-45f", title="ULX3S 45F", device="LFE5U-45F", preset="small",
           platform="amaranth_boards.ulx3s:ULX3S_45F_Platform", **ULX3S),
-    Board(name="ulx3s-25f", title="ULX3S 25F", device="LFE5U-25F", preset="nano",
+    Board(name="ulx3s-25f", title="ULX3S 25F", device="LFE5U-25F", preset="small",
           platform="amaranth_boards.ulx3s:ULX3S_25F_Platform", **ULX3S),
-    Board(name="orangecrab-25f", title="OrangeCrab r0.2 25F", device="LFE5U-25F", preset="nano",
+    Board(name="orangecrab-25f", title="OrangeCrab r0.2 25F", device="LFE5U-25F", preset="small",
           ram=1 << 16, platform="amaranth_boards.orangecrab_r0_2:OrangeCrabR0_2_25FPlatform",
           **ORANGECRAB),
     Board(name="orangecrab-85f", title="OrangeCrab r0.2 85F", device="LFE5U-85F", preset="ulx3s",

@@ -12,6 +12,8 @@ from fpga.link.protocol import CHECK_HASH
 from sw.area import resources
 from sw.errors import UserError
 from sw.files import write_whole
+from sw.fit import refuse as refuse_size
+from sw.fit import refuse_cells
 from sw.fpga_tools import Progress, Tool, expected_seconds, slowest_clock, utilisation
 from sw.synthesis import logged, run_yosys
 
@@ -37,17 +39,18 @@ SHOWN = 5
 def refuse(board, config):
     """Refuse, before anything is built, what cannot work on the board.
 
-    ``config`` is None for the check design. What a machine needs of the FPGA is to be compared
-    with what there is here, too: it is the one place before synthesis.
+    ``config`` is None for the check design. Returns what the user should know of what is not
+    refused; often nothing.
     """
     if config is None:
-        return
+        return ""
     if board.family == "ice40":
         raise UserError(f"{board.title} is too small for a machine; --check builds the design that "
                         "tests its cable and memory")
     if config.technology == "ecp5" and board.family != "ecp5":
         raise UserError(f"{config} uses multiplier blocks of the ECP5, which {board.title} does "
                         'not have: choose a configuration without technology = "ecp5"')
+    return refuse_size(board, config)
 
 
 @dataclass
@@ -90,7 +93,9 @@ class Job:
 
     def run(self):
         """Build; returns the path of the bitstream, or of the project's folder."""
-        refuse(self.board, self.config)
+        note = refuse(self.board, self.config)
+        if note:
+            self.say(f"Note: {note}")
         if self.board.family not in FLOWS:
             return self._project()
         place, pack, ending, left_out = FLOWS[self.board.family]
@@ -108,7 +113,11 @@ class Job:
         script = [line for line in script if line and line[0] != "#"]
         run_yosys("\n".join([*script, "tee -q -o cells.json stat -json", ""]),
                   self.work / "synthesis.log", shown=SHOWN)
-        luts = lookup_tables(json.loads((self.work / "cells.json").read_text()))
+        statistics = json.loads((self.work / "cells.json").read_text())
+        luts = lookup_tables(statistics)
+        if self.config is not None:
+            refuse_cells(self.board, self.config,
+                         resources(statistics["design"]["num_cells_by_type"]))
         self._end(f"{luts:,} lookup tables")
 
         self._begin(3, "place and route")
