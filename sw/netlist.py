@@ -1,5 +1,6 @@
 """The netlist of a machine for an ECP5: synthesis, and the device that runs what came out."""
 
+import fcntl
 import hashlib
 import json
 from collections import Counter
@@ -34,16 +35,13 @@ class Netlist:
         return SimulatedDevice(self.config, library=self.library(), **options)
 
 
-def netlist_of(config, *, by_module=False, progress=lambda text: None):
+def netlist_of(config, *, progress=lambda text: None):
     """The netlist of a configuration's machine, kept between calls.
 
     Parameters
     ----------
     config : :class:`hw.config.Config`
         Synthesised with ``technology`` ecp5, whatever it says: programs are the same.
-    by_module : bool
-        Map each module by itself, once for all its instances: faster, but nothing is optimised
-        across modules, as it is for a bitstream.
     progress : callable
         Called with a sentence before what takes long.
     """
@@ -54,14 +52,18 @@ def netlist_of(config, *, by_module=False, progress=lambda text: None):
         tool = version("pyosys")
     except PackageNotFoundError:
         tool = ""       # synthesis says what is missing
-    digest = hashlib.sha256(f"{tool}\0{by_module}\0{verilog}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{tool}\0{verilog}".encode()).hexdigest()[:16]
     folder = build_root() / "netlist" / f"{config}-{digest}"
     path, counts = folder / "tokamac.json", folder / "cells.json"
-    if not counts.exists():
-        progress(f"synthesis with Yosys, which takes minutes; its log is {folder}/synthesis.log")
-        synthesise(verilog, "tokamac", folder, by_module=by_module)
-        module = json.loads(path.read_text())["modules"]["tokamac"]
-        kinds = Counter(cell["type"] for cell in module["cells"].values())
-        kinds.pop("$scopeinfo", None)
-        write_whole(counts, json.dumps(kinds))
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not counts.exists():
+            progress("synthesis with Yosys, which takes minutes; its log is "
+                     f"{folder}/synthesis.log")
+            synthesise(verilog, "tokamac", folder)
+            module = json.loads(path.read_text())["modules"]["tokamac"]
+            kinds = Counter(cell["type"] for cell in module["cells"].values())
+            kinds.pop("$scopeinfo", None)
+            write_whole(counts, json.dumps(kinds))
     return Netlist(mapped, path, Counter(json.loads(counts.read_text())))

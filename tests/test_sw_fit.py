@@ -122,7 +122,7 @@ def test_boards_are_listed_at_once(capsys, monkeypatch):
     main_exits(["boards"])
     told = capsys.readouterr().out
     assert told == table(rows(BOARDS.values())) + "\n"
-    assert re.search(r"^ulx3s +LFE5U-85F +83,640 +32 MB +50 MHz +open +nano \(\d\d %\), small \(",
+    assert re.search(r"^ulx3s +LFE5U-85F +83,640 +32 MB +40 MHz +open +nano \(\d\d %\), small \(",
                      told, re.MULTILINE)
     main_exits(["boards", "--json", "--config", "nano"])
     listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}

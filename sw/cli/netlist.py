@@ -15,9 +15,6 @@ def command(
     prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "Once",
     tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 2,
     format: FormatChoice = None,
-    by_module: Annotated[bool, typer.Option(
-        "--by-module", help="Map each module by itself, once for all its instances: faster, but "
-                            "not quite the netlist of a bitstream.")] = False,
 ):
     """Run a model on the ECP5 cells that Yosys makes of a machine, and compare it with the
     reference, bit for bit.
@@ -37,7 +34,7 @@ def command(
         typer.echo(f"{machine}: {text}", err=True)
 
     start = time.perf_counter()
-    netlist = netlist_of(machine, by_module=by_module, progress=progress)
+    netlist = netlist_of(machine, progress=progress)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in netlist.cells.most_common())
     typer.echo(f"{machine}: {netlist.cells.total():,} cells in "
                f"{time.perf_counter() - start:.0f} s: {kinds}")
