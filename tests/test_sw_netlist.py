@@ -18,6 +18,9 @@ from sw.runtime.verify import Verifier
 from tests.models import random_model, save, save_tokenizer
 
 
+# Synthesis of a whole machine takes minutes.
+pytestmark = pytest.mark.nightly
+
 #: The machine with the fewest cells.
 SMALL = "small"
 MODEL = random_model(dim=32, hidden=32, n_heads=2, n_kv_heads=1, n_layers=1, vocabulary=300,
@@ -71,7 +74,6 @@ def test_a_wrong_initial_value_is_found(model, tmp_path, monkeypatch):
     assert "reference" in str(result.exception)
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("preset", ["nano", "ulx3s"])
 def test_the_bundled_model_on_the_cells_of_a_preset(preset):
     """The whole machine is mapped, as for a bitstream; cycles are those of the Verilog."""
