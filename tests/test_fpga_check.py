@@ -26,7 +26,7 @@ def test_the_command_finds_the_simulated_memory_right(simulated, capsys):
         main(["check-board", "--device", f"serial:{simulated.port}", "--bytes", "3000"])
     told = capsys.readouterr()
     assert not end.value.code, told.err
-    assert "found     check design, 0.1 MHz, 33,554,432 bytes of memory in words of 4" in told.out
+    assert "found     check design, 0.02 MHz, 33,554,432 bytes of memory in words of 4" in told.out
     assert "pins      88 words, 0 wrong" in told.out
     assert "memory    512 words, 0 wrong" in told.out
     assert "0 requests were sent again\nall is well" in told.out

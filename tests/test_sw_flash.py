@@ -246,16 +246,22 @@ def test_every_board_has_an_fpga_that_is_known():
 def test_an_interruption_ends_the_program_and_is_told(program, tmp_path):
     folder = program("Loading", wait=60)
     bitstream("build/ulx3s")
-    process = subprocess.Popen([sys.executable, "-c", "from sw.cli import main; main()", "flash"],
-                               env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    told = ""
-    while "Loading" not in told:
-        came = os.read(process.stdout.fileno(), 100)
-        assert came, process.stderr.read()
-        told += came.decode()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=100)
+    # Who runs the tests in the background has interrupts ignored, which children inherit.
+    with subprocess.Popen([sys.executable, "-c", "from sw.cli import main; main()", "flash"],
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+                          ) as process:
+        try:
+            told = ""
+            while "Loading" not in told:
+                came = os.read(process.stdout.fileno(), 100)
+                assert came, process.stderr.read()
+                told += came.decode()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=100)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "interrupted: the FPGA is not loaded" in errors and "Traceback" not in errors
     with pytest.raises(ProcessLookupError):

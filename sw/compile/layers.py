@@ -211,7 +211,8 @@ def quantise_model(model, format=None, slices=1, *, activation="int8", rule="flo
     def output(n, w):
         """The output matrix of attention: columns of heads follow each other."""
         name = f"wo of layer {n}"
-        if rows == model.head:
+        # Those of a model that was rounded before have the columns of zeros already.
+        if rows == model.head or w.shape[1] == columns:
             return make(name, [w], outputs, columns=columns)
         # Each head has columns that are zeros, so that scales of a file do not fit.
         return make(name, [w], lambda parts: pad(outputs(parts), 1, columns), runs=model.n_heads,
