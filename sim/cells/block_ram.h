@@ -1,4 +1,4 @@
-// The block RAM of the ECP5 as the Memory Usage Guide, FPGA-TN-02204, describes it: 512 rows of
+// The block RAM of the ECP5 as Yosys maps to it; Lattice's Memory Usage Guide is FPGA-TN-02204: 512 rows of
 // four bytes of 9 bits, and two ports.
 //
 // Addresses count bits; widths of 1, 2 and 4 use 8 of a byte. With 18 and 36 bits the lowest
