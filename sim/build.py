@@ -1,6 +1,5 @@
 """Builds the Verilated machine of a configuration as a shared library."""
 
-import fcntl
 import hashlib
 import os
 import re
@@ -12,7 +11,7 @@ from hw.top import Tokamac
 from hw.verilog import convert
 from sim.arrays import arrays_header
 from sw.errors import UserError
-from sw.files import write_whole
+from sw.files import alone, write_whole
 from sw.toolenv import tool_environment
 
 
@@ -95,9 +94,7 @@ def library_of(name, text, *, top="tokamac", harness="harness.cpp", trace=False)
     library = folder / f"lib{top}.so"
     if library.exists():
         return library
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(folder):
         if not library.exists():
             compile_library(folder, text, top, harness, flags, trace)
     return library
@@ -136,9 +133,7 @@ def build_monitor():
     digest = hashlib.sha256("\0".join(path.read_text() for path in sources).encode())
     folder = build_root() / "sim" / f"monitor-{digest.hexdigest()[:16]}"
     library = folder / "libmonitor.so"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(folder):
         if not library.exists():
             run(folder, tool_environment(), ["g++", "-O1", "-fPIC", "-shared", "-std=c++17",
                                              HERE / "trace.cpp", "-o", "library.tmp"])

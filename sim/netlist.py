@@ -1,7 +1,6 @@
 """Builds the simulator of a netlist of ECP5 cells, which Yosys made of the Verilog."""
 
 import ctypes
-import fcntl
 import hashlib
 import json
 import os
@@ -11,7 +10,7 @@ import numpy as np
 
 from sim.build import build_root, run
 from sim.netlist_tables import tables
-from sw.files import write_whole
+from sw.files import alone, write_whole
 from sw.toolenv import tool_environment
 
 
@@ -49,9 +48,7 @@ def library_of(harness, digest, prepare=lambda folder: None):
         digest.update(path.read_bytes())
     folder = build_root() / "sim" / f"netlist-{digest.hexdigest()[:16]}"
     library = folder / "libnetlist.so"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(folder):
         if not library.exists():
             prepare(folder)
             run(folder, tool_environment(), [

@@ -1,11 +1,13 @@
-"""Files that are never seen half written."""
+"""Files that are never seen half written, and folders that one process at a time fills."""
 
+import fcntl
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 
-__all__ = ["write_whole"]
+__all__ = ["alone", "write_whole"]
 
 
 def write_whole(path, content):
@@ -16,3 +18,13 @@ def write_whole(path, content):
         file.write(content.encode() if isinstance(content, str) else content)
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)
+
+
+@contextmanager
+def alone(folder):
+    """Make a folder, and wait until no other process is in it; who comes later looks whether there
+    is still something to do."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,6 +1,5 @@
 """The netlist of a machine for an ECP5: synthesis, and the device that runs what came out."""
 
-import fcntl
 import hashlib
 import json
 from collections import Counter
@@ -11,7 +10,7 @@ from pathlib import Path
 from sim.build import build_root, verilog_of
 from sim.device import SimulatedDevice
 from sim.netlist import netlist_library
-from sw.files import write_whole
+from sw.files import alone, write_whole
 from sw.synthesis import synthesise
 
 
@@ -55,9 +54,7 @@ def netlist_of(config, *, progress=lambda text: None):
     digest = hashlib.sha256(f"{tool}\0{verilog}".encode()).hexdigest()[:16]
     folder = build_root() / "netlist" / f"{config}-{digest}"
     path, counts = folder / "tokamac.json", folder / "cells.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(folder):
         if not counts.exists():
             progress("synthesis with Yosys, which takes minutes; its log is "
                      f"{folder}/synthesis.log")

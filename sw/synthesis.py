@@ -67,15 +67,11 @@ def run_yosys(script, log, **options):
     logged([sys.executable, "-c", YOSYS], log, text=script, folder=log.parent, **options)
 
 
-def synthesise(verilog, top, folder, *, by_module=False):
-    """Map a design to ECP5 cells, without hierarchy; returns the path of the netlist.
-
-    ``by_module`` maps each module by itself, once for all its instances.
-    """
+def synthesise(verilog, top, folder):
+    """Map a design to ECP5 cells, without hierarchy; returns the path of the netlist."""
     write_whole(folder / f"{top}.v", verilog)
-    mapping = (f"synth_ecp5 -noflatten -top {top}\nflatten\nopt_clean\nwrite_json {top}.json"
-               if by_module else f"synth_ecp5 -top {top} -json {top}.json")
-    run_yosys(f"read_verilog {top}.v\n{mapping}\n", folder / "synthesis.log")
+    run_yosys(f"read_verilog {top}.v\nsynth_ecp5 -top {top} -json {top}.json\n",
+              folder / "synthesis.log")
     return folder / f"{top}.json"
 
 
